@@ -1,0 +1,7 @@
+//! Hash power bought, sold and proven on Bitcoin alone.
+
+pub mod error;
+pub mod facts;
+pub mod headers;
+pub mod id;
+pub mod work;

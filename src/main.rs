@@ -1,0 +1,3 @@
+//! The command `hashmix`.
+
+fn main() {}
