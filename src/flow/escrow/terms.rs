@@ -1,0 +1,292 @@
+//! What a sale is agreed on. One file, one id; every number of the contract is in it.
+
+use bitcoin::{Amount, Target};
+use serde::{Deserialize, Serialize};
+
+use crate::amount;
+use crate::canonical;
+use crate::error::{Culprit, Result, Rule};
+use crate::flow::reward::coins as reward;
+use crate::flow::reward::terms::RewardTerms;
+use crate::height::Calendar;
+use crate::id::{PositionId, TermsId, tagged_hash};
+use crate::work::agreement::{Entitlement, Profile, WorkTerms};
+
+/// The form of a terms file.
+pub const FORM: Rule = Rule::new(
+    "terms-form",
+    "a terms file is JSON with the fields of `hashmix terms 1`",
+    "ask for the file again",
+);
+/// The profile fits the network.
+pub const PROFILE: Rule = Rule::new(
+    "terms-profile",
+    "the regtest profile holds on regtest alone",
+    "use the mainnet profile",
+);
+/// Delays leave people time to act.
+pub const DELAYS: Rule = Rule::new(
+    "terms-delays",
+    "every delay reaches the lower bound of its profile",
+    "agree on a longer delay",
+);
+/// Amounts are worth a transaction.
+pub const PRICE: Rule = Rule::new(
+    "terms-price",
+    "an installment is at least ten times the cost of its settlement at the fee cap",
+    "agree on longer periods or a higher price",
+);
+/// Fee rates are within reason.
+pub const FEES: Rule = Rule::new(
+    "terms-fees",
+    "the fee floor is at least 1 sat/vB, the cap at least the floor and at most 1,000 sat/vB",
+    "agree on other fee bounds",
+);
+
+/// The first field of every terms file.
+pub const TERMS_FORMAT: &str = "hashmix terms 1";
+
+/// Largest terms file that is read, in bytes.
+pub const TERMS_MAX_BYTES: usize = 262_144;
+
+/// What is delivered and how it is measured.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Delivery {
+    /// First height of the term.
+    pub start: u32,
+    /// Blocks in a period: a multiple of the slice, at least 12.
+    pub period: u32,
+    /// Number of periods.
+    pub periods: u32,
+    /// Periods in a window.
+    pub window: u32,
+    /// Blocks in a slice: 12.
+    pub slice: u32,
+    /// Agreed rate, H/s.
+    pub rate: u64,
+    /// Share target t: 64 hex digits, most significant first.
+    pub target: Target,
+    /// Shares expected in a slice at the agreed rate: m.
+    pub expected: u32,
+    /// How credit becomes entitlement.
+    pub rule: Entitlement,
+    /// Most that a coinbase may pay out above the subsidy (satoshis).
+    pub coinbase_cap: Amount,
+    /// Blocks after a slice within which a receipt counts.
+    pub receipt_span: u32,
+    /// Blocks after a slice within which a digest in a transaction counts.
+    pub proof_span: u32,
+    /// Blocks on a period's last block before it is ruled on.
+    pub ruling_depth: u32,
+}
+
+/// Who has how long.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Delays {
+    /// Blocks on an escrow output before states are signed on it.
+    pub state_depth: u32,
+    /// Blocks that a fresh re-lock leaves the miner before the holder's exit.
+    pub relock: u16,
+    /// Blocks from the end of the term to the holder's exit (T).
+    pub grace: u32,
+    /// Blocks from the holder's exit to the miner's (Y).
+    pub miner_exit: u32,
+    /// Blocks that the other side has to answer a dispute.
+    pub answer: u32,
+    /// Blocks before T in which no dispute opens.
+    pub quiet: u32,
+    /// Blocks after an escrow output confirmed in which a dispute may open whatever T says.
+    pub late_dispute: u32,
+}
+
+/// What a transaction may cost.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Fees {
+    /// Least fee rate, sat/vB.
+    pub floor: u64,
+    /// Highest fee rate, sat/vB.
+    pub cap: u64,
+    /// What a ruling costs whoever asks for it (satoshis); paid to the federation.
+    pub ruling: Amount,
+}
+
+/// Everything that two parties and their validators agree on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EscrowTerms {
+    /// [`TERMS_FORMAT`].
+    pub format: String,
+    /// Which lower bounds hold.
+    pub profile: Profile,
+    /// The people and the reward lock.
+    pub reward: RewardTerms,
+    /// The price of the whole term (satoshis).
+    pub price: Amount,
+    /// What is delivered.
+    pub delivery: Delivery,
+    /// Who has how long.
+    pub delays: Delays,
+    /// What transactions may cost.
+    pub fees: Fees,
+}
+
+impl EscrowTerms {
+    /// Reads and checks a terms file.
+    pub fn from_json(text: &str) -> Result<Self> {
+        let refuse = |found: &dyn core::fmt::Display| {
+            FORM.refuses(Culprit::Sender, "terms", "the fields of `hashmix terms 1`", found)
+        };
+        if text.len() > TERMS_MAX_BYTES {
+            return Err(refuse(&format_args!("{} bytes", text.len())));
+        }
+        let terms: Self = serde_json::from_str(text).map_err(|error| refuse(&error))?;
+        terms.check()?;
+        Ok(terms)
+    }
+
+    /// Checks people, delivery, delays, fees and price.
+    pub fn check(&self) -> Result<()> {
+        if self.format != TERMS_FORMAT {
+            return Err(FORM.refuses(Culprit::Sender, "terms", TERMS_FORMAT, &self.format));
+        }
+        let network = self.reward.network;
+        if self.profile == Profile::Regtest && network != bitcoin::Network::Regtest {
+            return Err(PROFILE.refuses(Culprit::Sender, "terms", "regtest", network));
+        }
+        self.reward.check()?;
+        self.work()?;
+        self.check_delays()?;
+        self.check_fees()
+    }
+
+    /// The id of the terms: a tagged hash of their canonical form (deterministic CBOR).
+    pub fn id(&self) -> Result<TermsId> {
+        Ok(TermsId(tagged_hash("HashMix/terms", &[&canonical::bytes(self)?])))
+    }
+
+    /// The position's id. Until positions are issued on chain it is that of the terms.
+    pub fn position(&self) -> Result<PositionId> {
+        self.id().map(|id| PositionId(id.0))
+    }
+
+    /// Slices, periods and windows in blocks.
+    pub fn calendar(&self) -> Calendar {
+        let Delivery { start, period, periods, window, slice, .. } = self.delivery;
+        Calendar { start, period, periods, window, slice }
+    }
+
+    /// What a share is judged by.
+    pub fn work(&self) -> Result<WorkTerms> {
+        let Delivery { ref rule, .. } = self.delivery;
+        WorkTerms {
+            network: self.reward.network,
+            start: self.delivery.start,
+            period: self.delivery.period,
+            periods: self.delivery.periods,
+            window: self.delivery.window,
+            slice: self.delivery.slice,
+            rate: self.delivery.rate,
+            target: self.delivery.target,
+            expected: self.delivery.expected,
+            lock: reward::lock(&self.reward)?.script_pubkey,
+            service: self.reward.miner.payout_script(),
+            service_ppm: self.reward.service_ppm,
+            cap: self.delivery.coinbase_cap,
+            receipt_span: self.delivery.receipt_span,
+            proof_span: self.delivery.proof_span,
+            ruling_depth: self.delivery.ruling_depth,
+            rule: rule.clone(),
+        }
+        .check(self.profile)
+    }
+
+    /// T: the height from which the holder alone may take the escrow.
+    pub fn holder_exit_height(&self) -> u32 {
+        self.calendar().last_height().saturating_add(self.delays.grace)
+    }
+
+    /// T + Y: the height from which the miner alone may take the escrow.
+    pub fn miner_exit_height(&self) -> u32 {
+        self.holder_exit_height().saturating_add(self.delays.miner_exit)
+    }
+
+    /// The height from which a period (0-based) may be ruled on: nLockTime of its settlement.
+    pub fn ruling_height(&self, period: u32) -> u32 {
+        self.calendar()
+            .period_last(period)
+            .saturating_add(self.delivery.ruling_depth)
+    }
+
+    /// Refuses a fee rate outside the terms.
+    pub fn check_rate(&self, sat_per_vb: u64, by: Culprit) -> Result<()> {
+        let Fees { floor, cap, .. } = self.fees;
+        if (floor..=cap).contains(&sat_per_vb) {
+            return Ok(());
+        }
+        Err(FEES.refuses(by, "fee rate", format_args!("{floor} to {cap} sat/vB"), sat_per_vb))
+    }
+
+    fn check_delays(&self) -> Result<()> {
+        let delays = &self.delays;
+        let least: [(&str, u32, u32, u32); 8] = [
+            ("state depth", delays.state_depth, 6, 2),
+            ("re-lock delay", delays.relock.into(), 2_016, 6),
+            ("grace", delays.grace, 12_960, 24),
+            ("miner's exit delay", delays.miner_exit, 52_560, 12),
+            ("answer span", delays.answer, 144, 3),
+            ("quiet span", delays.quiet, 432, 6),
+            ("late dispute span", delays.late_dispute, 1_584, 6),
+            ("reward exit delay", self.reward.exit_delay.into(), 26_280, 12),
+        ];
+        for (name, found, mainnet, regtest) in least {
+            let bound = if self.profile == Profile::Mainnet { mainnet } else { regtest };
+            if found < bound {
+                return Err(DELAYS.refuses(
+                    Culprit::Sender,
+                    format_args!("terms, {name}"),
+                    format_args!("at least {bound} blocks"),
+                    found,
+                ));
+            }
+        }
+        let last = u64::from(self.calendar().last_height());
+        let exits = last + u64::from(delays.grace) + u64::from(delays.miner_exit);
+        if exits >= u64::from(bitcoin::absolute::LOCK_TIME_THRESHOLD) || delays.quiet > delays.grace {
+            return Err(DELAYS.refuses(
+                Culprit::Sender,
+                "terms, exits",
+                "heights below 500,000,000 and a quiet span within the grace",
+                format_args!("last exit at {exits}, quiet span {}", delays.quiet),
+            ));
+        }
+        Ok(())
+    }
+
+    fn check_fees(&self) -> Result<()> {
+        let Fees { floor, cap, ruling } = self.fees;
+        if floor < 1 || cap < floor || cap > 1_000 {
+            return Err(FEES.refuses(
+                Culprit::Sender,
+                "terms, fees",
+                "1 <= floor <= cap <= 1,000 sat/vB",
+                format_args!("floor {floor}, cap {cap}"),
+            ));
+        }
+        // A settlement through the agreed leaf has two outputs of 43 vB and an input of 116 vB.
+        let cost = amount::sum([amount::fee(215, cap)?, ruling])?;
+        let least = amount::sum(core::iter::repeat_n(cost, 10))?;
+        let installment = amount::sat(self.price.to_sat() / u64::from(self.delivery.periods.max(1)))?;
+        if installment < least {
+            return Err(PRICE.refuses(
+                Culprit::Sender,
+                "terms, price",
+                format_args!("at least {least} an installment"),
+                installment,
+            ));
+        }
+        Ok(())
+    }
+}

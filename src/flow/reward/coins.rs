@@ -1,0 +1,32 @@
+//! The reward lock, and what a coinbase pays into it.
+
+use bitcoin::{Amount, TxOut};
+
+use crate::amount;
+use crate::error::Result;
+use crate::flow::reward::terms::RewardTerms;
+use crate::script::lock::Lock;
+use crate::script::template;
+
+/// The lock that every coinbase of the contract pays (index 0).
+pub fn lock(terms: &RewardTerms) -> Result<Lock> {
+    Lock::new(
+        template::reward(terms.variant),
+        terms.variant,
+        terms.seats(),
+        &[("reward_exit", u32::from(terms.exit_delay))],
+        terms.network,
+        0,
+    )
+}
+
+/// The two outputs of a coinbase that pays the whole `reward` (satoshis): the lock, and directly
+/// behind it the miner's service share, rounded down.
+pub fn payouts(terms: &RewardTerms, reward: Amount) -> Result<Vec<TxOut>> {
+    let service = amount::share_ppm(reward, terms.service_ppm)?;
+    let locked = amount::subtract(reward, service)?;
+    Ok(vec![
+        TxOut { value: locked, script_pubkey: lock(terms)?.script_pubkey },
+        TxOut { value: service, script_pubkey: terms.miner.payout_script() },
+    ])
+}

@@ -1,0 +1,309 @@
+//! People: the seats at a contract, a person's record, the federation.
+//!
+//! A **record** is a person's keys for one contract, signed as a whole by its communication key
+//! (BIP 322). Whoever changes a single field breaks the signature; whoever copies another's key
+//! into his own record is refused when the records meet ([`check_distinct`]).
+
+use core::fmt;
+use std::collections::BTreeSet;
+
+use bitcoin::address::NetworkUnchecked;
+use bitcoin::secp256k1::XOnlyPublicKey;
+use bitcoin::{Address, KnownHrp, Network, ScriptBuf, secp256k1};
+use serde::{Deserialize, Serialize};
+
+use crate::canonical;
+use crate::error::{Culprit, Result, Rule};
+use crate::id::{RecordId, tagged_hash};
+use crate::keys::KeyExpression;
+
+/// A record is signed by its own communication key.
+pub const SIGNATURE: Rule = Rule::new(
+    "record-signature",
+    "a record carries a BIP-322 signature of the whole by its communication key",
+    "ask the person for a fresh record",
+);
+/// Records of one contract share no key.
+pub const DISTINCT: Rule = Rule::new(
+    "record-distinct",
+    "no two key expressions of a contract's records are equal",
+    "make a fresh record for each seat",
+);
+/// Records are of the contract's network.
+pub const NETWORK: Rule = Rule::new(
+    "record-network",
+    "a record and its addresses are of the contract's network",
+    "make a record for this network",
+);
+/// Records are made for a seat.
+pub const ROLE: Rule = Rule::new(
+    "record-role",
+    "a record is made for the seat it fills",
+    "make a record for this seat",
+);
+/// Records are made for one contract.
+pub const CONTRACT: Rule = Rule::new(
+    "record-contract",
+    "a record names the contract it is made for, in 1 to 64 printable ASCII characters",
+    "make a fresh record for this contract",
+);
+/// Validators that agree always outnumber those that could disagree.
+pub const MAJORITY: Rule = Rule::new(
+    "federation-majority",
+    "k of n validators decide, with 2k > n and n at most 16",
+    "raise k",
+);
+/// The form of a record file.
+pub const FORM: Rule = Rule::new(
+    "record-form",
+    "a record file is JSON with the fields of `hashmix record 1`",
+    "export the record again",
+);
+
+/// The first line of every record file.
+pub const RECORD_FORMAT: &str = "hashmix record 1";
+
+/// Largest record file that is read, in bytes.
+pub const RECORD_MAX_BYTES: usize = 16_384;
+
+/// A place at the table of one contract.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Seat {
+    /// Runs machines, binds coinbases, is paid by installments.
+    Miner,
+    /// Receives the rewards, paid the price.
+    Holder,
+    /// One of the federation, by his place in its record (0-based).
+    Validator(u8),
+}
+
+impl fmt::Display for Seat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Culprit::from(*self).fmt(f)
+    }
+}
+
+impl From<Seat> for Culprit {
+    fn from(seat: Seat) -> Self {
+        match seat {
+            Seat::Miner => Self::Miner,
+            Seat::Holder => Self::Holder,
+            Seat::Validator(place) => Self::Validator(place),
+        }
+    }
+}
+
+/// What a record is made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// The miner's seat.
+    Miner,
+    /// The holder's seat.
+    Holder,
+    /// A validator's seat.
+    Validator,
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Miner => "miner",
+            Self::Holder => "holder",
+            Self::Validator => "validator",
+        })
+    }
+}
+
+/// What a record says, without its signature.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RecordBody {
+    /// [`RECORD_FORMAT`].
+    pub format: String,
+    /// The seat it is made for.
+    pub role: Role,
+    /// The network of keys and address.
+    pub network: Network,
+    /// The contract it is made for, by the name both sides use until it has an id.
+    pub contract: String,
+    /// Account key for MuSig2 (key path).
+    pub musig: KeyExpression,
+    /// Account key for script leaves.
+    pub leaf: KeyExpression,
+    /// Account key for the solitary exits; may live on a cold device.
+    pub exit: KeyExpression,
+    /// Where the person is paid.
+    pub payout: Address<NetworkUnchecked>,
+    /// Signs messages, receipts and this record (BIP 340).
+    pub communication: XOnlyPublicKey,
+}
+
+/// A person's keys for one contract, signed as a whole.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Record {
+    /// What the record says.
+    pub record: RecordBody,
+    /// BIP-322 simple signature of [`RecordBody::statement`], base64.
+    pub signature: String,
+}
+
+impl RecordBody {
+    /// The record's id: a tagged hash of its canonical form.
+    pub fn id(&self) -> Result<RecordId> {
+        Ok(RecordId(tagged_hash("HashMix/record", &[&canonical::bytes(self)?])))
+    }
+
+    /// The text that the communication key signs.
+    pub fn statement(&self) -> Result<String> {
+        Ok(format!("hashmix record {}", self.id()?))
+    }
+
+    /// The Taproot address of the communication key, under which the statement is signed.
+    pub fn signing_address(&self) -> Address {
+        let secp = secp256k1::Secp256k1::verification_only();
+        Address::p2tr(&secp, self.communication, None, KnownHrp::from(self.network))
+    }
+}
+
+impl Record {
+    /// Reads and checks a record file.
+    pub fn from_json(text: &str) -> Result<Self> {
+        let refuse = |found: &dyn fmt::Display| {
+            FORM.refuses(Culprit::Sender, "record", "the fields of `hashmix record 1`", found)
+        };
+        if text.len() > RECORD_MAX_BYTES {
+            return Err(refuse(&format_args!("{} bytes", text.len())));
+        }
+        let record: Self = serde_json::from_str(text).map_err(|error| refuse(&error))?;
+        record.check()?;
+        Ok(record)
+    }
+
+    /// Checks form, network and signature.
+    pub fn check(&self) -> Result<()> {
+        let body = &self.record;
+        let place = || format!("{}'s record", body.role);
+        if body.format != RECORD_FORMAT {
+            return Err(FORM.refuses(Culprit::Sender, place(), RECORD_FORMAT, &body.format));
+        }
+        let printable = body.contract.bytes().all(|byte| (0x20..0x7f).contains(&byte));
+        if body.contract.is_empty() || body.contract.len() > 64 || !printable {
+            return Err(CONTRACT.refuses(Culprit::Sender, place(), "a name", &body.contract));
+        }
+        for (name, key) in body.keys() {
+            key.check_network(body.network, format_args!("{}, {name} key", place()))?;
+        }
+        if !body.payout.is_valid_for_network(body.network) {
+            return Err(NETWORK.refuses(
+                Culprit::Sender,
+                format_args!("{}, payout", place()),
+                format_args!("an address of {}", body.network),
+                format_args!("{} of another network", body.payout.clone().assume_checked()),
+            ));
+        }
+        check_distinct([self])?;
+        bip322::verify_simple_encoded(
+            &body.signing_address().to_string(),
+            &body.statement()?,
+            &self.signature,
+        )
+        .map_err(|error| SIGNATURE.refuses(Culprit::Sender, place(), "a valid signature", error))?;
+        Ok(())
+    }
+
+    /// The record's id.
+    pub fn id(&self) -> Result<RecordId> {
+        self.record.id()
+    }
+
+    /// Refuses a record that was made for another seat, network or contract.
+    pub fn check_seat(&self, role: Role, network: Network, contract: &str) -> Result<()> {
+        let body = &self.record;
+        let place = format!("{}'s record", body.role);
+        if body.role != role {
+            return Err(ROLE.refuses(Culprit::Sender, place, role, body.role));
+        }
+        if body.network != network {
+            return Err(NETWORK.refuses(Culprit::Sender, place, network, body.network));
+        }
+        if body.contract != contract {
+            return Err(CONTRACT.refuses(Culprit::Sender, place, contract, &body.contract));
+        }
+        Ok(())
+    }
+
+    /// The script that pays the person.
+    pub fn payout_script(&self) -> ScriptBuf {
+        self.record.payout.assume_checked_ref().script_pubkey()
+    }
+}
+
+impl RecordBody {
+    fn keys(&self) -> [(&'static str, &KeyExpression); 3] {
+        [("musig", &self.musig), ("leaf", &self.leaf), ("exit", &self.exit)]
+    }
+}
+
+/// Refuses records that share an account key or a communication key, compared by the whole key.
+pub fn check_distinct<'a>(records: impl IntoIterator<Item = &'a Record>) -> Result<()> {
+    let mut seen = BTreeSet::new();
+    for record in records {
+        let body = &record.record;
+        let accounts =
+            body.keys().map(|(name, key)| (name, key.public_key().x_only_public_key().0));
+        for (name, key) in accounts.into_iter().chain([("communication", body.communication)]) {
+            if !seen.insert(key) {
+                return Err(DISTINCT.refuses(
+                    Culprit::Sender,
+                    format_args!("{}'s record, {name} key", body.role),
+                    "a key used nowhere else",
+                    format_args!("{key} a second time"),
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// n validators of whom k decide.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Federation {
+    /// How many of them decide: k.
+    pub threshold: u8,
+    /// Their records; a validator is known by his place here.
+    pub validators: Vec<Record>,
+}
+
+impl Federation {
+    /// Checks every record and that 2k > n.
+    pub fn check(&self, network: Network, contract: &str) -> Result<()> {
+        let (k, n) = (usize::from(self.threshold), self.validators.len());
+        if n > 16 || k > n || k.saturating_mul(2) <= n {
+            return Err(MAJORITY.refuses(
+                Culprit::Sender,
+                "federation",
+                "k <= n <= 16 and 2k > n",
+                format_args!("{k} of {n}"),
+            ));
+        }
+        for record in &self.validators {
+            record.check()?;
+            record.check_seat(Role::Validator, network, contract)?;
+        }
+        Ok(())
+    }
+
+    /// The keys that sign receipts and rulings, in record order.
+    pub fn ruling_keys(&self) -> Vec<XOnlyPublicKey> {
+        self.validators.iter().map(|record| record.record.communication).collect()
+    }
+
+    /// The hash that a buyer pins when he chooses the federation.
+    pub fn id(&self) -> Result<RecordId> {
+        Ok(RecordId(tagged_hash("HashMix/federation", &[&canonical::bytes(self)?])))
+    }
+}

@@ -1,0 +1,377 @@
+//! A lock: one Taproot output of the product, with everything needed to spend it.
+//!
+//! A [`Lock`] is made from a filled policy at an index. It knows its script, its leaves by name,
+//! who must sign each with which child key, and the delays. Transactions are built and signed from
+//! locks, never from what a PSBT claims.
+
+use core::fmt;
+
+use bitcoin::bip32::ChildNumber;
+use bitcoin::key::XOnlyPublicKey;
+use bitcoin::secp256k1::schnorr;
+use bitcoin::taproot::{ControlBlock, LeafVersion, TapLeafHash, TapNodeHash, TaprootSpendInfo};
+use bitcoin::{Address, Network, ScriptBuf, TapSighashType, Witness, absolute, relative, taproot};
+use miniscript::descriptor::DescriptorPublicKey;
+use miniscript::{Descriptor, DefiniteDescriptorKey, Miniscript, Satisfier, Tap, ToPublicKey};
+
+use crate::error::{Error, Result, Rule};
+use crate::musig::KeyContext;
+use crate::party::Seat;
+use crate::script::template::{Account, Policy, Seats, Template, Variant, participants};
+
+/// A filled policy is a sane Taproot descriptor.
+pub const SANE: Rule = Rule::new(
+    "script-sane",
+    "a lock's descriptor passes every sanity check of miniscript",
+    "restore the file under descriptors/",
+);
+/// A lock has the leaf that is asked for.
+pub const LEAF: Rule = Rule::new(
+    "script-leaf",
+    "a lock is spent through one of its own leaves",
+    "choose a leaf of this lock",
+);
+/// A spend carries every signature its path needs.
+pub const SIGNED: Rule = Rule::new(
+    "script-signed",
+    "a spend carries every signature that its path needs",
+    "collect the missing signature",
+);
+
+/// The ways into a lock, in the order of the policy files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Path {
+    /// Miner and holder together: one MuSig2 signature.
+    Key,
+    /// Miner and holder, a signature each, in one pass.
+    Agreed,
+    /// Miner and k validators.
+    MinerRuling,
+    /// Holder and k validators.
+    HolderRuling,
+    /// Holder alone, after the delay.
+    HolderExit,
+    /// Miner alone, after the delay.
+    MinerExit,
+}
+
+impl fmt::Display for Path {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Key => "key path",
+            Self::Agreed => "agreed leaf",
+            Self::MinerRuling => "miner ruling leaf",
+            Self::HolderRuling => "holder ruling leaf",
+            Self::HolderExit => "holder exit leaf",
+            Self::MinerExit => "miner exit leaf",
+        })
+    }
+}
+
+/// A key inside a leaf: whose it is and how it is derived.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeafKey {
+    /// Who signs with it.
+    pub seat: Seat,
+    /// From which of his accounts.
+    pub account: Account,
+    /// Steps below the account: branch, index.
+    pub steps: Vec<ChildNumber>,
+    /// The derived key as it stands in the leaf.
+    pub key: XOnlyPublicKey,
+}
+
+/// One leaf of a lock.
+#[derive(Clone, Debug)]
+pub struct Leaf {
+    /// Which way in it is.
+    pub path: Path,
+    /// Its script.
+    pub script: ScriptBuf,
+    /// Proves that the output commits to it (BIP 341).
+    pub control: ControlBlock,
+    /// Keys in the order of the script.
+    pub keys: Vec<LeafKey>,
+    /// Blocks that must lie on the output, if any (BIP 68).
+    pub older: Option<u16>,
+    /// Height that must have passed, if any (BIP 65).
+    pub after: Option<u32>,
+    miniscript: Miniscript<DefiniteDescriptorKey, Tap>,
+}
+
+impl Leaf {
+    /// The hash that script-path signatures commit to.
+    pub fn hash(&self) -> TapLeafHash {
+        TapLeafHash::from_script(&self.script, LeafVersion::TapScript)
+    }
+
+    /// The witness, given the signatures at hand; `None` if they do not suffice.
+    fn witness(&self, signatures: &[(XOnlyPublicKey, taproot::Signature)]) -> Option<Witness> {
+        let hand = Hand { leaf: self, signatures };
+        let mut stack = self.miniscript.satisfy(hand).ok()?;
+        stack.push(self.script.to_bytes());
+        stack.push(self.control.serialize());
+        Some(Witness::from_slice(&stack))
+    }
+}
+
+/// What a satisfier has in its hand: signatures by key, and the delays the input will state.
+struct Hand<'a> {
+    leaf: &'a Leaf,
+    signatures: &'a [(XOnlyPublicKey, taproot::Signature)],
+}
+
+impl Satisfier<DefiniteDescriptorKey> for Hand<'_> {
+    fn lookup_tap_leaf_script_sig(
+        &self,
+        key: &DefiniteDescriptorKey,
+        _: &TapLeafHash,
+    ) -> Option<taproot::Signature> {
+        let key = key.to_x_only_pubkey();
+        self.signatures.iter().find(|(signer, _)| *signer == key).map(|(_, signature)| *signature)
+    }
+
+    fn check_older(&self, lock: relative::LockTime) -> bool {
+        self.leaf.older.is_some_and(|blocks| {
+            lock.is_implied_by(relative::LockTime::Blocks(relative::Height::from_height(blocks)))
+        })
+    }
+
+    fn check_after(&self, lock: absolute::LockTime) -> bool {
+        self.leaf
+            .after
+            .and_then(|height| absolute::LockTime::from_height(height).ok())
+            .is_some_and(|height| lock.is_implied_by(height))
+    }
+}
+
+/// A Taproot output of the product.
+#[derive(Clone, Debug)]
+pub struct Lock {
+    /// The script that the output pays.
+    pub script_pubkey: ScriptBuf,
+    /// The untweaked key (BIP 341).
+    pub internal_key: XOnlyPublicKey,
+    /// Root of the leaves (BIP 341).
+    pub merkle_root: TapNodeHash,
+    /// Who signs the key path, if it is open.
+    pub key_path: Option<KeyContext>,
+    /// The leaves, in the order of the policy file.
+    pub leaves: Vec<Leaf>,
+}
+
+impl Lock {
+    /// The lock of a template for these people, numbers and index.
+    pub fn new(
+        template: Template,
+        variant: Variant,
+        seats: Seats<'_>,
+        numbers: &[(&str, u32)],
+        network: Network,
+        index: u32,
+    ) -> Result<Self> {
+        let policy = template.fill(seats, numbers, network)?;
+        Self::from_policy(&policy, variant, seats, index)
+    }
+
+    /// The lock of a filled policy at an index.
+    pub fn from_policy(
+        policy: &Policy,
+        variant: Variant,
+        seats: Seats<'_>,
+        index: u32,
+    ) -> Result<Self> {
+        let insane = |found: &dyn fmt::Display| {
+            SANE.broken("descriptor", "a sane tr() descriptor", found)
+        };
+        let descriptor: Descriptor<DescriptorPublicKey> =
+            policy.xpub_form.parse().map_err(|error| insane(&error))?;
+        descriptor.sanity_check().map_err(|error| insane(&error))?;
+        let branches = descriptor.into_single_descriptors().map_err(|error| insane(&error))?;
+        let first = branches.into_iter().next().ok_or_else(|| insane(&"no branch"))?;
+        let Descriptor::Tr(tr) =
+            first.at_derivation_index(index).map_err(|error| insane(&error))?
+        else {
+            return Err(insane(&"another kind of descriptor"));
+        };
+
+        let spend_info = tr.spend_info();
+        let merkle_root = spend_info.merkle_root().ok_or_else(|| insane(&"no leaves"))?;
+        let mut leaves = Vec::new();
+        for (_, miniscript) in tr.iter_scripts() {
+            leaves.push(leaf(miniscript, policy, seats, &spend_info)?);
+        }
+        let internal_key = tr.internal_key().to_x_only_pubkey();
+        let key_path = match variant {
+            Variant::Nums => None,
+            Variant::Musig => {
+                let steps = steps_of(tr.internal_key()).ok_or_else(|| insane(&"no key path"))?;
+                Some(KeyContext::new(&participants(seats), &steps, Some(merkle_root))?)
+            }
+        };
+        if key_path.as_ref().is_some_and(|context| context.internal_key() != internal_key) {
+            return Err(insane(&"an internal key that is not the participants' aggregate"));
+        }
+        Ok(Self { script_pubkey: tr.script_pubkey(), internal_key, merkle_root, key_path, leaves })
+    }
+
+    /// The address on `network`.
+    pub fn address(&self, network: Network) -> Result<Address> {
+        Address::from_script(&self.script_pubkey, network)
+            .map_err(|error| SANE.broken("lock", "a Taproot script", error))
+    }
+
+    /// The leaf of a path; the key path has none.
+    pub fn leaf(&self, path: Path) -> Result<&Leaf> {
+        self.leaves.iter().find(|leaf| leaf.path == path).ok_or_else(|| self.no_path(path))
+    }
+
+    /// Refuses a path that the lock does not have.
+    pub fn check_path(&self, path: Path) -> Result<()> {
+        match path {
+            Path::Key if self.key_path.is_some() => Ok(()),
+            Path::Key => Err(self.no_path(path)),
+            _ => self.leaf(path).map(|_| ()),
+        }
+    }
+
+    /// The witness of a script path from the signatures at hand.
+    pub fn script_witness(
+        &self,
+        path: Path,
+        signatures: &[(XOnlyPublicKey, schnorr::Signature)],
+    ) -> Result<Witness> {
+        let leaf = self.leaf(path)?;
+        let signatures: Vec<_> = signatures
+            .iter()
+            .map(|(key, signature)| (*key, default_signature(*signature)))
+            .collect();
+        leaf.witness(&signatures).ok_or_else(|| {
+            let signers: Vec<String> = leaf
+                .keys
+                .iter()
+                .filter(|key| signatures.iter().any(|(signer, _)| *signer == key.key))
+                .map(|key| key.seat.to_string())
+                .collect();
+            SIGNED.unavailable(
+                format_args!("{path}"),
+                "enough signers",
+                if signers.is_empty() { "nobody".to_owned() } else { signers.join(", ") },
+            )
+        })
+    }
+
+    /// Weight of one input that spends through `path`, all 164 WU of its fixed part included.
+    pub fn input_weight(&self, path: Path) -> Result<u64> {
+        self.check_path(path)?;
+        // Signatures of SIGHASH_DEFAULT have 64 bytes whatever they sign.
+        let blank = schnorr::Signature::from_slice(&[1; 64])
+            .map_err(|error| SIGNED.broken("blank signature", "64 bytes", error))?;
+        let witness = match path {
+            Path::Key => Witness::p2tr_key_spend(&default_signature(blank)),
+            _ => {
+                let keys: Vec<_> =
+                    self.leaf(path)?.keys.iter().map(|key| (key.key, blank)).collect();
+                self.script_witness(path, &keys)?
+            }
+        };
+        // 36 outpoint, 1 empty script, 4 sequence, each byte four times; the witness once.
+        Ok(164u64.saturating_add(u64::try_from(witness.size()).unwrap_or(u64::MAX)))
+    }
+
+    fn no_path(&self, path: Path) -> Error {
+        let mut paths: Vec<String> = self.leaves.iter().map(|leaf| leaf.path.to_string()).collect();
+        if self.key_path.is_some() {
+            paths.insert(0, Path::Key.to_string());
+        }
+        LEAF.broken("lock", paths.join(", "), path)
+    }
+}
+
+fn default_signature(signature: schnorr::Signature) -> taproot::Signature {
+    taproot::Signature { signature, sighash_type: TapSighashType::Default }
+}
+
+fn leaf(
+    miniscript: &Miniscript<DefiniteDescriptorKey, Tap>,
+    policy: &Policy,
+    seats: Seats<'_>,
+    spend_info: &TaprootSpendInfo,
+) -> Result<Leaf> {
+    let insane = |found: &dyn fmt::Display| SANE.broken("leaf", "a leaf of the policy files", found);
+    let script = miniscript.encode();
+    let control = spend_info
+        .control_block(&(script.clone(), LeafVersion::TapScript))
+        .ok_or_else(|| insane(&"a leaf outside the tree"))?;
+    let mut keys = Vec::new();
+    for key in miniscript.iter_pk() {
+        let (seat, account) =
+            owner(&key, policy, seats).ok_or_else(|| insane(&"a key of nobody at the table"))?;
+        let steps = steps_of(&key).ok_or_else(|| insane(&"a key without branch and index"))?;
+        keys.push(LeafKey { seat, account, steps, key: key.to_x_only_pubkey() });
+    }
+    let (older, after) = delays(miniscript);
+    let path = path_of(&keys).ok_or_else(|| insane(miniscript))?;
+    Ok(Leaf { path, script, control, keys, older, after, miniscript: miniscript.clone() })
+}
+
+/// Whose key it is, found by the whole account key.
+fn owner(
+    key: &DefiniteDescriptorKey,
+    policy: &Policy,
+    seats: Seats<'_>,
+) -> Option<(Seat, Account)> {
+    let DescriptorPublicKey::XPub(xpub) = key.clone().into() else { return None };
+    policy
+        .keys
+        .iter()
+        .filter_map(|(_, owner)| *owner)
+        .find(|(seat, account)| {
+            seats.key(*seat, *account).is_some_and(|known| *known.xpub() == xpub.xkey)
+        })
+}
+
+/// Branch and index below the account.
+fn steps_of(key: &DefiniteDescriptorKey) -> Option<Vec<ChildNumber>> {
+    match key.clone().into() {
+        DescriptorPublicKey::XPub(xpub) => Some(xpub.derivation_path.as_ref().to_vec()),
+        _ => None,
+    }
+}
+
+/// The delays of a leaf: at most one of each kind stands in our policies.
+fn delays(miniscript: &Miniscript<DefiniteDescriptorKey, Tap>) -> (Option<u16>, Option<u32>) {
+    use miniscript::Terminal;
+    let (mut older, mut after) = (None, None);
+    for part in miniscript.iter() {
+        match &part.node {
+            Terminal::Older(lock) => older = u16::try_from(lock.to_consensus_u32()).ok(),
+            Terminal::After(lock) => after = Some(lock.to_consensus_u32()),
+            _ => {}
+        }
+    }
+    (older, after)
+}
+
+/// Which way in a leaf is, told by whose keys stand in it.
+fn path_of(keys: &[LeafKey]) -> Option<Path> {
+    let validator = |key: &LeafKey| matches!(key.seat, Seat::Validator(_));
+    match keys {
+        [alone] if alone.account == Account::Exit => match alone.seat {
+            Seat::Holder => Some(Path::HolderExit),
+            Seat::Miner => Some(Path::MinerExit),
+            Seat::Validator(_) => None,
+        },
+        [miner, holder] if miner.seat == Seat::Miner && holder.seat == Seat::Holder => {
+            Some(Path::Agreed)
+        }
+        [party, federation @ ..] if !federation.is_empty() && federation.iter().all(validator) => {
+            match party.seat {
+                Seat::Miner => Some(Path::MinerRuling),
+                Seat::Holder => Some(Path::HolderRuling),
+                Seat::Validator(_) => None,
+            }
+        }
+        _ => None,
+    }
+}
