@@ -4,4 +4,5 @@ pub mod error;
 pub mod facts;
 pub mod headers;
 pub mod id;
+pub mod musig;
 pub mod work;
