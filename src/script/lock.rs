@@ -12,7 +12,7 @@ use bitcoin::secp256k1::schnorr;
 use bitcoin::taproot::{ControlBlock, LeafVersion, TapLeafHash, TapNodeHash, TaprootSpendInfo};
 use bitcoin::{Address, Network, ScriptBuf, TapSighashType, Witness, absolute, relative, taproot};
 use miniscript::descriptor::DescriptorPublicKey;
-use miniscript::{Descriptor, DefiniteDescriptorKey, Miniscript, Satisfier, Tap, ToPublicKey};
+use miniscript::{DefiniteDescriptorKey, Descriptor, Miniscript, Satisfier, Tap, ToPublicKey};
 
 use crate::error::{Error, Result, Rule};
 use crate::musig::KeyContext;
@@ -181,9 +181,8 @@ impl Lock {
         seats: Seats<'_>,
         index: u32,
     ) -> Result<Self> {
-        let insane = |found: &dyn fmt::Display| {
-            SANE.broken("descriptor", "a sane tr() descriptor", found)
-        };
+        let insane =
+            |found: &dyn fmt::Display| SANE.broken("descriptor", "a sane tr() descriptor", found);
         let descriptor: Descriptor<DescriptorPublicKey> =
             policy.xpub_form.parse().map_err(|error| insane(&error))?;
         descriptor.sanity_check().map_err(|error| insane(&error))?;
@@ -298,7 +297,8 @@ fn leaf(
     seats: Seats<'_>,
     spend_info: &TaprootSpendInfo,
 ) -> Result<Leaf> {
-    let insane = |found: &dyn fmt::Display| SANE.broken("leaf", "a leaf of the policy files", found);
+    let insane =
+        |found: &dyn fmt::Display| SANE.broken("leaf", "a leaf of the policy files", found);
     let script = miniscript.encode();
     let control = spend_info
         .control_block(&(script.clone(), LeafVersion::TapScript))
@@ -322,13 +322,9 @@ fn owner(
     seats: Seats<'_>,
 ) -> Option<(Seat, Account)> {
     let DescriptorPublicKey::XPub(xpub) = key.clone().into() else { return None };
-    policy
-        .keys
-        .iter()
-        .filter_map(|(_, owner)| *owner)
-        .find(|(seat, account)| {
-            seats.key(*seat, *account).is_some_and(|known| *known.xpub() == xpub.xkey)
-        })
+    policy.keys.iter().filter_map(|(_, owner)| *owner).find(|(seat, account)| {
+        seats.key(*seat, *account).is_some_and(|known| *known.xpub() == xpub.xkey)
+    })
 }
 
 /// Branch and index below the account.

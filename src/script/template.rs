@@ -122,7 +122,12 @@ impl Template {
 
     /// Puts people and numbers in place. `numbers` maps names such as `reward_exit` to values;
     /// `k` is the federation's own.
-    pub fn fill(&self, seats: Seats<'_>, numbers: &[(&str, u32)], network: Network) -> Result<Policy> {
+    pub fn fill(
+        &self,
+        seats: Seats<'_>,
+        numbers: &[(&str, u32)],
+        network: Network,
+    ) -> Result<Policy> {
         let mut policy = self.text();
         // Longer names first, so that `$k` cannot eat the head of another.
         let k = [("k", u32::from(seats.federation.threshold))];
@@ -214,7 +219,7 @@ impl Fill<'_> {
             "holder.leaf" => self.person(Seat::Holder, Account::Leaf, name),
             "holder.exit" => self.person(Seat::Holder, Account::Exit, name),
             "unspendable" => {
-                let xpub = musig::nums_xpub(&participants(self.seats), self.network);
+                let xpub = musig::nums_xpub(&participants(self.seats), self.network)?;
                 self.number(xpub.to_string(), None);
                 Ok(())
             }

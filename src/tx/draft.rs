@@ -138,8 +138,8 @@ impl Draft {
 
     /// Inputs minus outputs, in satoshis.
     pub fn fee(&self) -> Result<Amount> {
-        let spent = amount::sum(self.spends.iter().map(|spend| spend.prevout.value))?;
-        let paid = amount::sum(self.tx.output.iter().map(|out| out.value))?;
+        let spent = amount::sum(self.spends.iter().map(|spend| spend.prevout.value), self.title)?;
+        let paid = amount::sum(self.tx.output.iter().map(|out| out.value), self.title)?;
         spent.checked_sub(paid).ok_or_else(|| {
             BUILT.refuses(Culprit::Sender, self.title, format_args!("outputs up to {spent}"), paid)
         })
@@ -188,14 +188,15 @@ impl Draft {
     /// checked against this draft.
     pub fn compare(&self, psbt: &Psbt, by: Culprit) -> Result<()> {
         let theirs = &psbt.unsigned_tx;
-        let differs = |field: &str, expected: &dyn core::fmt::Debug, found: &dyn core::fmt::Debug| {
-            Err(REBUILT.refuses(
-                by,
-                format_args!("{}, {field}", self.title),
-                format_args!("{expected:?}"),
-                format_args!("{found:?}"),
-            ))
-        };
+        let differs =
+            |field: &str, expected: &dyn core::fmt::Debug, found: &dyn core::fmt::Debug| {
+                Err(REBUILT.refuses(
+                    by,
+                    format_args!("{}, {field}", self.title),
+                    format_args!("{expected:?}"),
+                    format_args!("{found:?}"),
+                ))
+            };
         if theirs.version != self.tx.version {
             return differs("version", &self.tx.version, &theirs.version);
         }
@@ -270,4 +271,9 @@ pub fn vsize(spends: &[Spend], outputs: &[TxOut]) -> Result<u64> {
         weight = weight.saturating_add(input.saturating_sub(164));
     }
     Ok(weight.div_ceil(4))
+}
+
+/// What `vsize` virtual bytes cost at `sat_per_vb`, in satoshis.
+pub fn fee(vsize: u64, sat_per_vb: u64) -> Result<Amount> {
+    amount::bounded(Amount::from_sat(vsize.saturating_mul(sat_per_vb)), "fee")
 }

@@ -10,6 +10,7 @@ use crate::flow::reward::coins as reward;
 use crate::flow::reward::terms::RewardTerms;
 use crate::height::Calendar;
 use crate::id::{PositionId, TermsId, tagged_hash};
+use crate::tx::draft::fee;
 use crate::work::agreement::{Entitlement, Profile, WorkTerms};
 
 /// The form of a terms file.
@@ -42,6 +43,10 @@ pub const FEES: Rule = Rule::new(
     "the fee floor is at least 1 sat/vB, the cap at least the floor and at most 1,000 sat/vB",
     "agree on other fee bounds",
 );
+
+/// A period is one of the term.
+pub const PERIOD: Rule =
+    Rule::new("terms-period", "a period is one of the term", "count the periods from 1");
 
 /// The first field of every terms file.
 pub const TERMS_FORMAT: &str = "hashmix terms 1";
@@ -174,13 +179,21 @@ impl EscrowTerms {
 
     /// Slices, periods and windows in blocks.
     pub fn calendar(&self) -> Calendar {
-        let Delivery { start, period, periods, window, slice, .. } = self.delivery;
-        Calendar { start, period, periods, window, slice }
+        let delivery = &self.delivery;
+        Calendar {
+            start: delivery.start,
+            slice: delivery.slice,
+            period: delivery.period,
+            periods: delivery.periods,
+            window: delivery.window,
+            receipt_span: delivery.receipt_span,
+            proof_span: delivery.proof_span,
+            ruling_depth: delivery.ruling_depth,
+        }
     }
 
     /// What a share is judged by.
     pub fn work(&self) -> Result<WorkTerms> {
-        let Delivery { ref rule, .. } = self.delivery;
         WorkTerms {
             network: self.reward.network,
             start: self.delivery.start,
@@ -198,14 +211,14 @@ impl EscrowTerms {
             receipt_span: self.delivery.receipt_span,
             proof_span: self.delivery.proof_span,
             ruling_depth: self.delivery.ruling_depth,
-            rule: rule.clone(),
+            rule: self.delivery.rule.clone(),
         }
         .check(self.profile)
     }
 
     /// T: the height from which the holder alone may take the escrow.
     pub fn holder_exit_height(&self) -> u32 {
-        self.calendar().last_height().saturating_add(self.delays.grace)
+        self.calendar().end().saturating_add(self.delays.grace)
     }
 
     /// T + Y: the height from which the miner alone may take the escrow.
@@ -214,10 +227,15 @@ impl EscrowTerms {
     }
 
     /// The height from which a period (0-based) may be ruled on: nLockTime of its settlement.
-    pub fn ruling_height(&self, period: u32) -> u32 {
-        self.calendar()
-            .period_last(period)
-            .saturating_add(self.delivery.ruling_depth)
+    pub fn ruling_height(&self, period: u32) -> Result<u32> {
+        self.calendar().ruled_from(period).ok_or_else(|| {
+            PERIOD.refuses(
+                Culprit::Sender,
+                "period",
+                format_args!("1 to {}", self.delivery.periods),
+                period.saturating_add(1),
+            )
+        })
     }
 
     /// Refuses a fee rate outside the terms.
@@ -252,8 +270,10 @@ impl EscrowTerms {
                 ));
             }
         }
-        let last = u64::from(self.calendar().last_height());
-        let exits = last + u64::from(delays.grace) + u64::from(delays.miner_exit);
+        let last = u64::from(self.calendar().end());
+        let exits = last
+            .saturating_add(delays.grace.into())
+            .saturating_add(delays.miner_exit.into());
         if exits >= u64::from(bitcoin::absolute::LOCK_TIME_THRESHOLD) || delays.quiet > delays.grace {
             return Err(DELAYS.refuses(
                 Culprit::Sender,
@@ -275,10 +295,14 @@ impl EscrowTerms {
                 format_args!("floor {floor}, cap {cap}"),
             ));
         }
-        // A settlement through the agreed leaf has two outputs of 43 vB and an input of 116 vB.
-        let cost = amount::sum([amount::fee(215, cap)?, ruling])?;
-        let least = amount::sum(core::iter::repeat_n(cost, 10))?;
-        let installment = amount::sat(self.price.to_sat() / u64::from(self.delivery.periods.max(1)))?;
+        // A settlement through the agreed leaf: two outputs of 43 vB, an input of 116 vB.
+        let cost = fee(215, cap)?.to_sat().saturating_add(ruling.to_sat());
+        let least = Amount::from_sat(cost.saturating_mul(10));
+        let installment = amount::installment(
+            amount::bounded(self.price, "terms, price")?,
+            0,
+            self.delivery.periods,
+        );
         if installment < least {
             return Err(PRICE.refuses(
                 Culprit::Sender,

@@ -23,8 +23,9 @@ pub fn lock(terms: &RewardTerms) -> Result<Lock> {
 /// The two outputs of a coinbase that pays the whole `reward` (satoshis): the lock, and directly
 /// behind it the miner's service share, rounded down.
 pub fn payouts(terms: &RewardTerms, reward: Amount) -> Result<Vec<TxOut>> {
-    let service = amount::share_ppm(reward, terms.service_ppm)?;
-    let locked = amount::subtract(reward, service)?;
+    let reward = amount::bounded(reward, "coinbase")?;
+    let service = amount::per_million(reward, terms.service_ppm);
+    let locked = reward.checked_sub(service).unwrap_or(Amount::ZERO);
     Ok(vec![
         TxOut { value: locked, script_pubkey: lock(terms)?.script_pubkey },
         TxOut { value: service, script_pubkey: terms.miner.payout_script() },

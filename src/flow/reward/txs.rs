@@ -10,7 +10,7 @@ use crate::facts::Coin;
 use crate::flow::reward::coins;
 use crate::flow::reward::terms::RewardTerms;
 use crate::script::lock::Path;
-use crate::tx::draft::{Draft, Spend, Title, vsize};
+use crate::tx::draft::{Draft, Spend, Title, fee, vsize};
 
 /// A sweep spends rewards that can be spent.
 pub const SWEEPABLE: Rule = Rule::new(
@@ -66,8 +66,8 @@ pub fn sweep(
         })
         .collect();
     let payout = |value| vec![TxOut { value, script_pubkey: terms.holder.payout_script() }];
-    let fee = amount::fee(vsize(&spends, &payout(Amount::ZERO))?, sat_per_vb)?;
-    let total = amount::sum(rewards.iter().map(|coin| coin.txout.value))?;
+    let fee = fee(vsize(&spends, &payout(Amount::ZERO))?, sat_per_vb)?;
+    let total = amount::sum(rewards.iter().map(|coin| coin.txout.value), title)?;
     let value = total.checked_sub(fee).ok_or_else(|| {
         SWEEPABLE.refuses(Culprit::Sender, title, format_args!("rewards above {fee}"), total)
     })?;
