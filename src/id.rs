@@ -94,6 +94,10 @@ id! {
     CertificateDigest
 }
 id! {
+    /// Names what was said: a request, an opening, an answer.
+    WordId
+}
+id! {
     /// Names a person's record: his keys for one contract, signed as a whole.
     RecordId
 }

@@ -196,14 +196,7 @@ impl Record {
         for (name, key) in body.keys() {
             key.check_network(body.network, format_args!("{}, {name} key", place()))?;
         }
-        if !body.payout.is_valid_for_network(body.network) {
-            return Err(NETWORK.refuses(
-                Culprit::Sender,
-                format_args!("{}, payout", place()),
-                format_args!("an address of {}", body.network),
-                format_args!("{} of another network", body.payout.clone().assume_checked()),
-            ));
-        }
+        check_address(&body.payout, body.network, format_args!("{}, payout", place()))?;
         check_distinct([self])?;
         bip322::verify_simple_encoded(
             &body.signing_address().to_string(),
@@ -247,6 +240,23 @@ impl RecordBody {
     }
 }
 
+/// Refuses an address of another network.
+fn check_address(
+    address: &Address<NetworkUnchecked>,
+    network: Network,
+    place: impl fmt::Display,
+) -> Result<()> {
+    if address.is_valid_for_network(network) {
+        return Ok(());
+    }
+    Err(NETWORK.refuses(
+        Culprit::Sender,
+        place,
+        format_args!("an address of {network}"),
+        format_args!("{} of another network", address.assume_checked_ref()),
+    ))
+}
+
 /// Refuses records that share an account key or a communication key, compared by the whole key.
 pub fn check_distinct<'a>(records: impl IntoIterator<Item = &'a Record>) -> Result<()> {
     let mut seen = BTreeSet::new();
@@ -276,6 +286,8 @@ pub struct Federation {
     pub threshold: u8,
     /// Their records; a validator is known by his place here.
     pub validators: Vec<Record>,
+    /// Where rulings are paid.
+    pub payout: Address<NetworkUnchecked>,
 }
 
 impl Federation {
@@ -294,7 +306,12 @@ impl Federation {
             record.check()?;
             record.check_seat(Role::Validator, network, contract)?;
         }
-        Ok(())
+        check_address(&self.payout, network, "federation, payout")
+    }
+
+    /// The script that rulings are paid to.
+    pub fn payout_script(&self) -> ScriptBuf {
+        self.payout.assume_checked_ref().script_pubkey()
     }
 
     /// The keys that sign receipts and rulings, in record order.

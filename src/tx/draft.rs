@@ -1,5 +1,7 @@
 //! A transaction that the terms demand, not yet signed.
 
+use std::collections::BTreeSet;
+
 use bitcoin::absolute::LockTime;
 use bitcoin::hashes::Hash;
 use bitcoin::psbt::{Input as PsbtInput, Psbt};
@@ -102,6 +104,10 @@ impl Draft {
         }
         if input.is_empty() {
             return Err(fault("at least one input", &"none"));
+        }
+        let distinct: BTreeSet<OutPoint> = spends.iter().map(|spend| spend.outpoint).collect();
+        if distinct.len() != spends.len() {
+            return Err(fault("each output spent once", &"the same output twice"));
         }
         for out in &outputs {
             if out.value < out.script_pubkey.minimal_non_dust() {

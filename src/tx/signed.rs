@@ -146,7 +146,18 @@ impl Signed {
         if vsize != expected {
             return Err(SIGNED.broken(title, format_args!("{expected} vB"), vsize));
         }
-        Ok(Final { title, tx, fee, path, signers: self.signers })
+        // Of more signatures than needed only some are used; the story names those.
+        let mut signers = self.signers;
+        if let (Some(input), Some(spend)) = (tx.input.first(), spends.first()) {
+            let known = self.signatures.first();
+            signers.retain(|seat| match signing_key(spend, *seat) {
+                Ok(Some(key)) => known.and_then(|all| all.get(&key)).is_some_and(|signature| {
+                    input.witness.iter().any(|item| item == signature.as_ref())
+                }),
+                _ => true,
+            });
+        }
+        Ok(Final { title, tx, fee, path, signers })
     }
 }
 

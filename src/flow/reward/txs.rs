@@ -9,6 +9,7 @@ use crate::error::{Culprit, Result, Rule};
 use crate::facts::Coin;
 use crate::flow::reward::coins;
 use crate::flow::reward::terms::RewardTerms;
+use crate::party::Seat;
 use crate::script::lock::Path;
 use crate::tx::draft::{Draft, Spend, Title, fee, vsize};
 
@@ -33,6 +34,19 @@ pub enum SweepPath {
     HolderExit,
     /// Miner and holder together, MuSig2.
     Key,
+}
+
+impl SweepPath {
+    /// Whether `seat` is one of those who sign this way in with a leaf signature.
+    pub fn signed_by(self, seat: Seat) -> bool {
+        matches!(
+            (self, seat),
+            (Self::Agreed, Seat::Miner | Seat::Holder)
+                | (Self::MinerRuling, Seat::Miner | Seat::Validator(_))
+                | (Self::HolderRuling, Seat::Holder | Seat::Validator(_))
+                | (Self::HolderExit, Seat::Holder)
+        )
+    }
 }
 
 impl From<SweepPath> for Path {

@@ -1,0 +1,114 @@
+//! One contract: its terms, and the flows that are played under them.
+
+use bitcoin::ScriptBuf;
+
+use crate::error::Result;
+use crate::facts::Facts;
+use crate::flow::dispute::state::State as Dispute;
+use crate::flow::escrow::state::State as Escrow;
+use crate::flow::escrow::terms::EscrowTerms;
+use crate::flow::reward::state::State as Reward;
+use crate::flow::{Effect, Event, dispute, escrow, reward};
+use crate::id::TermsId;
+use crate::party::Seat;
+use crate::work::verdict::Evidence;
+
+/// Everything that was agreed and said in one contract.
+#[derive(Clone, Debug)]
+pub struct Contract {
+    terms: EscrowTerms,
+    id: TermsId,
+    reward: Reward,
+    escrow: Escrow,
+    dispute: Dispute,
+}
+
+impl Contract {
+    /// A contract in which nothing was said yet; refused if its terms are.
+    pub fn new(terms: EscrowTerms) -> Result<Self> {
+        terms.check()?;
+        let id = terms.id()?;
+        Ok(Self {
+            terms,
+            id,
+            reward: Reward::default(),
+            escrow: Escrow::default(),
+            dispute: Dispute::default(),
+        })
+    }
+
+    /// What was agreed.
+    pub fn terms(&self) -> &EscrowTerms {
+        &self.terms
+    }
+
+    /// The id of the terms.
+    pub fn id(&self) -> TermsId {
+        self.id
+    }
+
+    /// Certificates and receipts.
+    pub fn evidence(&self) -> &Evidence {
+        self.reward.evidence()
+    }
+
+    /// Words of the escrow flow.
+    pub fn escrow(&self) -> &Escrow {
+        &self.escrow
+    }
+
+    /// Refuses an event that the terms, the chain, the evidence or its speaker's seat do not allow.
+    pub fn admit(&self, facts: &Facts, from: Seat, event: &Event) -> Result<()> {
+        let terms = &self.terms;
+        match event {
+            Event::Reward(event) => self.reward.admit(terms, facts, from, event),
+            Event::Escrow(event) => self.escrow.admit(terms, facts, from, event),
+            Event::Dispute(event) => {
+                self.dispute.admit(terms, facts, self.evidence(), from, event)
+            }
+        }
+    }
+
+    /// Takes an event that was admitted. Replaying the same events gives the same contract.
+    pub fn apply(&mut self, from: Seat, event: &Event) -> Result<()> {
+        match event {
+            Event::Reward(event) => self.reward.apply(from, event),
+            Event::Escrow(event) => {
+                self.escrow.apply(from, event);
+                Ok(())
+            }
+            Event::Dispute(event) => self.dispute.apply(from, event),
+        }
+    }
+
+    /// What `seat` does now. Pure: the same words and facts give the same effects.
+    pub fn next(&self, facts: &Facts, seat: Seat) -> Result<Vec<Effect>> {
+        let mut effects = self.reward.next(&self.terms, facts, seat)?;
+        effects.extend(self.escrow.next(&self.terms, facts, self.evidence(), seat)?);
+        effects.extend(self.dispute.next(&self.terms, facts, self.evidence(), seat)?);
+        Ok(effects)
+    }
+
+    /// The scripts whose transactions make the contract's facts.
+    pub fn scripts(&self) -> Result<Vec<ScriptBuf>> {
+        let mut scripts = escrow::coins::scripts(&self.terms)?;
+        scripts.push(reward::coins::lock(&self.terms.reward)?.script_pubkey);
+        Ok(scripts)
+    }
+
+    /// First height whose header the contract's facts need: median-time-past of the block before
+    /// the term looks eleven blocks back.
+    pub fn headers_from(&self) -> u32 {
+        self.terms.delivery.start.saturating_sub(crate::headers::MEDIAN_SPAN.saturating_add(1))
+    }
+
+    /// Height after which no dispute opens on the present output, if the escrow is open.
+    pub fn dispute_until(&self, facts: &Facts) -> Result<Option<u32>> {
+        Ok(match escrow::coins::progress(&self.terms, facts)? {
+            escrow::coins::Progress::Open(coin) => {
+                coin.height.map(|height| dispute::terms::opens_until(&self.terms, height))
+            }
+            _ => None,
+        })
+    }
+}

@@ -1,0 +1,94 @@
+//! What a validator may never take back.
+//!
+//! The outcome of a position is one number a period: satoshis earned through it, and whether it
+//! closes. For the same period it may only rise, with newly receipted evidence; it never falls
+//! with the period. Outpoint, fee and leaf are no part of it.
+
+use std::collections::BTreeMap;
+
+use bitcoin::Amount;
+
+use crate::error::{Culprit, Result, Rule};
+use crate::flow::escrow::txs::Outcome;
+
+/// A validator does not contradict himself.
+pub const CONSISTENT: Rule = Rule::new(
+    "dispute-consistent",
+    "a validator's outcome for a period never falls, nor below that of an earlier period",
+    "compare the evidence with that of the first ruling",
+);
+
+/// The outcomes that one validator has signed.
+#[derive(Clone, Debug, Default)]
+pub struct Memory(BTreeMap<u32, (Amount, bool)>);
+
+impl Memory {
+    /// Refuses an outcome that contradicts what was signed.
+    pub fn admit(&self, outcome: &Outcome) -> Result<()> {
+        for (period, (earned, closed)) in &self.0 {
+            let contradiction = match period.cmp(&outcome.period) {
+                core::cmp::Ordering::Less => outcome.earned < *earned,
+                core::cmp::Ordering::Equal => {
+                    outcome.earned < *earned || (*closed && !outcome.closes)
+                }
+                core::cmp::Ordering::Greater => outcome.earned > *earned,
+            };
+            if contradiction {
+                return Err(CONSISTENT.refuses(
+                    Culprit::Sender,
+                    format_args!("outcome through period {}", outcome.period.saturating_add(1)),
+                    format_args!(
+                        "no contradiction to {earned} through period {}",
+                        period.saturating_add(1)
+                    ),
+                    format_args!("{}, closes: {}", outcome.earned, outcome.closes),
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Remembers an outcome that was signed.
+    pub fn remember(&mut self, outcome: &Outcome) {
+        let entry = self.0.entry(outcome.period).or_insert((outcome.earned, outcome.closes));
+        *entry = (entry.0.max(outcome.earned), entry.1 || outcome.closes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outcome(period: u32, earned: u64, closes: bool) -> Outcome {
+        Outcome { period, earned: Amount::from_sat(earned), closes }
+    }
+
+    fn memory() -> Memory {
+        let mut memory = Memory::default();
+        memory.remember(&outcome(3, 500, false));
+        memory
+    }
+
+    #[test]
+    fn the_same_outcome_and_one_with_more_evidence_are_admitted() {
+        for earned in [500, 501] {
+            assert!(memory().admit(&outcome(3, earned, false)).is_ok());
+        }
+        assert!(memory().admit(&outcome(4, 500, true)).is_ok());
+        assert!(memory().admit(&outcome(2, 500, false)).is_ok());
+    }
+
+    #[test]
+    fn an_outcome_that_falls_is_refused() {
+        for fallen in [outcome(3, 499, false), outcome(4, 499, true), outcome(2, 501, false)] {
+            assert_eq!(memory().admit(&fallen).unwrap_err().rule(), "dispute-consistent");
+        }
+    }
+
+    #[test]
+    fn a_close_is_not_taken_back() {
+        let mut memory = memory();
+        memory.remember(&outcome(3, 500, true));
+        assert_eq!(memory.admit(&outcome(3, 500, false)).unwrap_err().rule(), "dispute-consistent");
+    }
+}

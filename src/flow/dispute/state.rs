@@ -1,0 +1,379 @@
+//! Words of a dispute, and what each seat does next.
+
+use std::collections::BTreeMap;
+
+use bitcoin::OutPoint;
+use bitcoin::secp256k1::schnorr;
+use serde::{Deserialize, Serialize};
+
+use crate::canonical;
+use crate::error::{Culprit, Result, Rule};
+use crate::facts::Facts;
+use crate::flow::dispute::memory::Memory;
+use crate::flow::dispute::terms::{opens_until, ruled_from};
+use crate::flow::dispute::txs::ruling;
+use crate::flow::escrow::coins::{EscrowCoin, Progress, progress};
+use crate::flow::escrow::outcome::outcome;
+use crate::flow::escrow::terms::EscrowTerms;
+use crate::flow::escrow::txs::{Outcome, settlement};
+use crate::flow::{Effect, Task, check_speaker};
+use crate::id::{WordId, tagged_hash};
+use crate::party::Seat;
+use crate::script::lock::Path;
+use crate::tx::draft::Draft;
+use crate::tx::signed::Signed;
+use crate::work::receipt::{Receipt, Subject, sealed_height};
+use crate::work::verdict::Evidence;
+
+/// A dispute opens in time, on the present output, about a ripe period.
+pub const TIMELY: Rule = Rule::new(
+    "dispute-timely",
+    "a dispute opens on the escrow's present output, about a ripe period, before the quiet span",
+    "open it in time",
+);
+/// A ruling answers an opening.
+pub const OPENED: Rule = Rule::new(
+    "dispute-opened",
+    "answers and rulings name a dispute that was opened",
+    "send the opening first",
+);
+/// A ruling waits for the other side.
+pub const HEARD: Rule = Rule::new(
+    "dispute-heard",
+    "a ruling waits until k receipts have opened the dispute and the answer span is over",
+    "wait for that height",
+);
+/// A ruling is what the evidence says.
+pub const JUST: Rule = Rule::new(
+    "dispute-just",
+    "a ruling is the outcome of terms, chain and receipts",
+    "recompute the outcome",
+);
+
+/// A request for a ruling.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Opening {
+    /// Who asks, and finishes the ruling.
+    pub requester: Seat,
+    /// The escrow's present output.
+    pub outpoint: OutPoint,
+    /// The period (0-based) through which is to be ruled.
+    pub period: u32,
+    /// Fee rate of the ruling, sat/vB.
+    pub sat_per_vb: u64,
+}
+
+impl Opening {
+    /// Names the opening by content; validators' receipts name this.
+    pub fn id(&self) -> Result<WordId> {
+        Ok(WordId(tagged_hash("HashMix/opening", &[&canonical::bytes(self)?])))
+    }
+}
+
+/// A state that the holder signed, shown as a lower bound.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Shown {
+    /// What he signed for.
+    pub outcome: Outcome,
+    /// At what rate.
+    pub sat_per_vb: u64,
+    /// His signature through the agreed leaf of the output in dispute.
+    pub signatures: Vec<schnorr::Signature>,
+}
+
+/// Words of the dispute flow.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Event {
+    /// A side asks for a ruling.
+    Opened(Opening),
+    /// A validator has seen an opening or an answer.
+    Receipted(Receipt),
+    /// A side shows the last state that the holder signed.
+    Answered {
+        /// The dispute.
+        opening: WordId,
+        /// The state.
+        shown: Shown,
+    },
+    /// A validator's ruling, or the requester's own signature under it.
+    Ruled {
+        /// The dispute.
+        opening: WordId,
+        /// What is ruled.
+        outcome: Outcome,
+        /// One signature: a ruling has one input.
+        signatures: Vec<schnorr::Signature>,
+    },
+}
+
+/// What has been said.
+#[derive(Clone, Debug, Default)]
+pub struct State {
+    disputes: BTreeMap<WordId, Dispute>,
+    receipts: Vec<Receipt>,
+    memory: BTreeMap<Seat, Memory>,
+}
+
+#[derive(Clone, Debug)]
+struct Dispute {
+    opening: Opening,
+    shown: Vec<Shown>,
+    rulings: BTreeMap<Seat, (Outcome, Vec<schnorr::Signature>)>,
+}
+
+impl State {
+    /// Takes a word that was admitted.
+    pub fn apply(&mut self, from: Seat, event: &Event) -> Result<()> {
+        match event {
+            Event::Opened(opening) => {
+                let dispute =
+                    Dispute { opening: *opening, shown: Vec::new(), rulings: BTreeMap::new() };
+                self.disputes.entry(opening.id()?).or_insert(dispute);
+            }
+            Event::Receipted(receipt) => {
+                if !self.receipts.contains(receipt) {
+                    self.receipts.push(receipt.clone());
+                }
+            }
+            Event::Answered { opening, shown } => {
+                if let Some(dispute) = self.disputes.get_mut(opening) {
+                    dispute.shown.push(shown.clone());
+                }
+            }
+            Event::Ruled { opening, outcome, signatures } => {
+                self.memory.entry(from).or_default().remember(outcome);
+                if let Some(dispute) = self.disputes.get_mut(opening) {
+                    dispute.rulings.insert(from, (*outcome, signatures.clone()));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses a word that the terms, the chain or its speaker's seat do not allow.
+    pub fn admit(
+        &self,
+        terms: &EscrowTerms,
+        facts: &Facts,
+        evidence: &Evidence,
+        from: Seat,
+        event: &Event,
+    ) -> Result<()> {
+        match event {
+            Event::Opened(opening) => {
+                let party = matches!(from, Seat::Miner | Seat::Holder);
+                let his = party && from == opening.requester;
+                check_speaker(from, his, "opening", "the side that asks for the ruling")?;
+                check_opening(terms, facts, opening)
+            }
+            Event::Receipted(receipt) => {
+                let his = from == Seat::Validator(receipt.validator);
+                check_speaker(from, his, "receipt", "the validator who signed it")?;
+                receipt.check(terms.position()?, &terms.reward.federation.ruling_keys())
+            }
+            Event::Answered { opening, shown } => {
+                let dispute = self.dispute(opening, from)?;
+                let coin = present(terms, facts, &dispute.opening, from.into())?;
+                let state =
+                    settlement(terms, &coin, shown.outcome, Path::Agreed, shown.sat_per_vb, None)?;
+                Signed::new(state).add(Seat::Holder, &shown.signatures)
+            }
+            Event::Ruled { opening, outcome, signatures } => {
+                let dispute = self.dispute(opening, from)?;
+                let signer = matches!(from, Seat::Validator(_)) || from == dispute.opening.requester;
+                check_speaker(from, signer, "ruling", "a validator or the side that asked")?;
+                let ours = self.outcome(terms, facts, evidence, dispute)?;
+                if ours != *outcome {
+                    return Err(JUST.refuses(
+                        from.into(),
+                        "ruling",
+                        format_args!("{ours:?}"),
+                        format_args!("{outcome:?}"),
+                    ));
+                }
+                let draft = draft(terms, facts, &dispute.opening, ours)?;
+                Signed::new(draft).add(from, signatures)
+            }
+        }
+    }
+
+    /// What `seat` does now.
+    pub fn next(
+        &self,
+        terms: &EscrowTerms,
+        facts: &Facts,
+        evidence: &Evidence,
+        seat: Seat,
+    ) -> Result<Vec<Effect>> {
+        let mut effects = Vec::new();
+        for (id, dispute) in &self.disputes {
+            // A dispute about an output that is spent is history.
+            if present(terms, facts, &dispute.opening, Culprit::Sender).is_err() {
+                continue;
+            }
+            match seat {
+                Seat::Validator(place) => {
+                    effects.extend(self.validator(terms, facts, evidence, *id, dispute, place)?);
+                }
+                _ if seat == dispute.opening.requester => {
+                    effects.extend(requester(terms, facts, *id, dispute)?);
+                }
+                _ => {}
+            }
+        }
+        Ok(effects)
+    }
+
+    fn validator(
+        &self,
+        terms: &EscrowTerms,
+        facts: &Facts,
+        evidence: &Evidence,
+        id: WordId,
+        dispute: &Dispute,
+        place: u8,
+    ) -> Result<Vec<Effect>> {
+        let seat = Seat::Validator(place);
+        let subject = Subject::Opening { digest: id };
+        if !self.receipts.iter().any(|r| r.validator == place && r.subject == subject) {
+            return Ok(vec![Effect::Receipt(subject)]);
+        }
+        if dispute.rulings.contains_key(&seat) {
+            return Ok(Vec::new());
+        }
+        let heard = self.heard_at(terms, facts, id)?;
+        match heard {
+            Some(height) if facts.tip() >= height => {}
+            Some(until) => {
+                return Ok(vec![Effect::Wait { until, why: "the other side may answer".to_owned() }]);
+            }
+            None => return Ok(Vec::new()),
+        }
+        let outcome = self.outcome(terms, facts, evidence, dispute)?;
+        if let Some(memory) = self.memory.get(&seat) {
+            memory.admit(&outcome)?;
+        }
+        let draft = draft(terms, facts, &dispute.opening, outcome)?;
+        Ok(vec![Effect::Sign { draft, task: Task::Ruling { opening: id, outcome } }])
+    }
+
+    /// The height from which the dispute may be ruled on; `None` until k receipts have opened it.
+    fn heard_at(&self, terms: &EscrowTerms, facts: &Facts, id: WordId) -> Result<Option<u32>> {
+        let federation = &terms.reward.federation;
+        let subject = Subject::Opening { digest: id };
+        let receipts: Vec<Receipt> =
+            self.receipts.iter().filter(|receipt| receipt.subject == subject).cloned().collect();
+        let opened = sealed_height(
+            &receipts,
+            &federation.ruling_keys(),
+            federation.threshold,
+            &facts.headers,
+        );
+        Ok(opened.map(|height| ruled_from(terms, height)))
+    }
+
+    /// The outcome that the federation rules: what the evidence says, and at least what the holder
+    /// signed himself.
+    fn outcome(
+        &self,
+        terms: &EscrowTerms,
+        facts: &Facts,
+        evidence: &Evidence,
+        dispute: &Dispute,
+    ) -> Result<Outcome> {
+        let id = dispute.opening.id()?;
+        match self.heard_at(terms, facts, id)? {
+            Some(height) if facts.tip() >= height => {}
+            other => {
+                return Err(HEARD.refuses(
+                    Culprit::Sender,
+                    format_args!("dispute {id}"),
+                    format_args!("height {}", other.map_or("unknown".to_owned(), |h| h.to_string())),
+                    facts.tip(),
+                ));
+            }
+        }
+        let period = dispute.opening.period;
+        let mut outcome = outcome(terms, facts, evidence, period)?;
+        for shown in &dispute.shown {
+            if shown.outcome.period <= period {
+                outcome.earned = outcome.earned.max(shown.outcome.earned);
+            }
+        }
+        Ok(outcome)
+    }
+
+    fn dispute(&self, id: &WordId, from: Seat) -> Result<&Dispute> {
+        self.disputes
+            .get(id)
+            .ok_or_else(|| OPENED.refuses(from.into(), "dispute", "an opening known here", id))
+    }
+}
+
+/// The requester signs under k equal rulings, and broadcasts what is complete.
+fn requester(
+    terms: &EscrowTerms,
+    facts: &Facts,
+    id: WordId,
+    dispute: &Dispute,
+) -> Result<Vec<Effect>> {
+    let seat = dispute.opening.requester;
+    let k = usize::from(terms.reward.federation.threshold);
+    for (outcome, _) in dispute.rulings.values() {
+        let equal = || dispute.rulings.iter().filter(|(_, (other, _))| other == outcome);
+        let validators = equal().filter(|(seat, _)| matches!(seat, Seat::Validator(_))).count();
+        if validators < k {
+            continue;
+        }
+        let draft = draft(terms, facts, &dispute.opening, *outcome)?;
+        if !dispute.rulings.contains_key(&seat) {
+            let task = Task::Ruling { opening: id, outcome: *outcome };
+            return Ok(vec![Effect::Sign { draft, task }]);
+        }
+        let mut signed = Signed::new(draft);
+        for (signer, (_, signatures)) in equal() {
+            signed.add(*signer, signatures)?;
+        }
+        if let Ok(last) = signed.finish() {
+            return Ok(vec![Effect::broadcast(last)]);
+        }
+    }
+    Ok(Vec::new())
+}
+
+fn check_opening(terms: &EscrowTerms, facts: &Facts, opening: &Opening) -> Result<()> {
+    let by = Culprit::from(opening.requester);
+    terms.check_rate(opening.sat_per_vb, by)?;
+    let coin = present(terms, facts, opening, by)?;
+    let ripe = terms.ruling_height(opening.period)?;
+    let last = opens_until(terms, coin.height.unwrap_or(0));
+    if coin.height.is_none() || facts.tip() < ripe || facts.tip() > last {
+        return Err(TIMELY.refuses(
+            by,
+            "opening",
+            format_args!("a confirmed output and heights {ripe} to {last}"),
+            facts.tip(),
+        ));
+    }
+    Ok(())
+}
+
+fn present(
+    terms: &EscrowTerms,
+    facts: &Facts,
+    opening: &Opening,
+    by: Culprit,
+) -> Result<EscrowCoin> {
+    match progress(terms, facts)? {
+        Progress::Open(coin) if coin.outpoint == opening.outpoint => Ok(coin),
+        _ => Err(TIMELY.refuses(by, "opening", "the escrow's present output", opening.outpoint)),
+    }
+}
+
+fn draft(terms: &EscrowTerms, facts: &Facts, opening: &Opening, outcome: Outcome) -> Result<Draft> {
+    let coin = present(terms, facts, opening, Culprit::Sender)?;
+    ruling(terms, &coin, outcome, opening.requester, opening.sat_per_vb)
+}

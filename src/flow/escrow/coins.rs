@@ -1,0 +1,120 @@
+//! The escrow lock, and the one output of a contract that holds the price at a moment.
+
+use bitcoin::{Amount, OutPoint, ScriptBuf, TxOut, Txid};
+
+use crate::error::Result;
+use crate::facts::Facts;
+use crate::flow::escrow::terms::EscrowTerms;
+use crate::script::lock::Lock;
+use crate::script::template;
+
+/// The escrow lock after `index` settlements (the sale's own output has index 0).
+pub fn lock(terms: &EscrowTerms, index: u32) -> Result<Lock> {
+    Lock::new(
+        template::escrow(terms.reward.variant),
+        terms.reward.variant,
+        terms.reward.seats(),
+        &[
+            ("relock", u32::from(terms.delays.relock)),
+            ("term_exit", terms.holder_exit_height()),
+            ("miner_exit", terms.miner_exit_height()),
+        ],
+        terms.reward.network,
+        index,
+    )
+}
+
+/// The output that a sale pays: the whole price into the escrow lock of index 0.
+pub fn funding(terms: &EscrowTerms) -> Result<TxOut> {
+    Ok(TxOut { value: terms.price, script_pubkey: lock(terms, 0)?.script_pubkey })
+}
+
+/// The escrow output that holds what is not yet paid.
+#[derive(Clone, Debug)]
+pub struct EscrowCoin {
+    /// Where it is.
+    pub outpoint: OutPoint,
+    /// Settlements before it.
+    pub index: u32,
+    /// What it holds (V, satoshis).
+    pub value: Amount,
+    /// Height of its block; `None` while it waits in the mempool.
+    pub height: Option<u32>,
+    /// Its lock.
+    pub lock: Lock,
+}
+
+impl EscrowCoin {
+    /// The output itself.
+    pub fn txout(&self) -> TxOut {
+        TxOut { value: self.value, script_pubkey: self.lock.script_pubkey.clone() }
+    }
+
+    /// Blocks on it at `tip`, its own included; 0 while unconfirmed.
+    pub fn depth(&self, tip: u32) -> u32 {
+        self.height.map_or(0, |height| tip.saturating_add(1).saturating_sub(height))
+    }
+}
+
+/// How far the escrow has come, read from the chain alone.
+#[derive(Clone, Debug)]
+pub enum Progress {
+    /// No funding transaction is known.
+    Unfunded,
+    /// The escrow is open; this output holds the rest.
+    Open(EscrowCoin),
+    /// A close, an exit, or a spend of any other shape has ended it.
+    Ended {
+        /// The transaction that ended it.
+        by: Txid,
+        /// Its height; `None` while it waits in the mempool.
+        height: Option<u32>,
+    },
+}
+
+/// Follows the escrow from its funding through every re-lock.
+///
+/// The oldest output that pays exactly the price into lock 0 is the funding; nobody gains from a
+/// second one, which only its maker can lose. A spend continues the escrow if its second output
+/// pays the lock of the next index, and ends it otherwise.
+pub fn progress(terms: &EscrowTerms, facts: &Facts) -> Result<Progress> {
+    let first = lock(terms, 0)?;
+    let funded = facts
+        .coins(&first.script_pubkey)
+        .into_iter()
+        .find(|coin| coin.txout.value == terms.price && coin.height.is_some());
+    let Some(coin) = funded else { return Ok(Progress::Unfunded) };
+    let mut present = EscrowCoin {
+        outpoint: coin.outpoint,
+        index: 0,
+        value: coin.txout.value,
+        height: coin.height,
+        lock: first,
+    };
+    while let Some(txid) = facts.spender(present.outpoint) {
+        let Some(seen) = facts.transactions.get(&txid) else { break };
+        let index = present.index.saturating_add(1);
+        let next = lock(terms, index)?;
+        let relock = seen.tx.output.get(1).filter(|out| {
+            out.script_pubkey == next.script_pubkey && out.value < present.value
+        });
+        match relock {
+            Some(out) => {
+                present = EscrowCoin {
+                    outpoint: OutPoint::new(txid, 1),
+                    index,
+                    value: out.value,
+                    height: seen.height,
+                    lock: next,
+                };
+            }
+            None => return Ok(Progress::Ended { by: txid, height: seen.height }),
+        }
+    }
+    Ok(Progress::Open(present))
+}
+
+/// The scripts that a watcher of the contract follows: every lock up to one re-lock a period.
+pub fn scripts(terms: &EscrowTerms) -> Result<Vec<ScriptBuf>> {
+    (0..=terms.delivery.periods).map(|index| Ok(lock(terms, index)?.script_pubkey)).collect()
+}

@@ -1,0 +1,139 @@
+//! The flows of a contract, each told the same way.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `mod.rs` | the story |
+//! | `terms.rs` | what the parties agree on |
+//! | `coins.rs` | each kind of output |
+//! | `txs.rs` | each transaction |
+//! | `state.rs` | words admitted and applied, and what to do next |
+//!
+//! People's words are [`Event`]s: they are signed, appended, and never change. The chain's words
+//! are [`Facts`](crate::facts::Facts): they are read again each time. [`Contract`] plays the flows
+//! of one contract together; [`Contract::next`] is pure, may be called at any time and any number
+//! of times, and answers with [`Effect`]s. The engine carries them out and nobody else does.
+
+pub mod contract;
+pub mod dispute;
+pub mod escrow;
+pub mod reward;
+pub mod word;
+
+use bitcoin::Transaction;
+use bitcoin::secp256k1::schnorr;
+use serde::{Deserialize, Serialize};
+
+pub use self::contract::Contract;
+use crate::error::{Culprit, Result, Rule};
+use crate::flow::escrow::txs::Outcome;
+use crate::id::WordId;
+use crate::party::Seat;
+use crate::script::lock::Path;
+use crate::tx::draft::{Draft, Title};
+use crate::work::receipt::Subject;
+
+/// Words are said by those whose words they are.
+pub const SPEAKER: Rule = Rule::new(
+    "flow-speaker",
+    "a word is said by the seat whose word it is",
+    "ask the right person for it",
+);
+
+/// A word of one of the flows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Event {
+    /// Work, receipts, sweeps.
+    Reward(reward::state::Event),
+    /// Settlements and states.
+    Escrow(escrow::state::Event),
+    /// Disputes and rulings.
+    Dispute(dispute::state::Event),
+}
+
+/// What a party must do now. Effects are named by content: carrying one out makes it disappear
+/// from the next answer.
+#[derive(Debug)]
+pub enum Effect {
+    /// Sign every input of the draft, and say the word that the task makes of the signatures.
+    Sign {
+        /// The transaction, rebuilt from the terms.
+        draft: Draft,
+        /// What the signatures are for.
+        task: Task,
+    },
+    /// Receipt the subject, naming the present tip.
+    Receipt(Subject),
+    /// Say the word.
+    Say(Event),
+    /// Broadcast the finished transaction.
+    Broadcast {
+        /// What it is for.
+        title: Title,
+        /// The transaction.
+        tx: Transaction,
+        /// Inputs minus outputs, in satoshis.
+        fee: bitcoin::Amount,
+        /// The way in.
+        path: Path,
+        /// Who signed.
+        signers: Vec<Seat>,
+    },
+    /// Nothing can be done before this height.
+    Wait {
+        /// The height.
+        until: u32,
+        /// What for.
+        why: String,
+    },
+}
+
+impl Effect {
+    /// A finished transaction, to be broadcast.
+    pub fn broadcast(last: crate::tx::signed::Final) -> Self {
+        let crate::tx::signed::Final { title, tx, fee, path, signers } = last;
+        Self::Broadcast { title, tx, fee, path, signers }
+    }
+}
+
+/// What signatures are for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Task {
+    /// A state or its settlement.
+    State(escrow::state::Ask),
+    /// A ruling on the opening with this digest.
+    Ruling {
+        /// The opening's digest.
+        opening: WordId,
+        /// What is ruled.
+        outcome: Outcome,
+    },
+    /// The sweep with this digest.
+    Sweep(WordId),
+}
+
+impl Task {
+    /// The word that the signatures make.
+    pub fn word(self, signatures: Vec<schnorr::Signature>) -> Event {
+        match self {
+            Self::State(ask) => Event::Escrow(escrow::state::Event::Signed { ask, signatures }),
+            Self::Ruling { opening, outcome } => Event::Dispute(dispute::state::Event::Ruled {
+                opening,
+                outcome,
+                signatures,
+            }),
+            Self::Sweep(ask) => Event::Reward(reward::state::Event::SweepSigned {
+                ask,
+                signatures,
+            }),
+        }
+    }
+}
+
+/// Refuses a word said by the wrong seat.
+pub(crate) fn check_speaker(from: Seat, allowed: bool, word: &str, whose: &str) -> Result<()> {
+    if allowed {
+        return Ok(());
+    }
+    Err(SPEAKER.refuses(Culprit::from(from), word, whose, from))
+}

@@ -1,0 +1,35 @@
+//! Reward: coinbases pay a 2-of-3 lock, the work behind them is certified, the holder sweeps.
+//!
+//! ```text
+//!  miner                       validators                     holder
+//!    | coinbase of every share: out 0 the lock, out 1 his service share
+//!    |-- Certified(slice) -------->|----------------------------->|
+//!    |                             |-- Receipted(digest, tip) --->|   k in time: sealed
+//!    |                             |                              |
+//!    |          100 blocks later   |<------- SweepAsked(path) ----|
+//!    |<-- or, holder gone: SweepAsked by the miner                |
+//!    |                             |-- SweepSigned -------------->|
+//!    |                             |        k and his own: broadcast
+//! ```
+//!
+//! | reward | becomes | by |
+//! |---|---|---|
+//! | immature | mature | 100 blocks, its own included |
+//! | mature | swept to the holder's payout script | key path, agreed, miner ruling, holder ruling |
+//! | mature | swept to the holder's payout script | the holder alone, R blocks later |
+//! | reorganised | gone, with all that hung on it | the chain |
+//!
+//! | word | said by | refused when |
+//! |---|---|---|
+//! | `Certified` | the miner | a share breaks a rule of [`work`](crate::work), or is not of this contract |
+//! | `Receipted` | the validator who signed | the signature is not his |
+//! | `SweepAsked` | the side that the path names | a reward is unknown, immature or spent; the fee rate is outside the terms |
+//! | `SweepSigned` | a signer of the path | nobody asked; a signature is of another transaction |
+//!
+//! Every sweep pays the payout script in the holder's record, whoever asks for it, and owes
+//! nothing but its own fee: the miner was paid at the source.
+
+pub mod coins;
+pub mod state;
+pub mod terms;
+pub mod txs;

@@ -1,0 +1,212 @@
+//! Words about work and rewards, and what each seat does next.
+
+use std::collections::BTreeMap;
+
+use bitcoin::OutPoint;
+use bitcoin::secp256k1::schnorr;
+use serde::{Deserialize, Serialize};
+
+use crate::canonical;
+use crate::error::{Result, Rule};
+use crate::facts::{Coin, Facts};
+use crate::flow::escrow::terms::EscrowTerms;
+use crate::flow::reward::coins;
+use crate::flow::reward::txs::{SWEEPABLE, SweepPath, sweep};
+use crate::flow::{Effect, Task, check_speaker};
+use crate::id::{CertificateDigest, WordId, tagged_hash};
+use crate::party::Seat;
+use crate::tx::draft::Draft;
+use crate::tx::signed::Signed;
+use crate::work::certificate::Certificate;
+use crate::work::receipt::{Receipt, Subject};
+use crate::work::verdict::Evidence;
+
+/// A signature answers a request that was made.
+pub const ASKED: Rule = Rule::new(
+    "reward-asked",
+    "signatures of a sweep answer a request for it",
+    "send the request first",
+);
+
+/// A request to sweep rewards to the holder.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SweepAsk {
+    /// The way through the lock.
+    pub path: SweepPath,
+    /// Which rewards.
+    pub rewards: Vec<OutPoint>,
+    /// Fee rate, sat/vB.
+    pub sat_per_vb: u64,
+}
+
+impl SweepAsk {
+    /// Names the request by content.
+    pub fn id(&self) -> Result<WordId> {
+        Ok(WordId(tagged_hash("HashMix/sweep", &[&canonical::bytes(self)?])))
+    }
+}
+
+/// Words of the reward flow.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Event {
+    /// The miner seals a slice.
+    Certified(Certificate),
+    /// A validator has seen it in time.
+    Receipted(Receipt),
+    /// Miner or holder asks for a sweep.
+    SweepAsked(SweepAsk),
+    /// A seat's signatures of a sweep, in input order.
+    SweepSigned {
+        /// The request.
+        ask: WordId,
+        /// One for each input.
+        signatures: Vec<schnorr::Signature>,
+    },
+}
+
+/// What has been said.
+#[derive(Clone, Debug, Default)]
+pub struct State {
+    evidence: Evidence,
+    sweeps: BTreeMap<WordId, Sweep>,
+}
+
+#[derive(Clone, Debug)]
+struct Sweep {
+    by: Seat,
+    ask: SweepAsk,
+    signatures: BTreeMap<Seat, Vec<schnorr::Signature>>,
+}
+
+impl State {
+    /// Certificates and receipts, for verdicts.
+    pub fn evidence(&self) -> &Evidence {
+        &self.evidence
+    }
+
+    /// Takes a word that was admitted.
+    pub fn apply(&mut self, from: Seat, event: &Event) -> Result<()> {
+        match event {
+            Event::Certified(certificate) => self.evidence.add_certificate(certificate.clone()),
+            Event::Receipted(receipt) => self.evidence.add_receipt(receipt.clone()),
+            Event::SweepAsked(ask) => {
+                let sweep =
+                    Sweep { by: from, ask: ask.clone(), signatures: BTreeMap::new() };
+                self.sweeps.entry(ask.id()?).or_insert(sweep);
+            }
+            Event::SweepSigned { ask, signatures } => {
+                if let Some(sweep) = self.sweeps.get_mut(ask) {
+                    sweep.signatures.entry(from).or_insert_with(|| signatures.clone());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses a word that the terms, the chain or its speaker's seat do not allow.
+    pub fn admit(&self, terms: &EscrowTerms, facts: &Facts, from: Seat, event: &Event) -> Result<()> {
+        let party = matches!(from, Seat::Miner | Seat::Holder);
+        match event {
+            Event::Certified(certificate) => {
+                check_speaker(from, from == Seat::Miner, "certificate", "the miner")?;
+                certificate.verify(terms.position()?, &terms.work()?, &facts.headers)?;
+                Ok(())
+            }
+            Event::Receipted(receipt) => {
+                let his = from == Seat::Validator(receipt.validator);
+                check_speaker(from, his, "receipt", "the validator who signed it")?;
+                receipt.check(terms.position()?, &terms.reward.federation.ruling_keys())
+            }
+            Event::SweepAsked(ask) => {
+                let fits = match ask.path {
+                    SweepPath::MinerRuling => from == Seat::Miner,
+                    SweepPath::HolderRuling => from == Seat::Holder,
+                    SweepPath::Agreed => party,
+                    // One signer alone, or a MuSig2 session: nobody is asked for leaf signatures.
+                    SweepPath::HolderExit | SweepPath::Key => false,
+                };
+                check_speaker(from, fits, "sweep request", "the side that the path names")?;
+                terms.check_rate(ask.sat_per_vb, from.into())?;
+                draft(terms, facts, ask).map(|_| ())
+            }
+            Event::SweepSigned { ask, signatures } => {
+                let sweep = self.sweeps.get(ask).ok_or_else(|| {
+                    ASKED.refuses(from.into(), "sweep signatures", "a request known here", ask)
+                })?;
+                Signed::new(draft(terms, facts, &sweep.ask)?).add(from, signatures)
+            }
+        }
+    }
+
+    /// What `seat` does now.
+    pub fn next(&self, terms: &EscrowTerms, facts: &Facts, seat: Seat) -> Result<Vec<Effect>> {
+        let mut effects = Vec::new();
+        if let Seat::Validator(place) = seat {
+            effects.extend(self.receipts_due(terms, facts, place)?);
+        }
+        for (id, sweep) in &self.sweeps {
+            // A swept or reorganised reward makes the request history.
+            let Ok(draft) = draft(terms, facts, &sweep.ask) else { continue };
+            let concerned = sweep.ask.path.signed_by(seat);
+            if concerned && !sweep.signatures.contains_key(&seat) {
+                effects.push(Effect::Sign { draft, task: Task::Sweep(*id) });
+                continue;
+            }
+            if seat != sweep.by {
+                continue;
+            }
+            let mut signed = Signed::new(draft);
+            for (signer, signatures) in &sweep.signatures {
+                signed.add(*signer, signatures)?;
+            }
+            if let Ok(last) = signed.finish() {
+                effects.push(Effect::broadcast(last));
+            }
+        }
+        Ok(effects)
+    }
+
+    fn receipts_due(&self, terms: &EscrowTerms, facts: &Facts, place: u8) -> Result<Vec<Effect>> {
+        let mut effects = Vec::new();
+        let calendar = terms.calendar();
+        for certificate in self.evidence.certificates() {
+            let digest: CertificateDigest = certificate.digest();
+            let subject = Subject::Certificate { slice: certificate.slice, digest };
+            let over = calendar.slice_blocks(certificate.slice).map(|blocks| *blocks.end());
+            let open = calendar.receipts_until(certificate.slice).is_some_and(|h| facts.tip() <= h);
+            let ended = over.is_some_and(|height| facts.tip() >= height);
+            if open && ended && !self.evidence.has_receipt(place, &subject) {
+                effects.push(Effect::Receipt(subject));
+            }
+        }
+        Ok(effects)
+    }
+}
+
+/// The rewards that could be swept in the next block, oldest first.
+pub fn sweepable(terms: &EscrowTerms, facts: &Facts) -> Result<Vec<Coin>> {
+    let lock = coins::lock(&terms.reward)?;
+    let mut rewards = facts.coins(&lock.script_pubkey);
+    rewards.retain(|c| c.coinbase && c.height.is_some() && c.spender.is_none() && c.is_mature(facts.tip()));
+    Ok(rewards)
+}
+
+/// The sweep of a request, rebuilt from the terms and our own view of the chain.
+pub fn draft(terms: &EscrowTerms, facts: &Facts, ask: &SweepAsk) -> Result<Draft> {
+    let known = sweepable(terms, facts)?;
+    let mut rewards = Vec::with_capacity(ask.rewards.len());
+    for outpoint in &ask.rewards {
+        let coin = known.iter().find(|coin| coin.outpoint == *outpoint).ok_or_else(|| {
+            SWEEPABLE.refuses(
+                crate::error::Culprit::Sender,
+                "sweep request",
+                "a mature unspent reward",
+                outpoint,
+            )
+        })?;
+        rewards.push(coin.clone());
+    }
+    sweep(&terms.reward, ask.path, &rewards, ask.sat_per_vb)
+}
