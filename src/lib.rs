@@ -8,8 +8,11 @@ pub mod headers;
 pub mod height;
 pub mod id;
 pub mod keys;
+pub mod message;
 pub mod musig;
 pub mod party;
 pub mod script;
+#[cfg(feature = "signer")]
+pub mod sign;
 pub mod tx;
 pub mod work;

@@ -2,7 +2,7 @@
 //!
 //! The key path of a lock is the cooperative one: 57.5 vB, and nobody sees that several keys were
 //! behind it. This file holds the arithmetic of it and nothing else: no randomness of its own, no
-//! PSBT, no keys at rest.
+//! PSBT (see [`psbt`]), no keys at rest.
 //!
 //! ```text
 //!   account keys, SORTED ──KeyAgg──► plain aggregate ──BIP-328──► synthetic xpub
@@ -37,6 +37,7 @@ use secp256k1::musig as zkp;
 pub use self::xpub::{nums_xpub, synthetic_xpub, synthetic_xpub_of};
 use crate::error::{Culprit, Error, Result, Rule};
 
+pub mod psbt;
 #[cfg(test)]
 mod tests;
 mod xpub;

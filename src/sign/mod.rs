@@ -1,0 +1,27 @@
+//! Keys at work: the seed they come from, and the software signer.
+//!
+//! The pure core says what is to be signed; here are the secrets and the operating system's
+//! randomness. A signer receives digests and sessions, and answers with signatures that it has
+//! verified itself. What is to be signed has been rebuilt from the terms before it comes here.
+
+pub mod seed;
+pub mod software;
+
+use zeroize::Zeroizing;
+
+use crate::error::{Result, Rule};
+
+/// Without randomness there are no nonces, and without nonces no signatures.
+pub const RANDOMNESS: Rule = Rule::new(
+    "sign-randomness",
+    "the operating system gives random bytes",
+    "try again once the system is up",
+);
+
+/// Fresh bytes from the operating system.
+pub(crate) fn random() -> Result<Zeroizing<[u8; 32]>> {
+    let mut bytes = Zeroizing::new([0; 32]);
+    getrandom::fill(bytes.as_mut_slice())
+        .map_err(|e| RANDOMNESS.unavailable("random source", "32 bytes", e))?;
+    Ok(bytes)
+}
