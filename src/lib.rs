@@ -4,4 +4,6 @@ pub mod error;
 pub mod facts;
 pub mod headers;
 pub mod id;
+#[cfg(feature = "sqlite")]
+pub mod store;
 pub mod work;
