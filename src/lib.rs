@@ -2,6 +2,7 @@
 
 pub mod amount;
 pub mod canonical;
+pub mod chain;
 pub mod error;
 pub mod facts;
 pub mod headers;
@@ -14,5 +15,9 @@ pub mod party;
 pub mod script;
 #[cfg(feature = "signer")]
 pub mod sign;
+#[cfg(feature = "sqlite")]
+pub mod store;
 pub mod tx;
+#[cfg(all(feature = "electrum", feature = "sqlite"))]
+pub mod wallet;
 pub mod work;

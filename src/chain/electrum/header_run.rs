@@ -1,0 +1,131 @@
+//! Reading headers: in chunks, kept between calls, joined where the kept run and the server's
+//! chain agree.
+
+use bitcoin::block::Header;
+use bitcoin::{BlockHash, Network};
+use electrum_client::Param;
+
+use super::{Electrum, answers, lock};
+use crate::error::{Culprit, Result, Rule};
+use crate::headers::{Headers, KNOWN};
+
+/// Difficulty follows from the headers before.
+pub const BITS: Rule = Rule::new(
+    "chain-bits",
+    "each header states the difficulty that the headers before it demand",
+    "ask another server",
+);
+
+/// Headers in one answer: what all servers grant.
+const CHUNK: u32 = 2_016;
+
+impl Electrum {
+    /// The headers from `first` to `tip`; `None` if the server's chain no longer ends there.
+    pub(super) fn headers_to(&self, first: u32, tip: (u32, BlockHash)) -> Result<Option<Headers>> {
+        let (height, hash) = tip;
+        if first > height {
+            return Err(KNOWN.unavailable(
+                self.wire.place(),
+                format_args!("a header at height {first}"),
+                format_args!("a tip at height {height}"),
+            ));
+        }
+        let kept = lock(&self.run).clone();
+        if let Some(kept) = &kept {
+            if kept.first() <= first && kept.tip() == height && kept.hash(height) == Some(hash) {
+                return from(kept, first).map(Some);
+            }
+        }
+        let run = match kept {
+            Some(kept) if kept.first() <= first => self.extend(&kept, height)?,
+            _ => None,
+        };
+        let (start, run) = match run {
+            Some(run) => run,
+            None => (first, self.read(first, height)?),
+        };
+        if run.last().map(Header::block_hash) != Some(hash) {
+            return Ok(None);
+        }
+        let headers = Headers::new(self.network, start, run)?;
+        check_bits(&headers)?;
+        let answer = from(&headers, first)?;
+        *lock(&self.run) = Some(headers);
+        Ok(Some(answer))
+    }
+
+    /// The kept run, continued to `height` from the highest block that the server still has, as
+    /// first height and headers; `None` if it has none of the run's.
+    fn extend(&self, kept: &Headers, height: u32) -> Result<Option<(u32, Vec<Header>)>> {
+        let mut join = kept.tip().min(height);
+        let mut step = 1u32;
+        loop {
+            // The joint itself is read again: its hash tells whether the server still has it.
+            let fresh = self.read(join, height)?;
+            if fresh.first().map(Header::block_hash) == kept.hash(join) {
+                let old = (kept.first()..join).filter_map(|h| kept.header(h)).copied();
+                return Ok(Some((kept.first(), old.chain(fresh).collect())));
+            }
+            if join == kept.first() {
+                return Ok(None);
+            }
+            join = join.saturating_sub(step).max(kept.first());
+            step = step.saturating_mul(2);
+        }
+    }
+
+    /// The server's headers from `first` to `last`, unchecked; fewer if it has fewer.
+    fn read(&self, first: u32, last: u32) -> Result<Vec<Header>> {
+        let mut run = Vec::new();
+        let mut next = first;
+        while next <= last {
+            let count = last.saturating_sub(next).saturating_add(1).min(CHUNK);
+            let params = [Param::U32(next), Param::U32(count)];
+            let answer = self.wire.call("blockchain.block.headers", &params)?;
+            let some = answers::headers(&answer).map_err(|e| self.wire.garbled("headers", e))?;
+            let got = u32::try_from(some.len()).unwrap_or(u32::MAX);
+            if got > count {
+                let answer = serde_json::Value::from(got);
+                return Err(self.wire.garbled("headers", ("no more than asked for", answer)));
+            }
+            run.extend(some);
+            if got == 0 {
+                break;
+            }
+            next = next.saturating_add(got);
+        }
+        Ok(run)
+    }
+}
+
+/// The part of `headers` from height `first` on.
+fn from(headers: &Headers, first: u32) -> Result<Headers> {
+    if headers.first() == first {
+        return Ok(headers.clone());
+    }
+    let run = (first..=headers.tip()).filter_map(|h| headers.header(h)).copied().collect();
+    Headers::new(headers.network(), first, run)
+}
+
+/// Refuses a run whose difficulty jumps. A change whose span begins before the run cannot be
+/// checked and passes; testnets allow minimum difficulty at any time and are not checked.
+fn check_bits(headers: &Headers) -> Result<()> {
+    if !matches!(headers.network(), Network::Bitcoin | Network::Signet | Network::Regtest) {
+        return Ok(());
+    }
+    for height in headers.first().saturating_add(1)..=headers.tip() {
+        let Some(header) = headers.header(height) else { continue };
+        match headers.child_bits(height.saturating_sub(1)) {
+            Ok(bits) if bits != header.bits => {
+                return Err(BITS.refuses(
+                    Culprit::Server,
+                    format_args!("header at height {height}"),
+                    format_args!("{:08x}", bits.to_consensus()),
+                    format_args!("{:08x}", header.bits.to_consensus()),
+                ));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,42 @@
+//! Where a party keeps what must not be lost: one SQLite file.
+//!
+//! Three things live in it, and nothing else does. What the chain knows is never stored; it is
+//! read again.
+//!
+//! | table | holds | may change |
+//! |---|---|---|
+//! | `events` | what people said: messages, signatures, decisions, by contract | only grow |
+//! | `wallet_changes` | the change sets of `bdk_wallet`, by account | be folded, never lose |
+//! | `memory` | what a validator has bound himself to | only grow; one value a name |
+//!
+//! **One commit.** [`Store::append`] writes a step's events and the wallet's changes in one
+//! transaction, and they lie on the disk when it returns (write-ahead log, `synchronous = FULL`).
+//! Only then may anything leave the process. A power cut leaves the whole step or none of it.
+//!
+//! **Append-only.** Triggers of the database itself forbid changing or deleting events and memory,
+//! so that neither a slip of ours nor another program's can rewrite what was promised.
+//!
+//! **One writer.** Two processes may open the file; each waits a moment for the other's commit and
+//! is then refused with `store-busy`.
+//!
+//! **Change sets as JSON rows.** A change set is stored as the JSON that `bdk_wallet` itself
+//! defines (it derives serde and adds fields only with a default), a row each, merged when the
+//! wallet is loaded. BDK's own tables would tie us to the schema and the SQLite of its `rusqlite`
+//! feature, while this form needs no migration when a field is added, and a person can read it.
+//! What it costs is size; so when a wallet is loaded from more than 256 rows, they are folded into
+//! one. Old rows load for ever: `fixtures/store/` pins the form.
+//!
+//! **Versions.** `src/store/migrations/` is applied in order, each file once, under
+//! `PRAGMA user_version`. A file that a newer version wrote is refused, not guessed at.
+
+mod sqlite;
+mod wallet_changes;
+
+pub use sqlite::{
+    APPEND_ONLY, BUSY, DAMAGED, DISK, Entry, FOREIGN, FULL, MEMORY_CONFLICT, NOT_A_STORE, Store,
+    VERSION, WRITABLE,
+};
+pub use wallet_changes::{CHANGES, WALLET_IDENTITY};
+
+#[cfg(test)]
+mod tests;
