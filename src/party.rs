@@ -9,20 +9,15 @@ use std::collections::BTreeSet;
 
 use bitcoin::address::NetworkUnchecked;
 use bitcoin::secp256k1::XOnlyPublicKey;
-use bitcoin::{Address, KnownHrp, Network, ScriptBuf, secp256k1};
+use bitcoin::{Address, Network, ScriptBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::canonical;
 use crate::error::{Culprit, Result, Rule};
 use crate::id::{RecordId, tagged_hash};
 use crate::keys::KeyExpression;
+use crate::message;
 
-/// A record is signed by its own communication key.
-pub const SIGNATURE: Rule = Rule::new(
-    "record-signature",
-    "a record carries a BIP-322 signature of the whole by its communication key",
-    "ask the person for a fresh record",
-);
 /// Records of one contract share no key.
 pub const DISTINCT: Rule = Rule::new(
     "record-distinct",
@@ -160,12 +155,6 @@ impl RecordBody {
     pub fn statement(&self) -> Result<String> {
         Ok(format!("hashmix record {}", self.id()?))
     }
-
-    /// The Taproot address of the communication key, under which the statement is signed.
-    pub fn signing_address(&self) -> Address {
-        let secp = secp256k1::Secp256k1::verification_only();
-        Address::p2tr(&secp, self.communication, None, KnownHrp::from(self.network))
-    }
 }
 
 impl Record {
@@ -198,13 +187,13 @@ impl Record {
         }
         check_address(&body.payout, body.network, format_args!("{}, payout", place()))?;
         check_distinct([self])?;
-        bip322::verify_simple_encoded(
-            &body.signing_address().to_string(),
+        message::verify_text(
+            Culprit::Sender,
+            body.communication,
             &body.statement()?,
             &self.signature,
         )
-        .map_err(|error| SIGNATURE.refuses(Culprit::Sender, place(), "a valid signature", error))?;
-        Ok(())
+        .map_err(|error| error.within(place()))
     }
 
     /// The record's id.

@@ -4,7 +4,7 @@
 //! is by the communication key in the speaker's record, so a word proves itself to anyone who holds
 //! the terms, whatever way it came.
 
-use bitcoin::secp256k1::{Message, Secp256k1, schnorr};
+use bitcoin::secp256k1::schnorr;
 use serde::{Deserialize, Serialize};
 
 use crate::canonical;
@@ -12,6 +12,7 @@ use crate::error::{Culprit, Result, Rule};
 use crate::flow::Event;
 use crate::flow::escrow::terms::EscrowTerms;
 use crate::id::{TermsId, WordId, tagged_hash};
+use crate::message;
 use crate::party::Seat;
 
 /// The form of a word.
@@ -26,11 +27,11 @@ pub const CONTRACT: Rule = Rule::new(
     "a word names the contract it was said in",
     "send it to the parties of that contract",
 );
-/// A word is signed by its speaker.
-pub const SIGNATURE: Rule = Rule::new(
-    "word-signature",
-    "a word is signed by the communication key in its speaker's record",
-    "ask the speaker himself",
+/// A word comes from a seat of the contract.
+pub const SEAT: Rule = Rule::new(
+    "word-seat",
+    "a word is said by somebody who sits at the contract",
+    "compare the terms with the sender",
 );
 
 /// The first field of every word.
@@ -98,13 +99,15 @@ impl Word {
         if self.contract != ours {
             return Err(CONTRACT.refuses(self.from.into(), "word", ours, self.contract));
         }
-        let refuse =
-            |found: &str| SIGNATURE.refuses(self.from.into(), "word", "the speaker's signature", found);
-        let record =
-            terms.reward.seats().record(self.from).ok_or_else(|| refuse("a seat nobody fills"))?;
-        let message = Message::from_digest(Self::message(self.contract, self.from, &self.event)?);
-        Secp256k1::verification_only()
-            .verify_schnorr(&self.signature, &message, &record.record.communication)
-            .map_err(|_| refuse("another one"))
+        let seats = terms.reward.seats();
+        let record = seats.record(self.from).ok_or_else(|| {
+            SEAT.refuses(self.from.into(), "word", "a seat of the contract", self.from)
+        })?;
+        message::verify_digest(
+            self.from.into(),
+            record.record.communication,
+            Self::message(self.contract, self.from, &self.event)?,
+            &self.signature,
+        )
     }
 }
