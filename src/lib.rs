@@ -3,8 +3,11 @@
 pub mod amount;
 pub mod canonical;
 pub mod chain;
+#[cfg(all(feature = "electrum", feature = "sqlite", feature = "signer"))]
+pub mod engine;
 pub mod error;
 pub mod facts;
+pub mod flow;
 pub mod headers;
 pub mod height;
 pub mod id;
@@ -12,6 +15,7 @@ pub mod keys;
 pub mod message;
 pub mod musig;
 pub mod party;
+pub mod relay;
 pub mod script;
 #[cfg(feature = "signer")]
 pub mod sign;

@@ -9,7 +9,7 @@ use crate::flow::escrow::state::State as Escrow;
 use crate::flow::escrow::terms::EscrowTerms;
 use crate::flow::reward::state::State as Reward;
 use crate::flow::{Effect, Event, dispute, escrow, reward};
-use crate::id::TermsId;
+use crate::id::{PositionId, TermsId};
 use crate::party::Seat;
 use crate::work::verdict::Evidence;
 
@@ -18,6 +18,7 @@ use crate::work::verdict::Evidence;
 pub struct Contract {
     terms: EscrowTerms,
     id: TermsId,
+    scripts: Vec<ScriptBuf>,
     reward: Reward,
     escrow: Escrow,
     dispute: Dispute,
@@ -28,10 +29,13 @@ impl Contract {
     pub fn new(terms: EscrowTerms) -> Result<Self> {
         terms.check()?;
         let id = terms.id()?;
+        let mut scripts = escrow::coins::scripts(&terms)?;
+        scripts.push(reward::coins::lock(&terms.reward)?.script_pubkey);
         Ok(Self {
             terms,
             id,
-            reward: Reward::default(),
+            scripts,
+            reward: Reward::new(PositionId(id.0)),
             escrow: Escrow::default(),
             dispute: Dispute::default(),
         })
@@ -63,9 +67,7 @@ impl Contract {
         match event {
             Event::Reward(event) => self.reward.admit(terms, facts, from, event),
             Event::Escrow(event) => self.escrow.admit(terms, facts, from, event),
-            Event::Dispute(event) => {
-                self.dispute.admit(terms, facts, self.evidence(), from, event)
-            }
+            Event::Dispute(event) => self.dispute.admit(terms, facts, self.evidence(), from, event),
         }
     }
 
@@ -90,10 +92,8 @@ impl Contract {
     }
 
     /// The scripts whose transactions make the contract's facts.
-    pub fn scripts(&self) -> Result<Vec<ScriptBuf>> {
-        let mut scripts = escrow::coins::scripts(&self.terms)?;
-        scripts.push(reward::coins::lock(&self.terms.reward)?.script_pubkey);
-        Ok(scripts)
+    pub fn scripts(&self) -> &[ScriptBuf] {
+        &self.scripts
     }
 
     /// First height whose header the contract's facts need: median-time-past of the block before

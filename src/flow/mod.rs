@@ -117,15 +117,12 @@ impl Task {
     pub fn word(self, signatures: Vec<schnorr::Signature>) -> Event {
         match self {
             Self::State(ask) => Event::Escrow(escrow::state::Event::Signed { ask, signatures }),
-            Self::Ruling { opening, outcome } => Event::Dispute(dispute::state::Event::Ruled {
-                opening,
-                outcome,
-                signatures,
-            }),
-            Self::Sweep(ask) => Event::Reward(reward::state::Event::SweepSigned {
-                ask,
-                signatures,
-            }),
+            Self::Ruling { opening, outcome } => {
+                Event::Dispute(dispute::state::Event::Ruled { opening, outcome, signatures })
+            }
+            Self::Sweep(ask) => {
+                Event::Reward(reward::state::Event::SweepSigned { ask, signatures })
+            }
         }
     }
 }

@@ -172,18 +172,19 @@ impl State {
             Event::Receipted(receipt) => {
                 let his = from == Seat::Validator(receipt.validator);
                 check_speaker(from, his, "receipt", "the validator who signed it")?;
-                receipt.check(terms.position()?, &terms.reward.federation.ruling_keys())
+                receipt.check(&terms.reward.federation.ruling_keys())
             }
             Event::Answered { opening, shown } => {
-                let dispute = self.dispute(opening, from)?;
+                let dispute = self.dispute(opening)?;
                 let coin = present(terms, facts, &dispute.opening, from.into())?;
                 let state =
                     settlement(terms, &coin, shown.outcome, Path::Agreed, shown.sat_per_vb, None)?;
                 Signed::new(state).add(Seat::Holder, &shown.signatures)
             }
             Event::Ruled { opening, outcome, signatures } => {
-                let dispute = self.dispute(opening, from)?;
-                let signer = matches!(from, Seat::Validator(_)) || from == dispute.opening.requester;
+                let dispute = self.dispute(opening)?;
+                let signer =
+                    matches!(from, Seat::Validator(_)) || from == dispute.opening.requester;
                 check_speaker(from, signer, "ruling", "a validator or the side that asked")?;
                 let ours = self.outcome(terms, facts, evidence, dispute)?;
                 if ours != *outcome {
@@ -237,18 +238,26 @@ impl State {
         place: u8,
     ) -> Result<Vec<Effect>> {
         let seat = Seat::Validator(place);
-        let subject = Subject::Opening { digest: id };
+        let subject = Subject::Opening { digest: id.0 };
         if !self.receipts.iter().any(|r| r.validator == place && r.subject == subject) {
             return Ok(vec![Effect::Receipt(subject)]);
         }
-        if dispute.rulings.contains_key(&seat) {
+        // One ruling an output: it is broadcast before anything more is signed on it.
+        let outpoint = dispute.opening.outpoint;
+        let signed = |other: &Dispute| {
+            other.opening.outpoint == outpoint && other.rulings.contains_key(&seat)
+        };
+        if self.disputes.values().any(signed) {
             return Ok(Vec::new());
         }
         let heard = self.heard_at(terms, facts, id)?;
         match heard {
             Some(height) if facts.tip() >= height => {}
             Some(until) => {
-                return Ok(vec![Effect::Wait { until, why: "the other side may answer".to_owned() }]);
+                return Ok(vec![Effect::Wait {
+                    until,
+                    why: "the other side may answer".to_owned(),
+                }]);
             }
             None => return Ok(Vec::new()),
         }
@@ -263,13 +272,13 @@ impl State {
     /// The height from which the dispute may be ruled on; `None` until k receipts have opened it.
     fn heard_at(&self, terms: &EscrowTerms, facts: &Facts, id: WordId) -> Result<Option<u32>> {
         let federation = &terms.reward.federation;
-        let subject = Subject::Opening { digest: id };
-        let receipts: Vec<Receipt> =
-            self.receipts.iter().filter(|receipt| receipt.subject == subject).cloned().collect();
+        let subject = Subject::Opening { digest: id.0 };
         let opened = sealed_height(
-            &receipts,
+            terms.position()?,
+            &subject,
+            &self.receipts,
             &federation.ruling_keys(),
-            federation.threshold,
+            usize::from(federation.threshold),
             &facts.headers,
         );
         Ok(opened.map(|height| ruled_from(terms, height)))
@@ -288,10 +297,12 @@ impl State {
         match self.heard_at(terms, facts, id)? {
             Some(height) if facts.tip() >= height => {}
             other => {
-                return Err(HEARD.refuses(
-                    Culprit::Sender,
+                return Err(HEARD.unavailable(
                     format_args!("dispute {id}"),
-                    format_args!("height {}", other.map_or("unknown".to_owned(), |h| h.to_string())),
+                    format_args!(
+                        "height {}",
+                        other.map_or("unknown".to_owned(), |h| h.to_string())
+                    ),
                     facts.tip(),
                 ));
             }
@@ -306,10 +317,10 @@ impl State {
         Ok(outcome)
     }
 
-    fn dispute(&self, id: &WordId, from: Seat) -> Result<&Dispute> {
+    fn dispute(&self, id: &WordId) -> Result<&Dispute> {
         self.disputes
             .get(id)
-            .ok_or_else(|| OPENED.refuses(from.into(), "dispute", "an opening known here", id))
+            .ok_or_else(|| OPENED.unavailable("dispute", "an opening known here", id))
     }
 }
 

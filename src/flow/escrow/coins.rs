@@ -95,9 +95,11 @@ pub fn progress(terms: &EscrowTerms, facts: &Facts) -> Result<Progress> {
         let Some(seen) = facts.transactions.get(&txid) else { break };
         let index = present.index.saturating_add(1);
         let next = lock(terms, index)?;
-        let relock = seen.tx.output.get(1).filter(|out| {
-            out.script_pubkey == next.script_pubkey && out.value < present.value
-        });
+        let relock = seen
+            .tx
+            .output
+            .get(1)
+            .filter(|out| out.script_pubkey == next.script_pubkey && out.value < present.value);
         match relock {
             Some(out) => {
                 present = EscrowCoin {

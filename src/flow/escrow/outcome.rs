@@ -41,7 +41,7 @@ pub fn judge(
         period,
         evidence,
         &federation.ruling_keys(),
-        federation.threshold,
+        usize::from(federation.threshold),
         &facts.headers,
     )
 }
@@ -64,4 +64,3 @@ pub fn check_outcome(
         format_args!("{theirs:?}"),
     ))
 }
-

@@ -95,7 +95,13 @@ impl State {
     }
 
     /// Refuses a word that the terms, the chain or its speaker's seat do not allow.
-    pub fn admit(&self, terms: &EscrowTerms, facts: &Facts, from: Seat, event: &Event) -> Result<()> {
+    pub fn admit(
+        &self,
+        terms: &EscrowTerms,
+        facts: &Facts,
+        from: Seat,
+        event: &Event,
+    ) -> Result<()> {
         match event {
             Event::Asked(ask) => {
                 check_speaker(from, from == Seat::Miner, "settlement request", "the miner")?;
@@ -165,14 +171,17 @@ impl State {
         };
         let outcome = outcome(terms, facts, evidence, period)?;
         let ask = Ask { outpoint: coin.outpoint, outcome, sat_per_vb: terms.fees.floor };
-        let known = self.asked.iter().any(|known| {
-            known.outpoint == coin.outpoint && known.outcome == outcome
-        });
+        let known = self
+            .asked
+            .iter()
+            .any(|known| known.outpoint == coin.outpoint && known.outcome == outcome);
         match settlement(terms, coin, outcome, Path::Agreed, ask.sat_per_vb, None) {
             Ok(_) if !known && coin.depth(facts.tip()) >= terms.delays.state_depth => {
                 Ok(vec![Effect::Say(FlowEvent::Escrow(Event::Asked(ask)))])
             }
-            Ok(_) => Ok(vec![wait(terms, period.saturating_add(1), "the next period can be settled")?]),
+            Ok(_) => {
+                Ok(vec![wait(terms, period.saturating_add(1), "the next period can be settled")?])
+            }
             // Nothing is due yet, which is no fault of anybody.
             Err(error) if error.rule() == DUE.id => Ok(Vec::new()),
             Err(error) => Err(error),
@@ -221,13 +230,18 @@ pub fn draft(
         }
         Progress::Unfunded => return Err(PRESENT.refuses(by, place, "a funded escrow", "none")),
         Progress::Ended { by: txid, .. } => {
-            return Err(PRESENT.refuses(by, place, "an open escrow", format_args!("ended by {txid}")));
+            return Err(PRESENT.refuses(
+                by,
+                place,
+                "an open escrow",
+                format_args!("ended by {txid}"),
+            ));
         }
     };
     terms.check_rate(ask.sat_per_vb, by)?;
     let ripe = terms.ruling_height(ask.outcome.period)?;
     if facts.tip() < ripe {
-        return Err(RIPE.refuses(by, place, format_args!("height {ripe} or later"), facts.tip()));
+        return Err(RIPE.unavailable(place, format_args!("height {ripe} or later"), facts.tip()));
     }
     settlement(terms, &coin, ask.outcome, path, ask.sat_per_vb, None)
 }

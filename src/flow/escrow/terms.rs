@@ -77,6 +77,7 @@ pub struct Delivery {
     /// How credit becomes entitlement.
     pub rule: Entitlement,
     /// Most that a coinbase may pay out above the subsidy (satoshis).
+    #[serde(with = "bitcoin::amount::serde::as_sat")]
     pub coinbase_cap: Amount,
     /// Blocks after a slice within which a receipt counts.
     pub receipt_span: u32,
@@ -115,6 +116,7 @@ pub struct Fees {
     /// Highest fee rate, sat/vB.
     pub cap: u64,
     /// What a ruling costs whoever asks for it (satoshis); paid to the federation.
+    #[serde(with = "bitcoin::amount::serde::as_sat")]
     pub ruling: Amount,
 }
 
@@ -129,6 +131,7 @@ pub struct EscrowTerms {
     /// The people and the reward lock.
     pub reward: RewardTerms,
     /// The price of the whole term (satoshis).
+    #[serde(with = "bitcoin::amount::serde::as_sat")]
     pub price: Amount,
     /// What is delivered.
     pub delivery: Delivery,
@@ -271,10 +274,10 @@ impl EscrowTerms {
             }
         }
         let last = u64::from(self.calendar().end());
-        let exits = last
-            .saturating_add(delays.grace.into())
-            .saturating_add(delays.miner_exit.into());
-        if exits >= u64::from(bitcoin::absolute::LOCK_TIME_THRESHOLD) || delays.quiet > delays.grace {
+        let exits =
+            last.saturating_add(delays.grace.into()).saturating_add(delays.miner_exit.into());
+        if exits >= u64::from(bitcoin::absolute::LOCK_TIME_THRESHOLD) || delays.quiet > delays.grace
+        {
             return Err(DELAYS.refuses(
                 Culprit::Sender,
                 "terms, exits",

@@ -38,6 +38,7 @@ pub struct Outcome {
     /// The last period it covers (0-based).
     pub period: u32,
     /// Satoshis that the miner has earned through it.
+    #[serde(with = "bitcoin::amount::serde::as_sat")]
     pub earned: Amount,
     /// Whether the contract ends with it.
     pub closes: bool,
@@ -78,7 +79,11 @@ pub fn settlement(
         return Err(OUTCOME.refuses(
             Culprit::Sender,
             format_args!("outcome through period {}", outcome.period.saturating_add(1)),
-            format_args!("{} to {}", terms.price.to_sat().saturating_sub(coin.value.to_sat()), terms.price),
+            format_args!(
+                "{} to {}",
+                terms.price.to_sat().saturating_sub(coin.value.to_sat()),
+                terms.price
+            ),
             outcome.earned,
         ));
     };
@@ -142,7 +147,8 @@ impl Split<'_> {
             let all: Vec<TxOut> = first.iter().chain(&tail).cloned().collect();
             fee(vsize(spends, &all)?, sat_per_vb)
         };
-        let keep = |value: Amount, script: &ScriptBuf| (value >= dust(script)).then(|| out(value, script));
+        let keep =
+            |value: Amount, script: &ScriptBuf| (value >= dust(script)).then(|| out(value, script));
 
         let blank = [out(Amount::ZERO, &miner_script), out(Amount::ZERO, &self.second)];
         let refund = self.rest.checked_sub(ruling_cost(Seat::Holder)).unwrap_or(Amount::ZERO);
@@ -176,8 +182,7 @@ impl Split<'_> {
                 let whole = amount::sum([self.due, self.rest], title)?;
                 let value = whole.checked_sub(costs).and_then(|value| keep(value, &self.second));
                 outputs.push(value.ok_or_else(|| {
-                    DUE.refuses(
-                    Culprit::Sender,title, format_args!("more than {costs}"), whole)
+                    DUE.refuses(Culprit::Sender, title, format_args!("more than {costs}"), whole)
                 })?);
             }
         }
@@ -203,8 +208,7 @@ pub fn exit(terms: &EscrowTerms, coin: &EscrowCoin, seat: Seat, sat_per_vb: u64)
     let payout = |value| vec![TxOut { value, script_pubkey: payee.clone() }];
     let cost = fee(vsize(&spends, &payout(Amount::ZERO))?, sat_per_vb)?;
     let value = coin.value.checked_sub(cost).ok_or_else(|| {
-        DUE.refuses(
-                    Culprit::Sender,title, format_args!("more than {cost}"), coin.value)
+        DUE.refuses(Culprit::Sender, title, format_args!("more than {cost}"), coin.value)
     })?;
     Draft::new(title, TRUC, 0, spends, payout(value))
 }

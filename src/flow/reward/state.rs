@@ -13,19 +13,26 @@ use crate::flow::escrow::terms::EscrowTerms;
 use crate::flow::reward::coins;
 use crate::flow::reward::txs::{SWEEPABLE, SweepPath, sweep};
 use crate::flow::{Effect, Task, check_speaker};
-use crate::id::{CertificateDigest, WordId, tagged_hash};
+use crate::id::{PositionId, WordId, tagged_hash};
 use crate::party::Seat;
 use crate::tx::draft::Draft;
 use crate::tx::signed::Signed;
 use crate::work::certificate::Certificate;
 use crate::work::receipt::{Receipt, Subject};
-use crate::work::verdict::Evidence;
+use crate::work::verdict::{Evidence, SealedCertificate};
 
 /// A signature answers a request that was made.
 pub const ASKED: Rule = Rule::new(
     "reward-asked",
     "signatures of a sweep answer a request for it",
     "send the request first",
+);
+
+/// Work is proven for the contract's own position.
+pub const POSITION: Rule = Rule::new(
+    "reward-position",
+    "certificates and receipts name the contract's position",
+    "make a certificate for this contract",
 );
 
 /// A request to sweep rewards to the holder.
@@ -67,9 +74,11 @@ pub enum Event {
 }
 
 /// What has been said.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct State {
     evidence: Evidence,
+    /// Receipts, also those that came before their certificate.
+    receipts: Vec<Receipt>,
     sweeps: BTreeMap<WordId, Sweep>,
 }
 
@@ -81,6 +90,12 @@ struct Sweep {
 }
 
 impl State {
+    /// Nothing was said yet about this position.
+    pub fn new(position: PositionId) -> Self {
+        let evidence = Evidence { position, certificates: Vec::new() };
+        Self { evidence, receipts: Vec::new(), sweeps: BTreeMap::new() }
+    }
+
     /// Certificates and receipts, for verdicts.
     pub fn evidence(&self) -> &Evidence {
         &self.evidence
@@ -89,11 +104,10 @@ impl State {
     /// Takes a word that was admitted.
     pub fn apply(&mut self, from: Seat, event: &Event) -> Result<()> {
         match event {
-            Event::Certified(certificate) => self.evidence.add_certificate(certificate.clone()),
-            Event::Receipted(receipt) => self.evidence.add_receipt(receipt.clone()),
+            Event::Certified(certificate) => self.certified(certificate),
+            Event::Receipted(receipt) => self.receipted(receipt),
             Event::SweepAsked(ask) => {
-                let sweep =
-                    Sweep { by: from, ask: ask.clone(), signatures: BTreeMap::new() };
+                let sweep = Sweep { by: from, ask: ask.clone(), signatures: BTreeMap::new() };
                 self.sweeps.entry(ask.id()?).or_insert(sweep);
             }
             Event::SweepSigned { ask, signatures } => {
@@ -106,18 +120,25 @@ impl State {
     }
 
     /// Refuses a word that the terms, the chain or its speaker's seat do not allow.
-    pub fn admit(&self, terms: &EscrowTerms, facts: &Facts, from: Seat, event: &Event) -> Result<()> {
+    pub fn admit(
+        &self,
+        terms: &EscrowTerms,
+        facts: &Facts,
+        from: Seat,
+        event: &Event,
+    ) -> Result<()> {
         let party = matches!(from, Seat::Miner | Seat::Holder);
         match event {
             Event::Certified(certificate) => {
                 check_speaker(from, from == Seat::Miner, "certificate", "the miner")?;
-                certificate.verify(terms.position()?, &terms.work()?, &facts.headers)?;
-                Ok(())
+                self.check_position(certificate.position, from)?;
+                certificate.check(&terms.work()?, &facts.headers).map(|_| ())
             }
             Event::Receipted(receipt) => {
                 let his = from == Seat::Validator(receipt.validator);
                 check_speaker(from, his, "receipt", "the validator who signed it")?;
-                receipt.check(terms.position()?, &terms.reward.federation.ruling_keys())
+                self.check_position(receipt.position, from)?;
+                receipt.check(&terms.reward.federation.ruling_keys())
             }
             Event::SweepAsked(ask) => {
                 let fits = match ask.path {
@@ -133,7 +154,7 @@ impl State {
             }
             Event::SweepSigned { ask, signatures } => {
                 let sweep = self.sweeps.get(ask).ok_or_else(|| {
-                    ASKED.refuses(from.into(), "sweep signatures", "a request known here", ask)
+                    ASKED.unavailable("sweep signatures", "a request known here", ask)
                 })?;
                 Signed::new(draft(terms, facts, &sweep.ask)?).add(from, signatures)
             }
@@ -168,16 +189,43 @@ impl State {
         Ok(effects)
     }
 
+    fn certified(&mut self, certificate: &Certificate) {
+        let subject = subject(certificate);
+        let known = &mut self.evidence.certificates;
+        if !known.iter().any(|sealed| sealed.certificate == *certificate) {
+            let receipts = self.receipts.iter().filter(|r| r.subject == subject).cloned().collect();
+            known.push(SealedCertificate { certificate: certificate.clone(), receipts });
+        }
+    }
+
+    fn receipted(&mut self, receipt: &Receipt) {
+        if self.receipts.contains(receipt) {
+            return;
+        }
+        self.receipts.push(receipt.clone());
+        for sealed in &mut self.evidence.certificates {
+            if subject(&sealed.certificate) == receipt.subject {
+                sealed.receipts.push(receipt.clone());
+            }
+        }
+    }
+
+    fn check_position(&self, found: PositionId, from: Seat) -> Result<()> {
+        if found == self.evidence.position {
+            return Ok(());
+        }
+        Err(POSITION.refuses(from.into(), "position", self.evidence.position, found))
+    }
+
     fn receipts_due(&self, terms: &EscrowTerms, facts: &Facts, place: u8) -> Result<Vec<Effect>> {
         let mut effects = Vec::new();
         let calendar = terms.calendar();
-        for certificate in self.evidence.certificates() {
-            let digest: CertificateDigest = certificate.digest();
-            let subject = Subject::Certificate { slice: certificate.slice, digest };
+        for SealedCertificate { certificate, receipts } in &self.evidence.certificates {
+            let subject = subject(certificate);
             let over = calendar.slice_blocks(certificate.slice).map(|blocks| *blocks.end());
             let open = calendar.receipts_until(certificate.slice).is_some_and(|h| facts.tip() <= h);
             let ended = over.is_some_and(|height| facts.tip() >= height);
-            if open && ended && !self.evidence.has_receipt(place, &subject) {
+            if open && ended && !receipts.iter().any(|receipt| receipt.validator == place) {
                 effects.push(Effect::Receipt(subject));
             }
         }
@@ -185,11 +233,17 @@ impl State {
     }
 }
 
+fn subject(certificate: &Certificate) -> Subject {
+    Subject::Certificate { slice: certificate.slice, digest: certificate.digest() }
+}
+
 /// The rewards that could be swept in the next block, oldest first.
 pub fn sweepable(terms: &EscrowTerms, facts: &Facts) -> Result<Vec<Coin>> {
     let lock = coins::lock(&terms.reward)?;
     let mut rewards = facts.coins(&lock.script_pubkey);
-    rewards.retain(|c| c.coinbase && c.height.is_some() && c.spender.is_none() && c.is_mature(facts.tip()));
+    rewards.retain(|c| {
+        c.coinbase && c.height.is_some() && c.spender.is_none() && c.is_mature(facts.tip())
+    });
     Ok(rewards)
 }
 

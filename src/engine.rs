@@ -1,0 +1,454 @@
+//! The engine: the only loop with side effects.
+//!
+//! ```text
+//!  inbox --words--> admit, commit, apply --+
+//!                                          v
+//!  chain --facts--------------------> Contract::next --effects--> sign, commit, post
+//!                                          ^                      broadcast
+//!                                          '------- until nothing is left but waiting
+//! ```
+//! Everything is committed before it leaves: a word of ours is in the store before its file is in
+//! anybody's inbox. Secret nonces live in memory alone; after a restart a joint settlement begins
+//! with a fresh round.
+
+use std::collections::BTreeSet;
+
+use bitcoin::hashes::Hash;
+use bitcoin::secp256k1::schnorr;
+use bitcoin::{Amount, TapSighash, Transaction, Txid};
+
+use crate::chain::electrum::Electrum;
+use crate::error::{Culprit, Error, Result, Rule};
+use crate::facts::Facts;
+use crate::flow::dispute::state::Opening;
+use crate::flow::escrow::coins::{Progress, progress};
+use crate::flow::escrow::terms::EscrowTerms;
+use crate::flow::reward::state::{SweepAsk, sweepable};
+use crate::flow::reward::txs::{SweepPath, sweep};
+use crate::flow::word::Word;
+use crate::flow::{Contract, Effect, Event, dispute, escrow, reward};
+use crate::party::Seat;
+use crate::relay::folder::Folder;
+use crate::script::lock::Path;
+use crate::script::template::Account;
+use crate::sign::software::{LeafAccount, SoftwareSigner};
+use crate::store::Store;
+use crate::tx::draft::Draft;
+use crate::tx::signed::{Final, Signed};
+use crate::work::certificate::Certificate;
+use crate::work::receipt::{self, Receipt, Subject};
+
+mod joint;
+
+/// The signer is that of the seat.
+pub const SEAT: Rule = Rule::new(
+    "engine-seat",
+    "the signer's keys are those of the record that fills the seat",
+    "use the seed and record number that made the record",
+);
+/// What is decided can be done now.
+pub const POSSIBLE: Rule = Rule::new(
+    "engine-possible",
+    "a decision fits the contract's present state",
+    "look at the contract's state and choose again",
+);
+
+/// The kind under which words lie in the store.
+const WORD: &str = "word";
+
+/// One person at one contract.
+pub struct Engine {
+    seat: Seat,
+    contract: Contract,
+    store: Store,
+    chain: Electrum,
+    signer: SoftwareSigner,
+    relay: Folder,
+    known: BTreeSet<crate::id::WordId>,
+    said: u32,
+    rounds: joint::Rounds,
+}
+
+/// What the engine has done or seen, for whoever tells the story.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Report {
+    /// A word of ours is committed and posted.
+    Said(Event),
+    /// A word of somebody else was admitted.
+    Heard(Seat, Event),
+    /// A message was refused, or cannot be judged yet.
+    Refused(String, Error),
+    /// A transaction is with the network.
+    Sent(Sent),
+    /// Nothing can be done before a height.
+    Waiting {
+        /// The height.
+        until: u32,
+        /// What for.
+        why: String,
+    },
+}
+
+/// A transaction that was broadcast.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sent {
+    /// What it is for.
+    pub title: &'static str,
+    /// The transaction.
+    pub tx: Transaction,
+    /// Inputs minus outputs, in satoshis.
+    pub fee: Amount,
+    /// The way in.
+    pub path: Path,
+    /// Who signed.
+    pub signers: Vec<Seat>,
+    /// Height of the tip when it was sent.
+    pub height: u32,
+}
+
+impl Engine {
+    /// Takes the seat, with everything that the store remembers of the contract.
+    pub fn open(
+        seat: Seat,
+        terms: EscrowTerms,
+        store: Store,
+        chain: Electrum,
+        signer: SoftwareSigner,
+        relay: Folder,
+    ) -> Result<Self> {
+        let mut contract = Contract::new(terms)?;
+        let record = contract.terms().reward.seats().record(seat);
+        let ours = signer.keys().communication;
+        if record.map(|record| record.record.communication) != Some(ours) {
+            return Err(SEAT.misused(seat, "the record's communication key", ours));
+        }
+        let mut known = BTreeSet::new();
+        let mut said = 0u32;
+        for entry in store.entries(&contract.id().0)? {
+            if entry.kind != WORD {
+                continue;
+            }
+            let word = Word::from_json(&String::from_utf8_lossy(&entry.body))
+                .map_err(|error| error.within(format_args!("event {}", entry.seq)))?;
+            contract.apply(word.from, &word.event)?;
+            known.insert(word.id()?);
+            said = said.saturating_add(u32::from(word.from == seat));
+        }
+        let rounds = joint::Rounds::default();
+        Ok(Self { seat, contract, store, chain, signer, relay, known, said, rounds })
+    }
+
+    /// Who we are.
+    pub fn seat(&self) -> Seat {
+        self.seat
+    }
+
+    /// What was agreed and said.
+    pub fn contract(&self) -> &Contract {
+        &self.contract
+    }
+
+    /// Our file.
+    pub fn store(&mut self) -> &mut Store {
+        &mut self.store
+    }
+
+    /// Our way to the chain.
+    pub fn chain(&self) -> &Electrum {
+        &self.chain
+    }
+
+    /// The chain as it is now, as far as the contract goes.
+    pub fn facts(&self) -> Result<Facts> {
+        self.chain.facts(self.contract.scripts(), self.contract.headers_from())
+    }
+
+    /// Reads the inbox, does everything that is to be done now, and reports.
+    pub fn step(&mut self) -> Result<Vec<Report>> {
+        let mut reports = Vec::new();
+        let facts = self.facts()?;
+        self.read_inbox(&facts, &mut reports)?;
+        let mut sent = BTreeSet::new();
+        // Each turn carries out one effect and asks again, because one word changes the others.
+        loop {
+            let facts = self.facts()?;
+            let effects = self.contract.next(&facts, self.seat)?;
+            let mut waits = Vec::new();
+            let mut acted = false;
+            for effect in effects {
+                match self.carry_out(effect, &facts, &mut sent)? {
+                    Some(report @ Report::Waiting { .. }) => waits.push(report),
+                    Some(report) => {
+                        reports.push(report);
+                        acted = true;
+                        break;
+                    }
+                    None => {}
+                }
+            }
+            if !acted {
+                reports.extend(waits);
+                return Ok(reports);
+            }
+        }
+    }
+
+    /// Says a word of ours: admits it as if it were a peer's, commits it, then posts it to all.
+    pub fn say(&mut self, event: Event) -> Result<()> {
+        let facts = self.facts()?;
+        self.contract.admit(&facts, self.seat, &event)?;
+        let id = self.contract.id();
+        let signature = self.signer.sign_digest(Word::message(id, self.seat, &event)?)?;
+        let word = Word::new(id, self.seat, event, signature);
+        let text = word.to_json()?;
+        self.take(&word, &text)?;
+        let name = format!(
+            "{:05}-{}-{}-{:.8}.json",
+            self.said,
+            crate::relay::folder::folder_name(self.seat),
+            kind(&word.event),
+            word.id()?.to_string(),
+        );
+        for seat in self.others() {
+            self.relay.post(seat, &name, &text)?;
+        }
+        Ok(())
+    }
+
+    /// The miner seals a slice.
+    pub fn certify(&mut self, certificate: Certificate) -> Result<()> {
+        self.say(Event::Reward(reward::state::Event::Certified(certificate)))
+    }
+
+    /// Publishes the last state that the holder has signed: the miner's own signature under it.
+    pub fn publish_state(&mut self) -> Result<Vec<Report>> {
+        let facts = self.facts()?;
+        let coin = self.escrow_coin(&facts)?;
+        let (ask, _) = self.contract.escrow().last_state(coin.outpoint).ok_or_else(|| {
+            POSSIBLE.misused("publishing a state", "one that the holder signed", "none")
+        })?;
+        let terms = self.contract.terms();
+        let draft = escrow::state::draft(terms, &facts, &ask, Path::Agreed, Culprit::Miner)?;
+        let signatures = self.sign(&draft)?;
+        self.say(Event::Escrow(escrow::state::Event::Signed { ask, signatures }))?;
+        self.step()
+    }
+
+    /// Opens a dispute about `period` (0-based) on the escrow's present output.
+    pub fn open_dispute(&mut self, period: u32, sat_per_vb: u64) -> Result<()> {
+        let outpoint = self.escrow_coin(&self.facts()?)?.outpoint;
+        let opening = Opening { requester: self.seat, outpoint, period, sat_per_vb };
+        self.say(Event::Dispute(dispute::state::Event::Opened(opening)))
+    }
+
+    /// Asks for a sweep of every reward that can be spent now.
+    pub fn ask_sweep(&mut self, path: SweepPath, sat_per_vb: u64) -> Result<()> {
+        let rewards = sweepable(self.contract.terms(), &self.facts()?)?;
+        let rewards = rewards.iter().map(|coin| coin.outpoint).collect();
+        let ask = SweepAsk { path, rewards, sat_per_vb };
+        self.say(Event::Reward(reward::state::Event::SweepAsked(ask)))
+    }
+
+    /// Takes the escrow alone, once the delays of the seat's exit are over.
+    pub fn exit_escrow(&mut self, sat_per_vb: u64) -> Result<Report> {
+        let facts = self.facts()?;
+        let coin = self.escrow_coin(&facts)?;
+        let draft = escrow::txs::exit(self.contract.terms(), &coin, self.seat, sat_per_vb)?;
+        self.finish_alone(draft, &facts)
+    }
+
+    /// Takes every ripe reward alone, once the holder's delay is over.
+    pub fn exit_rewards(&mut self, sat_per_vb: u64) -> Result<Report> {
+        let facts = self.facts()?;
+        let terms = self.contract.terms();
+        let delay = u32::from(terms.reward.exit_delay);
+        let mut rewards = sweepable(terms, &facts)?;
+        rewards.retain(|coin| coin.depth(facts.tip()) >= delay);
+        let draft = sweep(&terms.reward, SweepPath::HolderExit, &rewards, sat_per_vb)?;
+        self.finish_alone(draft, &facts)
+    }
+
+    fn finish_alone(&mut self, draft: Draft, facts: &Facts) -> Result<Report> {
+        let signatures = self.sign(&draft)?;
+        let mut signed = Signed::new(draft);
+        signed.add(self.seat, &signatures)?;
+        let last = signed.finish()?;
+        self.chain.broadcast(&last.tx)?;
+        Ok(Report::Sent(sent(last, facts.tip())))
+    }
+
+    fn carry_out(
+        &mut self,
+        effect: Effect,
+        facts: &Facts,
+        sent: &mut BTreeSet<Txid>,
+    ) -> Result<Option<Report>> {
+        match effect {
+            Effect::Sign { draft, task } => {
+                let signatures = self.sign(&draft)?;
+                self.say_and_report(task.word(signatures)).map(Some)
+            }
+            Effect::Receipt(subject) => {
+                let event = self.receipt(subject, facts)?;
+                self.say_and_report(event).map(Some)
+            }
+            Effect::Say(event) => self.say_and_report(event).map(Some),
+            Effect::Broadcast { title, tx, fee, path, signers } => {
+                if !sent.insert(tx.compute_txid()) {
+                    return Ok(None);
+                }
+                self.chain.broadcast(&tx)?;
+                let height = facts.tip();
+                let sent = Sent { title: title.0, tx, fee, path, signers, height };
+                Ok(Some(Report::Sent(sent)))
+            }
+            Effect::Wait { until, why } => Ok(Some(Report::Waiting { until, why })),
+        }
+    }
+
+    fn say_and_report(&mut self, event: Event) -> Result<Report> {
+        self.say(event.clone())?;
+        Ok(Report::Said(event))
+    }
+
+    /// Signs every input of a draft with the seat's key of its leaf.
+    fn sign(&self, draft: &Draft) -> Result<Vec<schnorr::Signature>> {
+        let mut signatures = Vec::with_capacity(draft.spends().len());
+        for (input, spend) in draft.spends().iter().enumerate() {
+            let leaf = spend.lock.leaf(spend.path)?;
+            let key = leaf.keys.iter().find(|key| key.seat == self.seat).ok_or_else(|| {
+                POSSIBLE.misused(draft.title(), format_args!("a key of {}", self.seat), "none")
+            })?;
+            let account = match key.account {
+                Account::Exit => LeafAccount::Exit,
+                Account::Leaf | Account::Musig => LeafAccount::Leaf,
+            };
+            let sighash = TapSighash::from_byte_array(draft.sighash(input)?);
+            let (_, signature) = self.signer.sign_leaf(account, &key.steps, sighash)?;
+            signatures.push(signature);
+        }
+        Ok(signatures)
+    }
+
+    fn receipt(&self, subject: Subject, facts: &Facts) -> Result<Event> {
+        let Seat::Validator(validator) = self.seat else {
+            return Err(SEAT.broken("receipt", "a validator", self.seat));
+        };
+        let position = self.contract.terms().position()?;
+        let (_, tip) = (facts.tip(), facts.headers.hash(facts.tip()));
+        let tip = tip.ok_or_else(|| POSSIBLE.broken("receipt", "a tip", "none"))?;
+        let message = receipt::message(position, &subject, tip);
+        let signature = self.signer.sign_digest(*message.as_ref())?;
+        let receipt = Receipt { validator, position, subject, tip, signature };
+        Ok(match subject {
+            Subject::Certificate { .. } => Event::Reward(reward::state::Event::Receipted(receipt)),
+            _ => Event::Dispute(dispute::state::Event::Receipted(receipt)),
+        })
+    }
+
+    /// Takes what can be taken, in any order that makes sense; refuses the rest.
+    fn read_inbox(&mut self, facts: &Facts, reports: &mut Vec<Report>) -> Result<()> {
+        let mut left = self.relay.letters()?;
+        loop {
+            let mut later = Vec::new();
+            let mut refused = Vec::new();
+            let before = left.len();
+            for letter in left {
+                let letter = match letter {
+                    Ok(letter) => letter,
+                    Err(error) => {
+                        reports.push(Report::Refused(error.fault().place.clone(), error));
+                        continue;
+                    }
+                };
+                match self.read(&letter.text, facts, reports) {
+                    Ok(()) => self.relay.file(&letter.name)?,
+                    // It may be early: another word or block may make sense of it.
+                    Err(error @ Error::Unavailable(_)) => later.push((letter, error)),
+                    Err(error @ (Error::Refused { .. } | Error::Usage(_))) => {
+                        refused.push((letter, error));
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+            for (letter, error) in refused {
+                self.relay.refuse(&letter.name, &error.to_string())?;
+                reports.push(Report::Refused(letter.name, error));
+            }
+            if later.is_empty() {
+                return Ok(());
+            }
+            if later.len() == before {
+                for (letter, error) in later {
+                    reports.push(Report::Refused(letter.name, error));
+                }
+                return Ok(());
+            }
+            left = later.into_iter().map(|(letter, _)| Ok(letter)).collect();
+        }
+    }
+
+    fn read(&mut self, text: &str, facts: &Facts, reports: &mut Vec<Report>) -> Result<()> {
+        if joint::is_round(text) {
+            return self.read_round(text, facts, reports);
+        }
+        let word = Word::from_json(text)?;
+        word.verify(self.contract.terms())?;
+        if self.known.contains(&word.id()?) {
+            return Ok(());
+        }
+        self.contract.admit(facts, word.from, &word.event)?;
+        self.take(&word, text)?;
+        reports.push(Report::Heard(word.from, word.event));
+        Ok(())
+    }
+
+    /// Commits a word, then applies it.
+    fn take(&mut self, word: &Word, text: &str) -> Result<()> {
+        let id = self.contract.id();
+        self.store.append(&id.0, &[(WORD, text.as_bytes().to_vec())], None)?;
+        self.contract.apply(word.from, &word.event)?;
+        self.known.insert(word.id()?);
+        self.said = self.said.saturating_add(u32::from(word.from == self.seat));
+        Ok(())
+    }
+
+    fn escrow_coin(&self, facts: &Facts) -> Result<crate::flow::escrow::coins::EscrowCoin> {
+        match progress(self.contract.terms(), facts)? {
+            Progress::Open(coin) => Ok(coin),
+            Progress::Unfunded => Err(POSSIBLE.misused("escrow", "a funded escrow", "none yet")),
+            Progress::Ended { by, .. } => {
+                Err(POSSIBLE.misused("escrow", "an open escrow", format_args!("ended by {by}")))
+            }
+        }
+    }
+
+    fn others(&self) -> Vec<Seat> {
+        let validators = self.contract.terms().reward.federation.validators.len();
+        let validators = (0u8..).take(validators).map(Seat::Validator);
+        let all = [Seat::Miner, Seat::Holder].into_iter().chain(validators);
+        all.filter(|seat| *seat != self.seat).collect()
+    }
+}
+
+fn sent(last: Final, height: u32) -> Sent {
+    let Final { title, tx, fee, path, signers } = last;
+    Sent { title: title.0, tx, fee, path, signers, height }
+}
+
+/// A word's name in file names and stories.
+pub fn kind(event: &Event) -> &'static str {
+    match event {
+        Event::Reward(reward::state::Event::Certified(_)) => "certificate",
+        Event::Reward(reward::state::Event::Receipted(_)) => "receipt",
+        Event::Reward(reward::state::Event::SweepAsked(_)) => "sweep-request",
+        Event::Reward(reward::state::Event::SweepSigned { .. }) => "sweep-signatures",
+        Event::Escrow(escrow::state::Event::Asked(_)) => "settlement-request",
+        Event::Escrow(escrow::state::Event::Signed { .. }) => "state",
+        Event::Escrow(escrow::state::Event::Joined { .. }) => "joint-settlement",
+        Event::Dispute(dispute::state::Event::Opened(_)) => "opening",
+        Event::Dispute(dispute::state::Event::Receipted(_)) => "opening-receipt",
+        Event::Dispute(dispute::state::Event::Answered { .. }) => "answer",
+        Event::Dispute(dispute::state::Event::Ruled { .. }) => "ruling",
+    }
+}

@@ -1,0 +1,176 @@
+//! Joint settlements: two rounds of MuSig2 between miner and holder, carried in a PSBT.
+//!
+//! ```text
+//!  miner: nonce ----------- PSBT ----------> holder: rebuild, compare, own nonce, partial signature
+//!  miner: verify, own part, aggregate <----- PSBT
+//! ```
+//! The PSBT is a carrier: each side rebuilds the transaction from terms and evidence, and reads
+//! nothing but nonces and partial signatures out of what the other sent.
+
+use bitcoin::Psbt;
+use bitcoin::secp256k1::PublicKey;
+use serde::{Deserialize, Serialize};
+
+use crate::engine::{Engine, POSSIBLE, Report};
+use crate::error::{Culprit, Result, Rule};
+use crate::facts::Facts;
+use crate::flow::escrow::outcome::check_outcome;
+use crate::flow::escrow::state::{Ask, Event as EscrowEvent, draft, last_ripe};
+use crate::flow::{Event, escrow};
+use crate::id::TermsId;
+use crate::musig::{KeyContext, SecretNonce, Session, psbt};
+use crate::party::Seat;
+use crate::script::lock::Path;
+use crate::tx::draft::Draft;
+
+/// A round's message can be read.
+pub const ROUND: Rule = Rule::new(
+    "joint-round",
+    "a round is JSON with the fields of `hashmix round 1` and a PSBT",
+    "begin a fresh round",
+);
+
+const ROUND_FORMAT: &str = "hashmix round 1";
+
+/// The kind under which the holder's promise lies in the store.
+const PROMISE: &str = "joint-part";
+
+/// Rounds begun and not finished. Secret nonces: in memory alone, used once.
+#[derive(Default)]
+pub(super) struct Rounds(Vec<(Ask, SecretNonce)>);
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Round {
+    format: String,
+    contract: TermsId,
+    from: Seat,
+    ask: Ask,
+    psbt: String,
+}
+
+/// Whether a message is a round of a joint settlement.
+pub(super) fn is_round(text: &str) -> bool {
+    text.starts_with(&format!("{{\"format\":\"{ROUND_FORMAT}\""))
+}
+
+impl Engine {
+    /// The miner begins a joint settlement through the last ripe period, at `sat_per_vb`.
+    pub fn begin_joint_settlement(&mut self, sat_per_vb: u64) -> Result<()> {
+        if self.seat != Seat::Miner {
+            return Err(POSSIBLE.misused("joint settlement", "the miner, who is paid", self.seat));
+        }
+        let facts = self.facts()?;
+        let terms = self.contract.terms();
+        let period = last_ripe(terms, &facts)
+            .ok_or_else(|| POSSIBLE.misused("joint settlement", "a ripe period", "none yet"))?;
+        let outcome = escrow::outcome::outcome(terms, &facts, self.contract.evidence(), period)?;
+        let outpoint = self.escrow_coin(&facts)?.outpoint;
+        let ask = Ask { outpoint, outcome, sat_per_vb };
+        let draft = draft(terms, &facts, &ask, Path::Key, Culprit::Miner)?;
+        let context = context(&draft)?;
+        let (secret, public) = self.signer.begin(&context, draft.sighash(0)?)?;
+        let mut carrier = draft.psbt()?;
+        if let Some(input) = carrier.inputs.first_mut() {
+            psbt::announce(input, &context);
+            psbt::add_nonce(input, &context, &secret.owner(), &public)?;
+        }
+        self.rounds.0.push((ask, secret));
+        self.post_round(Seat::Holder, ask, &carrier)
+    }
+
+    pub(super) fn read_round(
+        &mut self,
+        text: &str,
+        facts: &Facts,
+        reports: &mut Vec<Report>,
+    ) -> Result<()> {
+        let unread = |found: &dyn core::fmt::Display| {
+            ROUND.refuses(Culprit::Sender, "round", "the fields of `hashmix round 1`", found)
+        };
+        let round: Round = serde_json::from_str(text).map_err(|error| unread(&error))?;
+        if round.contract != self.contract.id() {
+            return Err(unread(&format_args!("contract {}", round.contract)));
+        }
+        let received: Psbt = round.psbt.parse().map_err(|error| unread(&error))?;
+        let by = Culprit::from(round.from);
+        let terms = self.contract.terms();
+        let draft = draft(terms, facts, &round.ask, Path::Key, by)?;
+        check_outcome(terms, facts, self.contract.evidence(), &round.ask.outcome)?;
+        draft.compare(&received, by)?;
+        match (self.seat, round.from) {
+            (Seat::Holder, Seat::Miner) => self.answer_round(round.ask, &draft, received),
+            (Seat::Miner, Seat::Holder) => self.finish_round(round.ask, &draft, &received, reports),
+            (seat, from) => Err(unread(&format_args!("a round from {from} to {seat}"))),
+        }
+    }
+
+    /// The holder adds his nonce and, since he has the miner's, at once his part.
+    fn answer_round(&mut self, ask: Ask, draft: &Draft, mut carrier: Psbt) -> Result<()> {
+        let context = context(draft)?;
+        let message = draft.sighash(0)?;
+        let Some(input) = carrier.inputs.first_mut() else { return Ok(()) };
+        let (secret, public) = self.signer.begin(&context, message)?;
+        let owner = secret.owner();
+        psbt::add_nonce(input, &context, &owner, &public)?;
+        let session = Session::new(&context, &psbt::nonces(input, &context)?, message)?;
+        let part = self.signer.sign_part(&session, secret)?;
+        psbt::add_part(input, &context, &owner, &part)?;
+        let promise = serde_json::to_vec(&ask)
+            .map_err(|error| ROUND.broken("joint settlement", "JSON", error))?;
+        self.store.append(&self.contract.id().0, &[(PROMISE, promise)], None)?;
+        self.post_round(Seat::Miner, ask, &carrier)
+    }
+
+    /// The miner adds his part and says the joint signature.
+    fn finish_round(
+        &mut self,
+        ask: Ask,
+        draft: &Draft,
+        received: &Psbt,
+        reports: &mut Vec<Report>,
+    ) -> Result<()> {
+        let place = self.rounds.0.iter().position(|(begun, _)| *begun == ask).ok_or_else(|| {
+            ROUND.refuses(Culprit::Holder, "round", "one that we began", "none in memory")
+        })?;
+        let context = context(draft)?;
+        let Some(input) = received.inputs.first() else { return Ok(()) };
+        let session = Session::new(&context, &psbt::nonces(input, &context)?, draft.sighash(0)?)?;
+        let mut parts: Vec<(PublicKey, _)> = psbt::parts(input, &context)?;
+        // His part is verified before our nonce is used up.
+        for (participant, part) in &parts {
+            session.verify(participant, part)?;
+        }
+        let (_, secret) = self.rounds.0.swap_remove(place);
+        let owner = secret.owner();
+        parts.retain(|(participant, _)| *participant != owner);
+        parts.push((owner, self.signer.sign_part(&session, secret)?));
+        let signature = session.aggregate(&parts)?;
+        let event = Event::Escrow(EscrowEvent::Joined { ask, signature });
+        reports.push(self.say_and_report(event)?);
+        Ok(())
+    }
+
+    fn post_round(&self, to: Seat, ask: Ask, carrier: &Psbt) -> Result<()> {
+        let round = Round {
+            format: ROUND_FORMAT.to_owned(),
+            contract: self.contract.id(),
+            from: self.seat,
+            ask,
+            psbt: carrier.to_string(),
+        };
+        let text = serde_json::to_string(&round)
+            .map_err(|error| ROUND.broken("joint settlement", "JSON", error))?;
+        let hash = <bitcoin::hashes::sha256::Hash as bitcoin::hashes::Hash>::hash(text.as_bytes());
+        let from = crate::relay::folder::folder_name(self.seat);
+        self.relay.post(to, &format!("round-{from}-{:.8}.json", hash.to_string()), &text)
+    }
+}
+
+fn context(draft: &Draft) -> Result<KeyContext> {
+    draft
+        .spends()
+        .first()
+        .and_then(|spend| spend.lock.key_path.clone())
+        .ok_or_else(|| POSSIBLE.misused("joint settlement", "a lock with a key path", "none"))
+}

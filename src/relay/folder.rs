@@ -1,0 +1,180 @@
+//! A folder that people share: each has an inbox in it, and every message is a file.
+//!
+//! ```text
+//! ROOT/<seat>/inbox/    messages for the seat, oldest first by name
+//! ROOT/<seat>/dossier/  messages that were taken
+//! ROOT/<seat>/refused/  messages that broke a rule, each with the refusal beside it
+//! ```
+//! A file appears whole or not at all: it is written under another name, flushed, then renamed.
+
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+
+use crate::error::{Result, Rule};
+use crate::party::Seat;
+
+/// The shared folder can be read and written.
+pub const FOLDER: Rule = Rule::new(
+    "relay-folder",
+    "the shared folder can be read and written",
+    "check the path, its permissions and the space on the disk",
+);
+/// A message is a text of bounded size.
+pub const MESSAGE: Rule = Rule::new(
+    "relay-message",
+    "a message is a UTF-8 text of at most 8 MiB",
+    "ask the sender for it again",
+);
+
+/// Largest message that is read, in bytes.
+pub const MESSAGE_MAX_BYTES: u64 = 8_388_608;
+
+/// A person's place in the shared folder.
+#[derive(Clone, Debug)]
+pub struct Folder {
+    root: PathBuf,
+    seat: Seat,
+}
+
+/// A message that lies in the inbox.
+#[derive(Clone, Debug)]
+pub struct Letter {
+    /// File name.
+    pub name: String,
+    /// Its text.
+    pub text: String,
+}
+
+/// Name of a seat's folder.
+pub fn folder_name(seat: Seat) -> String {
+    seat.to_string().replace(' ', "-")
+}
+
+impl Folder {
+    /// Opens (and makes) the seat's folders under `root`.
+    pub fn open(root: impl Into<PathBuf>, seat: Seat) -> Result<Self> {
+        let folder = Self { root: root.into(), seat };
+        for part in ["inbox", "dossier", "refused"] {
+            let path = folder.path(seat, part);
+            fs::create_dir_all(&path).map_err(|error| failed(&path, error))?;
+        }
+        Ok(folder)
+    }
+
+    /// Puts a message into `to`'s inbox. The same message again changes nothing.
+    pub fn post(&self, to: Seat, name: &str, text: &str) -> Result<()> {
+        let inbox = self.path(to, "inbox");
+        let path = inbox.join(name);
+        if path.exists() || self.path(to, "dossier").join(name).exists() {
+            return Ok(());
+        }
+        fs::create_dir_all(&inbox).map_err(|error| failed(&inbox, error))?;
+        let draft = inbox.join(format!(".{name}"));
+        let write = || -> std::io::Result<()> {
+            let mut file = File::create(&draft)?;
+            file.write_all(text.as_bytes())?;
+            file.sync_all()?;
+            fs::rename(&draft, &path)
+        };
+        write().map_err(|error| failed(&path, error))
+    }
+
+    /// The messages in the inbox, in the order of their names. One that cannot be read is reported
+    /// in its place.
+    pub fn letters(&self) -> Result<Vec<Result<Letter>>> {
+        let inbox = self.path(self.seat, "inbox");
+        let mut names = Vec::new();
+        for entry in fs::read_dir(&inbox).map_err(|error| failed(&inbox, error))? {
+            let entry = entry.map_err(|error| failed(&inbox, error))?;
+            if let Ok(name) = entry.file_name().into_string()
+                && !name.starts_with('.')
+            {
+                names.push(name);
+            }
+        }
+        names.sort();
+        Ok(names.into_iter().map(|name| read(&inbox.join(&name), name)).collect())
+    }
+
+    /// Moves a message that was taken to the dossier.
+    pub fn file(&self, name: &str) -> Result<()> {
+        self.carry(name, "dossier")
+    }
+
+    /// Moves a message that broke a rule aside, with the refusal beside it.
+    pub fn refuse(&self, name: &str, refusal: &str) -> Result<()> {
+        let note = self.path(self.seat, "refused").join(format!("{name}.txt"));
+        fs::write(&note, format!("{refusal}\n")).map_err(|error| failed(&note, error))?;
+        self.carry(name, "refused")
+    }
+
+    fn carry(&self, name: &str, to: &str) -> Result<()> {
+        let path = self.path(self.seat, "inbox").join(name);
+        fs::rename(&path, self.path(self.seat, to).join(name)).map_err(|error| failed(&path, error))
+    }
+
+    fn path(&self, seat: Seat, part: &str) -> PathBuf {
+        self.root.join(folder_name(seat)).join(part)
+    }
+}
+
+fn read(path: &Path, name: String) -> Result<Letter> {
+    let bad = |found: &dyn core::fmt::Display| {
+        MESSAGE.refuses(crate::error::Culprit::Sender, &name, "a text of at most 8 MiB", found)
+    };
+    let mut file = File::open(path).map_err(|error| failed(path, error))?;
+    let mut text = String::new();
+    let limit = MESSAGE_MAX_BYTES.saturating_add(1);
+    let count = (&mut file).take(limit).read_to_string(&mut text).map_err(|error| bad(&error))?;
+    if u64::try_from(count).unwrap_or(u64::MAX) > MESSAGE_MAX_BYTES {
+        return Err(bad(&"a larger one"));
+    }
+    Ok(Letter { name, text })
+}
+
+fn failed(path: &Path, error: std::io::Error) -> crate::error::Error {
+    FOLDER.unstored(path.display(), "a file that can be read and written", error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_arrives_once_and_goes_to_the_dossier() {
+        let root = tempfile::tempdir().unwrap();
+        let miner = Folder::open(root.path(), Seat::Miner).unwrap();
+        let holder = Folder::open(root.path(), Seat::Holder).unwrap();
+        miner.post(Seat::Holder, "2-second.json", "b").unwrap();
+        miner.post(Seat::Holder, "1-first.json", "a").unwrap();
+        let letters: Vec<_> = holder.letters().unwrap().into_iter().map(Result::unwrap).collect();
+        assert_eq!(letters.iter().map(|l| l.text.as_str()).collect::<Vec<_>>(), ["a", "b"]);
+        holder.file("1-first.json").unwrap();
+        miner.post(Seat::Holder, "1-first.json", "a").unwrap();
+        assert_eq!(holder.letters().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_refused_message_is_kept_with_the_refusal() {
+        let root = tempfile::tempdir().unwrap();
+        let holder = Folder::open(root.path(), Seat::Holder).unwrap();
+        holder.post(Seat::Holder, "1.json", "garbage").unwrap();
+        holder.refuse("1.json", "refused: garbage").unwrap();
+        assert!(holder.letters().unwrap().is_empty());
+        let note = root.path().join("holder/refused/1.json.txt");
+        assert_eq!(fs::read_to_string(note).unwrap(), "refused: garbage\n");
+    }
+
+    #[test]
+    fn a_message_that_is_no_text_or_too_large_is_refused_by_name() {
+        let root = tempfile::tempdir().unwrap();
+        let holder = Folder::open(root.path(), Seat::Holder).unwrap();
+        let inbox = root.path().join("holder/inbox");
+        fs::write(inbox.join("1"), [0xff, 0xfe]).unwrap();
+        fs::write(inbox.join("2"), vec![b'a'; 8_388_609]).unwrap();
+        for letter in holder.letters().unwrap() {
+            assert_eq!(letter.unwrap_err().rule(), "relay-message");
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! Relays: how words get from one person to another. Whatever carries them, a word proves itself.
+
+pub mod folder;
