@@ -1,8 +1,13 @@
 //! A run of consecutive headers of the active chain, and what can be read from it alone: heights
-//! of blocks, median-time-past, and the difficulty a child must have.
+//! of blocks, median-time-past, the difficulty a child must have, and where a block that lost a
+//! reorg left the active chain.
 //!
-//! The run is a value that an adapter has read and checked ([`Headers::new`] refuses a run that
-//! does not hang together); everything here is pure.
+//! The run is a value that an adapter has read; [`Headers::new`] refuses one that does not hang
+//! together. It checks what headers can show: parents, own work, difficulty by the network's rule
+//! as far as the run reaches back, and times after their median-time-past. On signet, testnet and
+//! regtest work is cheap or signed elsewhere, so headers prove little there: use your own node.
+
+use std::collections::BTreeMap;
 
 use bitcoin::block::Header;
 use bitcoin::{BlockHash, CompactTarget, Network, Target};
@@ -21,6 +26,18 @@ pub const WORK: Rule = Rule::new(
     "each header's hash meets the target it states",
     "ask another server",
 );
+/// Each header states the difficulty that the network's rule gives it.
+pub const BITS: Rule = Rule::new(
+    "headers-bits",
+    "each header states the difficulty that follows from the headers before it",
+    "ask another server",
+);
+/// Each header is later than the median of the eleven before it.
+pub const TIME: Rule = Rule::new(
+    "headers-time",
+    "each header's time is after its parent's median-time-past",
+    "ask another server",
+);
 /// The run reaches far enough for the question.
 pub const KNOWN: Rule = Rule::new(
     "headers-known",
@@ -34,32 +51,35 @@ pub const MEDIAN_SPAN: u32 = 11;
 /// Blocks from one change of difficulty to the next.
 const RETARGET: u32 = 2_016;
 
-/// Consecutive headers of the active chain, from height `first` to the tip.
+/// Seconds without a block after which the testnets allow one at minimum difficulty.
+const TESTNET_PATIENCE: u32 = 2 * 600;
+
+/// Consecutive headers of the active chain, from height `first` to the tip, and known headers
+/// beside it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Headers {
     network: Network,
     first: u32,
     run: Vec<Header>,
     hashes: Vec<BlockHash>,
+    /// Height by hash, of the run.
+    heights: BTreeMap<BlockHash, u32>,
+    /// Parent by hash, of headers that are not in the active chain.
+    stale: BTreeMap<BlockHash, BlockHash>,
 }
 
 impl Headers {
-    /// Checks that `run` hangs together (parents, own work) and that it is not empty.
+    /// Checks that `run` hangs together and that it is not empty.
+    ///
+    /// Times and difficulties are checked from where the run holds the headers that the check
+    /// needs; before that the run itself is taken as the adapter's checkpoint.
     pub fn new(network: Network, first: u32, run: Vec<Header>) -> Result<Self> {
-        let hashes: Vec<BlockHash> = run.iter().map(Header::block_hash).collect();
         if run.is_empty() {
             return Err(KNOWN.unavailable("header chain", "at least one header", "none"));
         }
+        let hashes: Vec<BlockHash> = run.iter().map(Header::block_hash).collect();
         for (height, (header, hash)) in (first..).zip(run.iter().zip(&hashes)) {
-            let met = header.target().is_met_by(*hash);
-            if !met || header.target() > network.params().max_attainable_target {
-                return Err(WORK.refuses(
-                    Culprit::Server,
-                    format_args!("header at height {height}"),
-                    format_args!("a hash below target {:x}", header.target()),
-                    hash,
-                ));
-            }
+            check_work(network, header, *hash, format_args!("header at height {height}"))?;
         }
         for (height, (parent, child)) in (first..).zip(hashes.iter().zip(run.iter().skip(1))) {
             if child.prev_blockhash != *parent {
@@ -71,7 +91,53 @@ impl Headers {
                 ));
             }
         }
-        Ok(Self { network, first, run, hashes })
+        let heights = hashes.iter().copied().zip(first..).collect();
+        let headers = Self { network, first, run, hashes, heights, stale: BTreeMap::new() };
+        for (parent, child) in (first..).zip(headers.run.iter().skip(1)) {
+            headers.check_child(parent, child)?;
+        }
+        Ok(headers)
+    }
+
+    /// The same run, with headers that lost a reorg, in any order.
+    ///
+    /// Each must state a target of the network, meet it, and lead through its parents to the run.
+    /// Cheap ones do no harm: whoever signs over one could have named its active ancestor instead.
+    pub fn with_stale(mut self, stale: Vec<Header>) -> Result<Self> {
+        let mut added = Vec::new();
+        for header in stale {
+            let hash = header.block_hash();
+            check_work(self.network, &header, hash, format_args!("stale header {hash}"))?;
+            if !self.heights.contains_key(&hash) {
+                self.stale.insert(hash, header.prev_blockhash);
+                added.push(hash);
+            }
+        }
+        for hash in added {
+            if self.active_ancestor(hash).is_none() {
+                return Err(LINKED.refuses(
+                    Culprit::Sender,
+                    format_args!("stale header {hash}"),
+                    "parents that lead to the active chain",
+                    "a parent that is not at hand",
+                ));
+            }
+        }
+        Ok(self)
+    }
+
+    /// Height of the last block of the active chain among `hash` and its ancestors: its own while
+    /// it is active, that of the fork after a reorg. `None` if its headers are not at hand.
+    pub fn active_ancestor(&self, hash: BlockHash) -> Option<u32> {
+        let mut hash = hash;
+        // No chain of parents is longer than the map; a hash cannot be its own ancestor.
+        for _ in 0..=self.stale.len() {
+            if let Some(height) = self.height_of(hash) {
+                return Some(height);
+            }
+            hash = *self.stale.get(&hash)?;
+        }
+        None
     }
 
     /// The network whose difficulty rule holds.
@@ -104,8 +170,7 @@ impl Headers {
 
     /// Height of the active block with this hash, if the run holds it.
     pub fn height_of(&self, hash: BlockHash) -> Option<u32> {
-        let place = self.hashes.iter().position(|h| *h == hash)?;
-        self.first.checked_add(u32::try_from(place).ok()?)
+        self.heights.get(&hash).copied()
     }
 
     /// Median-time-past of the block at `height`, in Unix seconds: the median of its own time and
@@ -126,31 +191,49 @@ impl Headers {
         times.get(times.len() / 2).copied().ok_or_else(|| unknown(height))
     }
 
-    /// The compact target that a child of the block at `parent` must state.
+    /// The compact target that a child of the block at `parent` must state, if it comes in time.
+    ///
+    /// On the testnets a child that is more than 20 minutes late may be easier, see
+    /// [`Headers::bits_after`].
+    pub fn child_bits(&self, parent: u32) -> Result<CompactTarget> {
+        let time = self.known(parent, parent)?.time;
+        self.bits_after(parent, time)
+    }
+
+    /// The compact target that a child of the block at `parent` with this header time must state.
     ///
     /// Regtest never retargets; the other networks do so at multiples of 2,016 blocks, from the
-    /// first block of the ending span. Testnets also have a rule that depends on the child's time;
-    /// it is not applied here, so a child at minimum difficulty is refused there.
-    pub fn child_bits(&self, parent: u32) -> Result<CompactTarget> {
-        let known = |h: u32| {
-            self.header(h).ok_or_else(|| {
-                KNOWN.unavailable(
-                    format_args!("difficulty after height {parent}"),
-                    format_args!("the header at height {h}"),
-                    format_args!("headers {} to {}", self.first, self.tip()),
-                )
-            })
-        };
-        let last = known(parent)?;
+    /// first block of the ending span. On the testnets a block more than 20 minutes after its
+    /// parent has minimum difficulty, and the next one in time returns to what held before;
+    /// testnet4 also retargets from the span's first block, which such blocks cannot be (BIP 94).
+    pub fn bits_after(&self, parent: u32, time: u32) -> Result<CompactTarget> {
+        let last = self.known(parent, parent)?;
         let params = self.network.params();
         let child = parent.saturating_add(1);
-        if params.no_pow_retargeting || child % RETARGET != 0 {
+        if child % RETARGET == 0 {
+            if params.no_pow_retargeting {
+                return Ok(last.bits);
+            }
+            let first = self.known(child.saturating_sub(RETARGET), parent)?;
+            // A time that runs backwards is clamped to the shortest span, as Core does.
+            let span = u64::from(last.time.saturating_sub(first.time));
+            let from = if self.network == Network::Testnet4 { first.bits } else { last.bits };
+            return Ok(CompactTarget::from_next_work_required(from, span, params));
+        }
+        if !params.allow_min_difficulty_blocks {
             return Ok(last.bits);
         }
-        let first = known(child.saturating_sub(RETARGET))?;
-        // A time that runs backwards is clamped to the shortest span, as Core does.
-        let span = u64::from(last.time.saturating_sub(first.time));
-        Ok(CompactTarget::from_next_work_required(last.bits, span, params))
+        let easiest = self.easiest().to_compact_lossy();
+        if time > last.time.saturating_add(TESTNET_PATIENCE) {
+            return Ok(easiest);
+        }
+        let mut height = parent;
+        let mut bits = last.bits;
+        while bits == easiest && height % RETARGET != 0 {
+            height = height.saturating_sub(1);
+            bits = self.known(height, parent)?.bits;
+        }
+        Ok(bits)
     }
 
     /// The easiest target the network allows.
@@ -158,7 +241,60 @@ impl Headers {
         self.network.params().max_attainable_target
     }
 
+    fn known(&self, height: u32, parent: u32) -> Result<&Header> {
+        self.header(height).ok_or_else(|| {
+            KNOWN.unavailable(
+                format_args!("difficulty after height {parent}"),
+                format_args!("the header at height {height}"),
+                format_args!("headers {} to {}", self.first, self.tip()),
+            )
+        })
+    }
+
+    fn check_child(&self, parent: u32, child: &Header) -> Result<()> {
+        // What the run does not reach back to is the adapter's to know.
+        if let Ok(bits) = self.bits_after(parent, child.time)
+            && child.bits != bits
+        {
+            return Err(BITS.refuses(
+                Culprit::Server,
+                format_args!("header after height {parent}"),
+                format_args!("nBits {:08x}", bits.to_consensus()),
+                format_args!("{:08x}", child.bits.to_consensus()),
+            ));
+        }
+        if let Ok(median) = self.median_time_past(parent)
+            && child.time <= median
+        {
+            return Err(TIME.refuses(
+                Culprit::Server,
+                format_args!("header after height {parent}"),
+                format_args!("a time after {median}"),
+                child.time,
+            ));
+        }
+        Ok(())
+    }
+
     fn place(&self, height: u32) -> Option<usize> {
         usize::try_from(height.checked_sub(self.first)?).ok()
     }
+}
+
+fn check_work(
+    network: Network,
+    header: &Header,
+    hash: BlockHash,
+    place: impl core::fmt::Display,
+) -> Result<()> {
+    let target = header.target();
+    if target > network.params().max_attainable_target || !target.is_met_by(hash) {
+        return Err(WORK.refuses(
+            Culprit::Server,
+            place,
+            format_args!("a hash below its target, and a target of {network}"),
+            format_args!("hash {hash}, target {target:x}"),
+        ));
+    }
+    Ok(())
 }

@@ -5,6 +5,8 @@ pub mod canonical;
 pub mod chain;
 #[cfg(all(feature = "electrum", feature = "sqlite", feature = "signer"))]
 pub mod engine;
+#[cfg(feature = "cli")]
+pub mod cli;
 pub mod error;
 pub mod facts;
 pub mod flow;

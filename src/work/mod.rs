@@ -1,4 +1,45 @@
 //! Work: from a block template to a share, from shares to a certificate, from certificates to a
 //! verdict. Pure: the same bytes give the same answer to everybody.
+//!
+//! ```text
+//!  template -> grind -> share --(rules 1-5)--> certificate --(k receipts)--> evidence
+//!                                                                               |
+//!            agreement (terms) --> credit: agreed and proven hashes --> verdict <+
+//! ```
+//!
+//! | file | subject |
+//! |---|---|
+//! | [`agreement`] | what the parties agreed on: rate, periods, share target, spans |
+//! | [`template`] | a block under construction |
+//! | [`grind`] | a small CPU miner |
+//! | [`hash`] | double SHA-256 on bytes, as fast as safe code gets |
+//! | [`coinbase`] | a coinbase read from its bytes: its input, whom it pays |
+//! | [`share`] | the five rules that make a header count |
+//! | [`certificate`] | all shares of one slice, named by a digest |
+//! | [`receipt`] | a validator's word that he saw a certificate in time |
+//! | [`credit`] | hashes: agreed, proven, filled |
+//! | [`verdict`] | satoshis: what the miner has earned |
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
 
+pub mod agreement;
+pub mod certificate;
+pub mod coinbase;
+pub mod credit;
+pub mod grind;
+pub mod hash;
+mod hex;
+pub mod receipt;
+#[cfg(test)]
+pub(crate) mod samples;
+pub mod share;
 pub mod template;
+pub mod verdict;

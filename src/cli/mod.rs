@@ -1,0 +1,4 @@
+//! What the command `hashmix` does, one file per subject: functions that take parsed arguments and
+//! answer with lines of text.
+
+pub mod work;

@@ -1,0 +1,1 @@
+//! `hashmix work ...`

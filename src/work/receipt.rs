@@ -1,0 +1,230 @@
+//! A receipt: a validator's word that he had seen, and verified, something by the time the chain
+//! had a certain tip.
+//!
+//! Time is told by the chain, not by clocks: the receipt names the hash of a tip, and its height is
+//! that of the tip's last ancestor in the active chain. So nobody can date a receipt forward, and a
+//! reorg dates it back a little for everybody alike. Dating backwards takes k dishonest validators.
+
+use std::collections::BTreeMap;
+
+use bitcoin::BlockHash;
+use bitcoin::hashes::Hash;
+use bitcoin::secp256k1::schnorr::Signature;
+use bitcoin::secp256k1::{Message, Secp256k1, Verification, XOnlyPublicKey};
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Culprit, Error, Result, Rule};
+use crate::headers::Headers;
+use crate::id::{CertificateDigest, PositionId, tagged_hash};
+
+/// The signature is the validator's.
+pub const SIGNATURE: Rule = Rule::new(
+    "work-receipt-signature",
+    "a receipt is signed with the ruling key of its validator",
+    "ask the validator for his receipt again",
+);
+/// The validator is one of the federation.
+pub const VALIDATOR: Rule = Rule::new(
+    "work-receipt-validator",
+    "a receipt is from a validator of the contract's federation",
+    "show receipts of this federation",
+);
+/// A receipt's file is one we can read.
+pub const FORMAT: Rule = Rule::new(
+    "work-receipt-format",
+    "a receipt is a JSON file of format \"hashmix receipt 1\", of at most 4 KiB",
+    "export the receipt again",
+);
+
+const FILE_FORMAT: &str = "hashmix receipt 1";
+const LONGEST_FILE: usize = 4 << 10;
+const TAG: &str = "hashmix/receipt/1";
+
+/// What a receipt is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Subject {
+    /// A whole certificate, verified.
+    Certificate {
+        /// The slice that it proves.
+        slice: u32,
+        /// Its digest.
+        digest: CertificateDigest,
+    },
+    /// The opening of a dispute.
+    Opening {
+        /// The message's digest.
+        #[serde(with = "digest_hex")]
+        digest: [u8; 32],
+    },
+    /// The answer of the other side.
+    Answer {
+        /// The message's digest.
+        #[serde(with = "digest_hex")]
+        digest: [u8; 32],
+    },
+    /// A request, such as the miner's to close.
+    Request {
+        /// The message's digest.
+        #[serde(with = "digest_hex")]
+        digest: [u8; 32],
+    },
+    /// A record that somebody registered.
+    Record {
+        /// The record's digest.
+        #[serde(with = "digest_hex")]
+        digest: [u8; 32],
+    },
+}
+
+impl Subject {
+    /// Kind, slice (0 where there is none) and digest: 37 bytes, each kind with a number of its own.
+    fn parts(&self) -> (u8, u32, &[u8; 32]) {
+        match self {
+            Self::Certificate { slice, digest } => (0, *slice, digest.as_bytes()),
+            Self::Opening { digest } => (1, 0, digest),
+            Self::Answer { digest } => (2, 0, digest),
+            Self::Request { digest } => (3, 0, digest),
+            Self::Record { digest } => (4, 0, digest),
+        }
+    }
+}
+
+/// A validator's signed word that he had verified the subject when the chain had this tip.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Receipt {
+    /// The validator's place in the federation's record (0-based).
+    pub validator: u8,
+    /// The position that the subject concerns.
+    pub position: PositionId,
+    /// What was seen.
+    pub subject: Subject,
+    /// Hash of the tip that the validator's chain had.
+    pub tip: BlockHash,
+    /// BIP-340 signature with the validator's ruling key over [`message`].
+    pub signature: Signature,
+}
+
+/// What a validator signs: a tagged hash of position, kind, slice, digest and tip.
+pub fn message(position: PositionId, subject: &Subject, tip: BlockHash) -> Message {
+    let (kind, slice, digest) = subject.parts();
+    Message::from_digest(tagged_hash(
+        TAG,
+        &[position.as_bytes(), &[kind], &slice.to_le_bytes(), digest, tip.as_byte_array()],
+    ))
+}
+
+/// The file, field by field.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    format: String,
+    receipt: Receipt,
+}
+
+impl Receipt {
+    /// What the validator signed.
+    pub fn message(&self) -> Message {
+        message(self.position, &self.subject, self.tip)
+    }
+
+    /// Checks the signature against the ruling keys, which stand in the order of the federation's
+    /// record.
+    pub fn check(&self, ruling_keys: &[XOnlyPublicKey]) -> Result<()> {
+        self.signer(ruling_keys, &Secp256k1::verification_only()).map(|_| ())
+    }
+
+    /// The ruling key that signed, after checking that it did.
+    fn signer<C: Verification>(
+        &self,
+        ruling_keys: &[XOnlyPublicKey],
+        secp: &Secp256k1<C>,
+    ) -> Result<XOnlyPublicKey> {
+        let key = ruling_keys.get(usize::from(self.validator)).ok_or_else(|| {
+            VALIDATOR.refuses(
+                Culprit::Sender,
+                "receipt",
+                format_args!("a validator below {}", ruling_keys.len()),
+                self.validator,
+            )
+        })?;
+        secp.verify_schnorr(&self.signature, &self.message(), key).map_err(|e| {
+            SIGNATURE.refuses(
+                Culprit::Validator(self.validator),
+                "receipt",
+                format_args!("a signature of {key}"),
+                e,
+            )
+        })?;
+        Ok(*key)
+    }
+
+    /// The receipt as a JSON file.
+    pub fn to_json(&self) -> String {
+        let file = File { format: FILE_FORMAT.to_owned(), receipt: self.clone() };
+        // Strings and numbers always have a JSON form.
+        let mut text = serde_json::to_string_pretty(&file).unwrap_or_default();
+        text.push('\n');
+        text
+    }
+
+    /// Reads a receipt's file; the signature is checked by [`Receipt::check`].
+    pub fn from_json(text: &str) -> Result<Self> {
+        if text.len() > LONGEST_FILE {
+            return Err(unread(format_args!("{} bytes", text.len())));
+        }
+        let file: File = serde_json::from_str(text).map_err(unread)?;
+        if file.format != FILE_FORMAT {
+            return Err(unread(format_args!("format \"{}\"", file.format)));
+        }
+        Ok(file.receipt)
+    }
+}
+
+/// The height at which k validators had seen a subject: the k-th lowest height among receipts for
+/// exactly this position and subject, each validator counted once, at his lowest.
+///
+/// A receipt with a bad signature or a tip whose headers are not at hand counts for nothing. `None`
+/// if fewer than k count, or k is 0.
+pub fn sealed_height<'a>(
+    position: PositionId,
+    subject: &Subject,
+    receipts: impl IntoIterator<Item = &'a Receipt>,
+    ruling_keys: &[XOnlyPublicKey],
+    k: usize,
+    headers: &Headers,
+) -> Option<u32> {
+    let secp = Secp256k1::verification_only();
+    let mut lowest: BTreeMap<XOnlyPublicKey, u32> = BTreeMap::new();
+    for receipt in receipts {
+        if receipt.position != position || receipt.subject != *subject {
+            continue;
+        }
+        let Some(height) = headers.active_ancestor(receipt.tip) else { continue };
+        let Ok(key) = receipt.signer(ruling_keys, &secp) else { continue };
+        lowest.entry(key).and_modify(|known| *known = height.min(*known)).or_insert(height);
+    }
+    let mut heights: Vec<u32> = lowest.into_values().collect();
+    heights.sort_unstable();
+    heights.get(k.checked_sub(1)?).copied()
+}
+
+fn unread(found: impl core::fmt::Display) -> Error {
+    FORMAT.refuses(Culprit::Sender, "receipt", FILE_FORMAT, found)
+}
+
+/// 32 bytes as hexadecimal text.
+mod digest_hex {
+    use bitcoin::hex::{DisplayHex, FromHex};
+    use serde::de::Error as _;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(bytes: &[u8; 32], s: S) -> Result<S::Ok, S::Error> {
+        s.collect_str(&bytes.as_hex())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<[u8; 32], D::Error> {
+        <[u8; 32]>::from_hex(&String::deserialize(d)?).map_err(D::Error::custom)
+    }
+}

@@ -1,0 +1,272 @@
+//! A share: an 80-byte header below a target, its coinbase, and the branch that ties them. It is
+//! work that would have paid the reward lock, had it been a block.
+//!
+//! Five rules make it count; each refusal names its rule.
+//!
+//! | rule | what | ids |
+//! |---|---|---|
+//! | 1 | the header belongs where the chain is, and when | `work-share-parent`, `-slice`, `-bits`, `-time`, `-version` |
+//! | 2 | the coinbase could be that block's | `work-coinbase-…` |
+//! | 3 | the branch ties it to the header, as leaf 0 | `work-branch-root`, `-depth`, `-twin` |
+//! | 4 | it pays whom it should, what it should | `work-pay-lock`, `-service`, `-total` |
+//! | 5 | hash x total / paid is at most the target | `work-target`, `work-share-twice` |
+//!
+//! Rule 1 needs the chain's headers ([`weigh`]); rules 2-5 do not ([`prove`]).
+
+use bitcoin::block::Header;
+use bitcoin::hashes::Hash;
+use bitcoin::{Amount, BlockHash, Target, Transaction, TxMerkleNode, Witness};
+use ruint::aliases::U384;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Culprit, Error, Result, Rule};
+use crate::headers::{Headers, KNOWN};
+use crate::work::agreement::{Demand, WorkTerms, wide};
+use crate::work::coinbase::{Coinbase, Payment};
+use crate::work::template::Job;
+use crate::work::{hash, hex};
+
+/// The headers are of the terms' network.
+pub const NETWORK: Rule = Rule::new(
+    "work-share-network",
+    "work is judged by the headers of the network in the terms",
+    "synchronise with a server of that network",
+);
+/// A share builds on the active chain.
+pub const PARENT: Rule = Rule::new(
+    "work-share-parent",
+    "a share's parent is a block of the active chain",
+    "leave the share out; after a reorg it proves nothing",
+);
+/// A share lies within the term.
+pub const SLICE: Rule = Rule::new(
+    "work-share-slice",
+    "a share's height lies in the slice it is shown for",
+    "show it for its own slice",
+);
+/// A share states the network's difficulty.
+pub const BITS: Rule = Rule::new(
+    "work-share-bits",
+    "a share states the difficulty that a block at its place must state",
+    "mine on the current template",
+);
+/// A share's time is one that its block could have had.
+pub const TIME: Rule = Rule::new(
+    "work-share-time",
+    "a share's time is after its parent's median-time-past and at most 7,200 s after the block that followed",
+    "correct the machine's clock",
+);
+/// A share's version is one that version rolling yields.
+pub const VERSION: Rule = Rule::new(
+    "work-share-version",
+    "the top three bits of a share's version are 001 (BIP 9, BIP 320)",
+    "do not roll the top bits",
+);
+/// The branch leads from the coinbase to the header.
+pub const ROOT: Rule = Rule::new(
+    "work-branch-root",
+    "the branch hashes the coinbase, as leaf 0, to the header's merkle root",
+    "show the branch of this very coinbase",
+);
+/// The branch is no deeper than a block can be.
+pub const DEPTH: Rule = Rule::new(
+    "work-branch-depth",
+    "a branch has at most 14 levels",
+    "show the branch of this very block",
+);
+/// The branch has no twin of the node it climbs from.
+pub const TWIN: Rule = Rule::new(
+    "work-branch-twin",
+    "no sibling in the branch equals the node beside it",
+    "mine a block without duplicates",
+);
+/// The hash is low enough for what was paid.
+pub const TARGET: Rule = Rule::new(
+    "work-target",
+    "the header's hash x total / paid is at most the target",
+    "show work below the target only",
+);
+
+/// Levels that a block of the largest size can have.
+const DEEPEST: usize = 14;
+/// Seconds that a block's time may be ahead of a node's clock.
+const AHEAD: u32 = 7_200;
+
+/// Work that would have paid: header, coinbase and branch.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Share {
+    /// The header that was ground.
+    #[serde(with = "hex::header")]
+    pub header: Header,
+    /// The coinbase as it is hashed into its txid: without witness.
+    #[serde(with = "hex::bytes")]
+    pub coinbase: Vec<u8>,
+    /// Sibling hashes from leaf 0 up to the root, in the order of bytes in which they are hashed.
+    #[serde(with = "hex::branch")]
+    pub branch: Vec<TxMerkleNode>,
+}
+
+/// A share that counts: where it lies and what it paid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Weighed {
+    /// The header's hash: it names the share.
+    pub hash: BlockHash,
+    /// The height that its block would have had.
+    pub height: u32,
+    /// The slice (0-based) that this height lies in.
+    pub slice: u32,
+    /// What it paid and to whom.
+    pub payment: Payment,
+}
+
+impl Share {
+    /// A ground header of a job, with the rest of the job.
+    pub fn of(job: &Job, header: Header) -> Self {
+        Self { header, coinbase: without_witness(&job.coinbase), branch: job.branch.clone() }
+    }
+
+    /// The header's hash: it names the share.
+    pub fn hash(&self) -> BlockHash {
+        BlockHash::from_byte_array(hash::header(&self.header))
+    }
+}
+
+/// The bytes of a transaction that make its txid.
+pub fn without_witness(tx: &Transaction) -> Vec<u8> {
+    let mut bare = tx.clone();
+    for input in &mut bare.input {
+        input.witness = Witness::new();
+    }
+    bitcoin::consensus::serialize(&bare)
+}
+
+/// Rules 1-5: whether a share counts for these terms, on this chain.
+pub fn weigh(share: &Share, terms: &WorkTerms, headers: &Headers) -> Result<Weighed> {
+    check_network(terms, headers)?;
+    let header = &share.header;
+    let refuse = |rule: Rule, expected: String, found: String| {
+        Err(rule.refuses(Culprit::Miner, "header", expected, found))
+    };
+    let Some(parent) = headers.height_of(header.prev_blockhash) else {
+        let found = format!("parent {}", header.prev_blockhash);
+        return refuse(PARENT, "a parent in the active chain".into(), found);
+    };
+    let height = parent.saturating_add(1);
+    let Some(slice) = terms.calendar().slice_of(height) else {
+        let calendar = terms.calendar();
+        let expected = format!("a height from {} to {}", calendar.start, calendar.end());
+        return refuse(SLICE, expected, format!("height {height}"));
+    };
+    let Some(child) = headers.header(height) else {
+        return Err(KNOWN.unavailable(
+            format_args!("share after height {parent}"),
+            format_args!("the block at height {height}"),
+            format_args!("headers {} to {}", headers.first(), headers.tip()),
+        ));
+    };
+    let bits = headers.bits_after(parent, header.time)?;
+    if header.bits != bits {
+        let found = format!("{:08x}", header.bits.to_consensus());
+        return refuse(BITS, format!("nBits {:08x}", bits.to_consensus()), found);
+    }
+    let median = headers.median_time_past(parent)?;
+    let latest = child.time.saturating_add(AHEAD);
+    if header.time <= median || header.time > latest {
+        let expected = format!("a time after {median} and until {latest}");
+        return refuse(TIME, expected, header.time.to_string());
+    }
+    let version = header.version.to_consensus();
+    // The top three bits as a number: 001 in a signed integer is 1.
+    if version >> 29 != 1 {
+        return refuse(VERSION, "top bits 001".into(), format!("version {version:08x}"));
+    }
+    let proof = prove(share, height, median, &terms.demand())?;
+    Ok(Weighed { hash: proof.hash, height, slice, payment: proof.payment })
+}
+
+/// The headers are of the terms' network, or nothing can be judged by them.
+pub(crate) fn check_network(terms: &WorkTerms, headers: &Headers) -> Result<()> {
+    if headers.network() == terms.network {
+        return Ok(());
+    }
+    Err(NETWORK.unavailable("header chain", terms.network, headers.network()))
+}
+
+/// What rules 2-5 find.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Proof {
+    /// The header's hash.
+    pub hash: BlockHash,
+    /// What the coinbase paid.
+    pub payment: Payment,
+}
+
+/// Rules 2-5: whether a share at `height` proves work that pays as demanded. Without the chain the
+/// header's own time stands in for its parent's median-time-past, which it must exceed.
+pub fn prove(share: &Share, height: u32, median: u32, demand: &Demand<'_>) -> Result<Proof> {
+    // The cheapest refusal first: paid never exceeds total, so u is never below the hash.
+    let hash = hash::header(&share.header);
+    let number = U384::from_le_slice(&hash);
+    let target = wide(demand.target);
+    if number > target {
+        return Err(above(demand, &hash, None));
+    }
+    let coinbase = Coinbase::parse(&share.coinbase)?;
+    coinbase.check_place(height, median)?;
+    let payment = coinbase.payment(height, demand)?;
+    // 256 + 51 bits fit 384 with room to spare.
+    let weighed = number.checked_mul(U384::from(payment.total.to_sat()));
+    let allowed = target.checked_mul(U384::from(payment.paid.to_sat()));
+    if weighed.is_none() || weighed > allowed {
+        return Err(above(demand, &hash, Some(payment)));
+    }
+    check_branch(share, coinbase.txid())?;
+    Ok(Proof { hash: BlockHash::from_byte_array(hash), payment })
+}
+
+/// Rule 3: the branch ties the coinbase, as leaf 0, to the header.
+fn check_branch(share: &Share, leaf: [u8; 32]) -> Result<()> {
+    let branch = &share.branch;
+    if branch.len() > DEEPEST {
+        return Err(DEPTH.refuses(
+            Culprit::Miner,
+            "branch",
+            format_args!("at most {DEEPEST} levels"),
+            branch.len(),
+        ));
+    }
+    let Some(root) = hash::fold(leaf, branch) else {
+        return Err(TWIN.refuses(Culprit::Miner, "branch", "siblings that differ", "a twin"));
+    };
+    if root != *share.header.merkle_root.as_byte_array() {
+        return Err(ROOT.refuses(
+            Culprit::Miner,
+            "branch",
+            format_args!("root {}", share.header.merkle_root),
+            TxMerkleNode::from_byte_array(root),
+        ));
+    }
+    Ok(())
+}
+
+/// The highest hash with which a share that pays `paid` of `total` meets `target`: hash x total <=
+/// target x paid says the same as hash <= floor(target x paid / total). What a miner grinds for.
+pub fn hash_target(target: Target, paid: Amount, total: Amount) -> Target {
+    wide(target)
+        .checked_mul(U384::from(paid.min(total).to_sat()))
+        .and_then(|product| product.checked_div(U384::from(total.to_sat())))
+        .and_then(|quotient| quotient.to_be_bytes::<48>().last_chunk::<32>().copied())
+        .map_or(Target::ZERO, Target::from_be_bytes)
+}
+
+fn above(demand: &Demand<'_>, hash: &[u8; 32], payment: Option<Payment>) -> Error {
+    let hash = BlockHash::from_byte_array(*hash);
+    let found = match payment {
+        None => format!("hash {hash}"),
+        Some(Payment { paid, total }) => {
+            format!("hash {hash} x {} / {}", total.to_sat(), paid.to_sat())
+        }
+    };
+    TARGET.refuses(Culprit::Miner, "header", format_args!("at most {:x}", demand.target), found)
+}

@@ -1,0 +1,274 @@
+//! The verdict: what the miner has earned through a period, in satoshis. A pure function of terms,
+//! price, evidence and headers, so that everybody computes the same.
+//!
+//! ```text
+//! certificates + receipts --sealed in time?--> shares --rules 1-5, each hash once--> count
+//!    count x 2^256 / t = credit --fills the periods of its window in order--> f_i of A_i
+//!    entitlement(p) = sum over i <= p of floor(price_i x f_i / A_i)
+//! ```
+//!
+//! - Entitlement through p uses slices through p only, and never falls with p: credit of a window
+//!   only grows, and what it fills only grows with it.
+//! - Credit lapses at the window's end; what a closed window did not earn is lost.
+//! - A closed window below half of its agreed work makes the next settlement a close.
+//! - Evidence that proves nothing (unsealed, late, of another position, a share that a reorg
+//!   orphaned) is passed over, never an error: anybody could add it. Only headers that are not at
+//!   hand are an error, because then two people could compute different satoshis.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bitcoin::secp256k1::XOnlyPublicKey;
+use bitcoin::{Amount, BlockHash};
+use serde::{Deserialize, Serialize};
+
+use crate::amount::{bounded, installment, portion};
+use crate::error::{Culprit, Error, Result, Rule};
+use crate::headers::Headers;
+use crate::id::{CertificateDigest, PositionId};
+use crate::work::agreement::{Entitlement, WorkTerms};
+use crate::work::certificate::Certificate;
+use crate::work::credit::{PERIOD, agreed, below_half, credit, fill};
+use crate::work::receipt::{Receipt, Subject, sealed_height};
+use crate::work::share::check_network;
+
+/// A period is ruled on when its last block is deep.
+pub const DEPTH: Rule = Rule::new(
+    "work-verdict-depth",
+    "a period is ruled on when its last block is as deep as the terms say",
+    "wait for more blocks",
+);
+
+/// A certificate and the receipts that seal it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SealedCertificate {
+    /// The shares.
+    pub certificate: Certificate,
+    /// Receipts of validators for this certificate.
+    pub receipts: Vec<Receipt>,
+}
+
+/// Everything that was proven for a position, in any order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Evidence {
+    /// The position; certificates and receipts of others count for nothing.
+    pub position: PositionId,
+    /// Certificates with their receipts.
+    pub certificates: Vec<SealedCertificate>,
+}
+
+/// One period of a verdict.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeriodVerdict {
+    /// Work agreed on, A_i (hashes).
+    pub agreed: u128,
+    /// Distinct valid shares of the period's slices.
+    pub shares: u64,
+    /// Work that these shares prove (hashes).
+    pub credit: u128,
+    /// Work that the window's credit so far fills here, f_i (hashes).
+    pub filled: u128,
+    /// What the whole period costs, price_i (satoshis).
+    #[serde(with = "bitcoin::amount::serde::as_sat")]
+    pub installment: Amount,
+    /// What of it the miner has earned so far (satoshis).
+    #[serde(with = "bitcoin::amount::serde::as_sat")]
+    pub earned: Amount,
+}
+
+/// What the evidence is worth.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verdict {
+    /// The periods through the one asked for, as they stand after it.
+    pub periods: Vec<PeriodVerdict>,
+    /// For each period i through the one asked for: entitlement through i, from slices through i.
+    pub entitlement: Vec<Amount>,
+    /// The last period (0-based) of the first closed window that stayed below half of its agreed
+    /// work: the next settlement after it is a close.
+    pub close_after: Option<u32>,
+}
+
+impl Verdict {
+    /// What the miner has earned through the period asked for (satoshis).
+    pub fn earned(&self) -> Amount {
+        self.entitlement.last().copied().unwrap_or(Amount::ZERO)
+    }
+}
+
+/// Judges the evidence through period `through` (0-based) of a contract at `price`.
+///
+/// `k` of `ruling_keys` seal a certificate. Refused if the period is not one of the term;
+/// unavailable if it is not deep enough yet or headers are missing.
+pub fn verdict(
+    terms: &WorkTerms,
+    price: Amount,
+    through: u32,
+    evidence: &Evidence,
+    ruling_keys: &[XOnlyPublicKey],
+    k: usize,
+    headers: &Headers,
+) -> Result<Verdict> {
+    check_network(terms, headers)?;
+    let price = bounded(price, "price")?;
+    let calendar = terms.calendar();
+    let Some(from) = calendar.ruled_from(through) else {
+        let last = terms.periods.saturating_sub(1);
+        return Err(PERIOD.refuses(
+            Culprit::Sender,
+            "verdict",
+            format_args!("a period from 0 to {last}"),
+            through,
+        ));
+    };
+    if headers.tip() < from {
+        return Err(DEPTH.unavailable(
+            format_args!("verdict through period {through}"),
+            format_args!("a tip at height {from}"),
+            headers.tip(),
+        ));
+    }
+    let counts = count(terms, through, evidence, ruling_keys, k, headers)?;
+    let mut ledger = Ledger { terms, price, rows: Vec::new(), settled: Amount::ZERO, window: 0 };
+    let mut entitlement = Vec::new();
+    let mut close_after = None;
+    for (period, shares) in (0..=through).zip(counts) {
+        ledger.open(period, agreed(terms, period, headers)?, shares);
+        entitlement.push(ledger.entitlement());
+        let closes = calendar.window_of(period) != calendar.window_of(period.saturating_add(1));
+        if closes && close_after.is_none() && ledger.window_below_half() {
+            close_after = Some(period);
+        }
+    }
+    Ok(Verdict { periods: ledger.rows, entitlement, close_after })
+}
+
+/// Distinct valid shares of each period through the one asked for.
+fn count(
+    terms: &WorkTerms,
+    through: u32,
+    evidence: &Evidence,
+    ruling_keys: &[XOnlyPublicKey],
+    k: usize,
+    headers: &Headers,
+) -> Result<Vec<u64>> {
+    let calendar = terms.calendar();
+    // The same certificate may come with different receipts from different people.
+    let mut united: BTreeMap<CertificateDigest, (&Certificate, Vec<&Receipt>)> = BTreeMap::new();
+    for SealedCertificate { certificate, receipts } in &evidence.certificates {
+        let relevant = certificate.position == evidence.position
+            && calendar.period_of_slice(certificate.slice).is_some_and(|p| p <= through)
+            && certificate.check_list(terms).is_ok();
+        if relevant {
+            let entry = united.entry(certificate.digest()).or_insert((certificate, Vec::new()));
+            entry.1.extend(receipts);
+        }
+    }
+    let mut seen: BTreeSet<BlockHash> = BTreeSet::new();
+    let mut counts: BTreeMap<u32, u64> = BTreeMap::new();
+    for (digest, (certificate, receipts)) in united {
+        let subject = Subject::Certificate { slice: certificate.slice, digest };
+        let sealed = sealed_height(evidence.position, &subject, receipts, ruling_keys, k, headers);
+        let (Some(sealed), Some(until)) = (sealed, calendar.receipts_until(certificate.slice))
+        else {
+            continue;
+        };
+        if sealed > until {
+            continue;
+        }
+        let Some(period) = calendar.period_of_slice(certificate.slice) else { continue };
+        for share in &certificate.shares {
+            let hash = share.hash();
+            if seen.contains(&hash) {
+                continue;
+            }
+            match certificate.weigh(share, terms, headers) {
+                Ok(_) => {
+                    seen.insert(hash);
+                    let count = counts.entry(period).or_default();
+                    *count = count.saturating_add(1);
+                }
+                // Not a share (any more): it proves nothing, and harms nothing.
+                Err(Error::Refused { .. }) => {}
+                Err(other) => return Err(other),
+            }
+        }
+    }
+    Ok((0..=through).map(|period| counts.get(&period).copied().unwrap_or(0)).collect())
+}
+
+/// The periods so far; those of the open window are filled again with each period.
+struct Ledger<'a> {
+    terms: &'a WorkTerms,
+    price: Amount,
+    rows: Vec<PeriodVerdict>,
+    /// Earned in closed windows.
+    settled: Amount,
+    /// Where the open window begins among the rows.
+    window: usize,
+}
+
+impl Ledger<'_> {
+    /// Adds a period, closing the window before it if it begins one.
+    fn open(&mut self, period: u32, agreed: u128, shares: u64) {
+        let before = period.checked_sub(1).and_then(|p| self.terms.calendar().window_of(p));
+        if before != self.terms.calendar().window_of(period) {
+            self.settled = self.entitlement();
+            self.window = self.rows.len();
+        }
+        self.rows.push(PeriodVerdict {
+            agreed,
+            shares,
+            credit: credit(shares, self.terms.target),
+            filled: 0,
+            installment: installment(self.price, period, self.terms.periods),
+            earned: Amount::ZERO,
+        });
+        self.fill_window();
+    }
+
+    fn fill_window(&mut self) {
+        let passed = self.window_passes();
+        let credit = self.window_credit();
+        let Some(rows) = self.rows.get_mut(self.window..) else { return };
+        let agreed: Vec<u128> = rows.iter().map(|row| row.agreed).collect();
+        for (row, filled) in rows.iter_mut().zip(fill(&agreed, credit)) {
+            row.filled = filled;
+            row.earned = match self.terms.rule {
+                Entitlement::ProRata => portion(row.installment, filled, row.agreed),
+                Entitlement::PassFail { .. } if passed => row.installment,
+                Entitlement::PassFail { .. } => Amount::ZERO,
+            };
+        }
+    }
+
+    /// Under pass-fail: whether the open window's count already reaches its critical count. Until
+    /// then nothing of the window is earned; a count only grows, so nothing is taken back.
+    fn window_passes(&self) -> bool {
+        let Entitlement::PassFail { critical } = &self.terms.rule else { return false };
+        let shares = self.open_rows().iter().fold(0u64, |sum, row| sum.saturating_add(row.shares));
+        let window = self.window.checked_div(usize::try_from(self.terms.window).unwrap_or(0));
+        window
+            .and_then(|window| critical.get(window))
+            .is_some_and(|critical| shares >= u64::from(*critical))
+    }
+
+    fn window_credit(&self) -> u128 {
+        self.open_rows().iter().fold(0u128, |sum, row| sum.saturating_add(row.credit))
+    }
+
+    fn window_below_half(&self) -> bool {
+        let agreed: Vec<u128> = self.open_rows().iter().map(|row| row.agreed).collect();
+        below_half(&agreed, self.window_credit())
+    }
+
+    /// Earned through the last period opened; the parts add up to the price at most.
+    fn entitlement(&self) -> Amount {
+        self.open_rows()
+            .iter()
+            .fold(self.settled, |sum, row| sum.checked_add(row.earned).unwrap_or(self.price))
+            .min(self.price)
+    }
+
+    fn open_rows(&self) -> &[PeriodVerdict] {
+        self.rows.get(self.window..).unwrap_or_default()
+    }
+}
