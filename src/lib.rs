@@ -7,6 +7,7 @@ pub mod chain;
 pub mod engine;
 #[cfg(feature = "cli")]
 pub mod cli;
+pub mod chain;
 pub mod error;
 pub mod facts;
 pub mod flow;
