@@ -1,4 +1,9 @@
-//! Access to the chain: adapters that read headers and transactions, and send transactions.
+//! The chain, as our adapters reach it.
+//!
+//! Everything a wallet needs goes through an Electrum server ([`electrum`]). Where there is none
+//! to be had, the [`embedded`] node brings its own chain and its own server.
 
 #[cfg(feature = "electrum")]
 pub mod electrum;
+#[cfg(feature = "regtest")]
+pub mod embedded;
