@@ -403,3 +403,74 @@ fn a_writer_killed_at_work_loses_nothing_it_had_confirmed() {
         assert_eq!(steps_in(&fs::read(&path).unwrap(), &log), steps);
     }
 }
+
+/// What `fixtures/store/version_1.sql` holds of the wallet, built anew.
+fn pinned_changes() -> ChangeSet {
+    use bdk_wallet::chain::{BlockId, ConfirmationBlockTime, DescriptorExt};
+    use bitcoin::{Amount, OutPoint, ScriptBuf, Transaction, TxIn, TxOut, Txid};
+    let tx = Transaction {
+        version: bitcoin::transaction::Version::TWO,
+        lock_time: bitcoin::absolute::LockTime::ZERO,
+        input: vec![TxIn { previous_output: OutPoint::null(), ..TxIn::default() }],
+        output: vec![TxOut {
+            value: Amount::from_sat(5_000),
+            script_pubkey: ScriptBuf::from_bytes([vec![0x51, 0x20], vec![3; 32]].concat()),
+        }],
+    };
+    let txid = tx.compute_txid();
+    let block_id = BlockId { height: 120, hash: BlockHash::hash(b"block 120") };
+    let key = "[c55b303f/86'/1'/0']tpubDCiHofpEs47kx358bPdJmTZHmCDqQ8qw32upCSxHrSEdeeBs2T5Mq6QMB2ukeMqhNBiyhosBvJErteVhfURPGXPv3qLJPw5MVpHUewsbP2m";
+    let descriptor = |branch| -> bdk_wallet::descriptor::ExtendedDescriptor {
+        format!("tr({key}/{branch}/*)").parse().unwrap()
+    };
+    let mut changes = ChangeSet {
+        descriptor: Some(descriptor(0)),
+        change_descriptor: Some(descriptor(1)),
+        network: Some(Network::Regtest),
+        ..ChangeSet::default()
+    };
+    changes.local_chain.blocks.insert(0, Some(BlockHash::all_zeros()));
+    changes.local_chain.blocks.insert(120, Some(block_id.hash));
+    changes.local_chain.blocks.insert(121, None);
+    changes.tx_graph.txs.insert(tx.clone().into());
+    changes.tx_graph.txouts.insert(OutPoint::new(Txid::hash(b"out"), 3), tx.output[0].clone());
+    let anchor = ConfirmationBlockTime { block_id, confirmation_time: 1_700_000_000 };
+    changes.tx_graph.anchors.insert((anchor, txid));
+    changes.tx_graph.first_seen.insert(txid, 1_699_999_000);
+    changes.tx_graph.last_seen.insert(txid, 1_699_999_900);
+    changes.tx_graph.last_evicted.insert(txid, 1_699_999_950);
+    let keychain = descriptor(0).descriptor_id();
+    changes.indexer.last_revealed.insert(keychain, 4);
+    changes.indexer.spk_cache.insert(keychain, [(4, tx.output[0].script_pubkey.clone())].into());
+    changes.locked_outpoints.outpoints.insert(OutPoint::new(txid, 0), true);
+    changes
+}
+
+#[test]
+fn a_store_of_version_1_loads_for_ever_and_is_still_written_so() {
+    let (_dir, path) = place();
+    let db = Connection::open(&path).unwrap();
+    db.execute_batch(include_str!("../../fixtures/store/version_1.sql")).unwrap();
+    drop(db);
+    let mut store = Store::open(&path).unwrap();
+    assert_eq!(kinds(&store, &DEAL), ["offer", "accept", "fund"]);
+    assert_eq!(store.entries(&DEAL).unwrap()[2].body, b"last");
+    assert_eq!(store.entries(&OTHER).unwrap()[0].body, [0, 255]);
+    assert_eq!(store.recall(&DEAL, "period 4").unwrap(), Some(b"123".to_vec()));
+    let mut expected = pinned_changes();
+    expected.merge(block(122));
+    assert_eq!(store.wallet_changes().unwrap(), Some(expected));
+
+    let first = |store: &Store| -> String {
+        let sql = "SELECT changes FROM wallet_changes ORDER BY seq LIMIT 1";
+        store.db.query_row(sql, [], |row| row.get(0)).unwrap()
+    };
+    let pinned = first(&store);
+    let mut fresh = Store::open_in_memory().unwrap();
+    Store::persist(&mut fresh, &pinned_changes()).unwrap();
+    assert_eq!(first(&fresh), pinned);
+
+    // It goes on growing where it stopped.
+    store.append(&DEAL, &[("state", vec![])], None).unwrap();
+    assert_eq!(store.entries(&DEAL).unwrap()[3].seq, 5);
+}
