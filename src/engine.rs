@@ -38,7 +38,7 @@ use crate::tx::signed::{Final, Signed};
 use crate::work::certificate::Certificate;
 use crate::work::receipt::{self, Receipt, Subject};
 
-mod joint;
+pub mod joint;
 
 /// The signer is that of the seat.
 pub const SEAT: Rule = Rule::new(

@@ -1,30 +1,71 @@
 //! Hash power bought, sold and proven on Bitcoin alone.
+//!
+//! A miner binds his coinbase to a 2-of-3 Taproot address of himself, the holder and a federation
+//! of validators. The holder's price waits in an escrow of the same three and is paid out as work
+//! arrives that anyone can verify. Whoever falls silent, the other two can always finish by the
+//! rules, and after long delays one alone.
+//!
+//! ```text
+//!            main.rs -> cli/ --> engine --------------------+  the only loop with side effects
+//!                                  |   ^                    |
+//!     effects: sign, say,          |   | facts, words       +--> chain/  store/  sign/  wallet  relay/
+//!     receipt, broadcast, wait     v   |                         adapters: sockets, files, clocks
+//!  flow/<name>: terms -> coins -> txs -> state                   pure: no clock, RNG, socket, file
+//!  work/        share -> certificate -> verdict                  pure
+//!  script/ tx/  locks and transactions                           pure
+//!  amount, height, keys, party, id, error ...                    vocabulary
+//! ```
+//!
+//! Arrows are imports and data alike; nothing points up. `--no-default-features` builds what is
+//! pure, and the lints below keep it so.
 
-pub mod amount;
-pub mod canonical;
+/// Attributes of pure modules: what parties must agree on never panics, wraps or reads a clock.
+macro_rules! pure {
+    ($($(#[$doc:meta])* pub mod $name:ident;)*) => {
+        $(
+            $(#[$doc])*
+            #[cfg_attr(not(test), deny(
+                clippy::arithmetic_side_effects,
+                clippy::disallowed_methods,
+                clippy::expect_used,
+                clippy::indexing_slicing,
+                clippy::panic,
+                clippy::unwrap_used,
+            ))]
+            pub mod $name;
+        )*
+    };
+}
+
+pure! {
+    pub mod amount;
+    pub mod canonical;
+    pub mod error;
+    pub mod facts;
+    pub mod flow;
+    pub mod headers;
+    pub mod height;
+    pub mod id;
+    pub mod keys;
+    pub mod message;
+    pub mod musig;
+    pub mod party;
+    pub mod script;
+    pub mod tx;
+    pub mod work;
+}
+
 pub mod chain;
-#[cfg(all(feature = "electrum", feature = "sqlite", feature = "signer"))]
-pub mod engine;
 #[cfg(feature = "cli")]
 pub mod cli;
-pub mod chain;
-pub mod error;
-pub mod facts;
-pub mod flow;
-pub mod headers;
-pub mod height;
-pub mod id;
-pub mod keys;
-pub mod message;
-pub mod musig;
-pub mod party;
+#[cfg(all(feature = "electrum", feature = "sqlite", feature = "signer"))]
+pub mod engine;
+#[cfg(feature = "regtest")]
+pub mod rehearsal;
 pub mod relay;
-pub mod script;
 #[cfg(feature = "signer")]
 pub mod sign;
 #[cfg(feature = "sqlite")]
 pub mod store;
-pub mod tx;
 #[cfg(all(feature = "electrum", feature = "sqlite"))]
 pub mod wallet;
-pub mod work;

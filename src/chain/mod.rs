@@ -1,12 +1,3 @@
-//! Access to the chain: adapters that read headers and transactions, and send transactions.
-
-#[cfg(feature = "electrum")]
-pub mod electrum;
-//! The chain, as our adapters reach it.
-//!
-//! Everything a wallet needs goes through an Electrum server. Where there is none to be had, the
-//! `embedded` node (feature `regtest`) brings its own chain and its own server.
-
 //! The chain, as our adapters reach it.
 //!
 //! Everything a wallet needs goes through an Electrum server ([`electrum`]). Where there is none

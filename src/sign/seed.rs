@@ -123,7 +123,8 @@ impl Seed {
         })
     }
 
-    fn master(&self, network: NetworkKind) -> Result<Account> {
+    /// The root of all accounts: what a BIP-86 wallet starts from.
+    pub fn master(&self, network: NetworkKind) -> Result<Account> {
         let xpriv = Xpriv::new_master(network, self.seed.as_slice()).map_err(fails)?;
         let fingerprint = xpriv.fingerprint(&Secp256k1::new());
         Ok(Account { xpriv, fingerprint, path: DerivationPath::master() })

@@ -64,7 +64,8 @@ pub const LONGEST_FILE: usize = 64 << 20;
 const TAG: &str = "hashmix/certificate/1";
 
 /// Shares of one slice of one position.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Certificate {
     /// The position whose lock the shares paid.
     pub position: PositionId,
