@@ -2,8 +2,10 @@
 
 use std::net::TcpStream;
 
+use bitcoin::hashes::Hash;
 use bitcoin::{Amount, BlockHash, TxOut};
 use electrum_client::ElectrumApi;
+use hashmix::work::template::BlockTemplate;
 
 use crate::world::World;
 
@@ -158,6 +160,50 @@ fn a_block_beside_the_chain_is_kept_and_followed_once_it_has_more_work() {
     let hash = world.node.submit(&next.block(header, job.coinbase)).unwrap();
     assert_eq!(world.node.tip(), (7, hash));
     assert_eq!(world.client.block_header(6).unwrap().block_hash(), second.block_hash());
+}
+
+#[test]
+fn a_branch_with_a_bad_block_does_not_win_however_long_it_is() {
+    let world = World::new(5);
+    world.mine(1);
+    let good = world.node.tip();
+    let parent = world.client.block_header(5).unwrap().block_hash();
+    let mut template = world.node.template().unwrap();
+    (template.parent, template.height) = (parent, 6);
+    template.reward += Amount::ONE_SAT;
+    let ground = |template: &BlockTemplate| {
+        let job = template.job(&[1, 2], &world.payout()(template.reward)).unwrap();
+        let mut header = job.header;
+        while header.validate_pow(header.target()).is_err() {
+            header.nonce += 1;
+        }
+        template.block(header, job.coinbase)
+    };
+    // Beside the chain Core stores it unchecked; on top of it, it looks.
+    let bad = ground(&template);
+    world.node.submit(&bad).unwrap();
+    assert_eq!(world.node.tip(), good);
+    (template.parent, template.height) = (bad.block_hash(), 7);
+    template.reward -= Amount::ONE_SAT;
+    let refused = world.node.submit(&ground(&template)).unwrap_err();
+    assert!(refused.fault().found.starts_with("bad-cb-amount"), "{refused}");
+    assert_eq!(world.node.tip(), good);
+    world.mine(2);
+    assert_eq!(world.node.tip().0, 8);
+}
+
+#[test]
+fn a_block_on_an_unknown_parent_is_refused() {
+    let world = World::new(2);
+    let mut template = world.node.template().unwrap();
+    template.parent = BlockHash::all_zeros();
+    let job = template.job(&[1], &world.payout()(template.reward)).unwrap();
+    let mut header = job.header;
+    while header.validate_pow(header.target()).is_err() {
+        header.nonce += 1;
+    }
+    let refused = world.node.submit(&template.block(header, job.coinbase)).unwrap_err();
+    assert!(refused.fault().found.starts_with("prev-blk-not-found"), "{refused}");
 }
 
 #[test]
