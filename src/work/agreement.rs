@@ -146,10 +146,15 @@ pub fn share_target(rate: u64, expected: u32, slice: u32) -> Target {
         .checked_shl(256)
         .and_then(|shares| shares.checked_div(slice_work(rate, slice)))
         .filter(|target| target.bit_len() <= 256)
-        .map_or(Target::MAX, |target| {
+        .map_or_else(every_hash, |target| {
             let bytes = target.to_be_bytes::<48>();
-            bytes.last_chunk::<32>().map_or(Target::MAX, |low| Target::from_be_bytes(*low))
+            bytes.last_chunk::<32>().map_or_else(every_hash, |low| Target::from_be_bytes(*low))
         })
+}
+
+/// The target that every hash meets; `Target::MAX` is difficulty 1.
+fn every_hash() -> Target {
+    Target::from_be_bytes([0xff; 32])
 }
 
 /// Hashes in a slice at the agreed rate; below 2^110.

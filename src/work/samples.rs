@@ -108,6 +108,7 @@ pub(crate) fn run(tip: u32, seconds: u32) -> Vec<Header> {
     run
 }
 
+/// That chain, read and checked.
 pub(crate) fn chain(tip: u32) -> Headers {
     Headers::new(Network::Regtest, 0, run(tip, 600)).unwrap()
 }
