@@ -298,3 +298,6 @@ fn check_work(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,7 +9,7 @@ use bitcoin::{Amount, Network, Script, ScriptBuf, Target};
 use ruint::aliases::U384;
 use serde::{Deserialize, Serialize};
 
-use crate::amount::{MAX_SATOSHIS, MILLION, bounded};
+use crate::amount::{MAX_SATOSHIS, MILLION};
 use crate::error::{Culprit, Result, Rule};
 use crate::height::Calendar;
 
@@ -339,7 +339,7 @@ impl WorkTerms {
             ));
         }
         if self.cap.to_sat() > MAX_SATOSHIS {
-            bounded(self.cap, "cap")?;
+            return Err(refuse(CAP, "cap", format_args!("at most {MAX_SATOSHIS} sat"), self.cap));
         }
         Ok(())
     }
@@ -398,3 +398,6 @@ fn refuse(
 ) -> crate::error::Error {
     rule.refuses(Culprit::Sender, format_args!("terms, {place}"), expected, found)
 }
+
+#[cfg(test)]
+mod tests;
