@@ -337,3 +337,29 @@ impl<'w, W: World> Deal<'w, W> {
         (self.listen)(Moment::Note(text.to_owned()));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chain::embedded::EmbeddedNode;
+
+    #[test]
+    fn the_deal_ends_in_a_sheet_that_balances() {
+        let node = EmbeddedNode::start().unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let ending = play(&node, Variant::Musig, dir.path(), &mut |moment| match moment {
+            Moment::Block { .. } => {}
+            Moment::Done(seat, report) => {
+                let line = format!("{report:?}");
+                println!("   {seat}: {}", line.chars().take(150).collect::<String>());
+            }
+            Moment::Agreed(_) => {}
+            other => println!("{other:?}"),
+        })
+        .unwrap_or_else(|e| panic!("{e}"));
+        for account in &ending.ledger.accounts {
+            println!("{account:#?}");
+        }
+        assert!(ending.ledger.balances().unwrap());
+    }
+}

@@ -253,3 +253,6 @@ fn twice(hash: BlockHash) -> Error {
 fn unread(found: impl core::fmt::Display) -> Error {
     FORMAT.refuses(Culprit::Sender, "certificate", FILE_FORMAT, found)
 }
+
+#[cfg(test)]
+mod tests;

@@ -16,7 +16,7 @@
 use bitcoin::block::Header;
 use bitcoin::hashes::Hash;
 use bitcoin::{Amount, BlockHash, Target, Transaction, TxMerkleNode, Witness};
-use ruint::aliases::U384;
+use ruint::aliases::{U128, U256, U384};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Culprit, Error, Result, Rule};
@@ -207,22 +207,24 @@ pub struct Proof {
 pub fn prove(share: &Share, height: u32, median: u32, demand: &Demand<'_>) -> Result<Proof> {
     // The cheapest refusal first: paid never exceeds total, so u is never below the hash.
     let hash = hash::header(&share.header);
-    let number = U384::from_le_slice(&hash);
-    let target = wide(demand.target);
+    let number = U256::from_le_bytes(hash);
+    let target = U256::from_le_bytes(demand.target.to_le_bytes());
     if number > target {
         return Err(above(demand, &hash, None));
     }
     let coinbase = Coinbase::parse(&share.coinbase)?;
     coinbase.check_place(height, median)?;
     let payment = coinbase.payment(height, demand)?;
-    // 256 + 51 bits fit 384 with room to spare.
-    let weighed = number.checked_mul(U384::from(payment.total.to_sat()));
-    let allowed = target.checked_mul(U384::from(payment.paid.to_sat()));
-    if weighed.is_none() || weighed > allowed {
+    if times(number, payment.total) > times(target, payment.paid) {
         return Err(above(demand, &hash, Some(payment)));
     }
     check_branch(share, coinbase.txid())?;
     Ok(Proof { hash: BlockHash::from_byte_array(hash), payment })
+}
+
+/// A product of 256 + 64 bits, which 384 hold with room to spare.
+fn times(number: U256, amount: Amount) -> U384 {
+    number.widening_mul(U128::from(amount.to_sat()))
 }
 
 /// Rule 3: the branch ties the coinbase, as leaf 0, to the header.
@@ -270,3 +272,6 @@ fn above(demand: &Demand<'_>, hash: &[u8; 32], payment: Option<Payment>) -> Erro
     };
     TARGET.refuses(Culprit::Miner, "header", format_args!("at most {:x}", demand.target), found)
 }
+
+#[cfg(test)]
+mod tests;

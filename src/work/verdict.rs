@@ -272,3 +272,6 @@ impl Ledger<'_> {
         self.rows.get(self.window..).unwrap_or_default()
     }
 }
+
+#[cfg(test)]
+mod tests;
