@@ -249,10 +249,11 @@ fn a_line_without_end_is_cut_off_and_others_are_served_on() {
     let endless = vec![b'x'; 1_100_000];
     // The server may close before it has been given everything.
     let _ = line.stream.write_all(&endless);
-    let mut rest = Vec::new();
-    let _ = line.reader.read_to_end(&mut rest);
-    assert!(rest.is_empty());
-    assert!(line.stream.write_all(&endless).is_err() || line.stream.write_all(&endless).is_err());
+    // Closed without a word, or reset because more was on its way; not merely silent.
+    match line.reader.read(&mut [0]) {
+        Ok(read) => assert_eq!(read, 0),
+        Err(e) => assert_eq!(e.kind(), std::io::ErrorKind::ConnectionReset),
+    }
     world.client.ping().unwrap();
 }
 
@@ -278,7 +279,7 @@ fn a_client_that_does_not_read_holds_nobody_up() {
     let mut deaf = Line::new(&world);
     deaf.ask("blockchain.headers.subscribe", json!([]));
     let request = json!({ "id": 1, "method": "blockchain.block.headers", "params": [0, 2016] });
-    for _ in 0..1_000 {
+    for _ in 0..300 {
         deaf.write(format!("{request}\n").as_bytes());
     }
     world.mine(50);

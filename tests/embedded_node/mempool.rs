@@ -2,7 +2,9 @@
 
 use bitcoin::absolute::LockTime;
 use bitcoin::hashes::{Hash, sha256d};
-use bitcoin::{Amount, OutPoint, Sequence, Transaction, Txid};
+use bitcoin::script::PushBytesBuf;
+use bitcoin::transaction::Version;
+use bitcoin::{Amount, OutPoint, ScriptBuf, Sequence, Transaction, TxOut, Txid};
 use electrum_client::ElectrumApi;
 
 use crate::world::{FEE, World};
@@ -171,6 +173,117 @@ fn a_fee_below_one_satoshi_per_virtual_byte_is_refused() {
     world.send(&paying(size));
 }
 
+/// A spend of coinbase 1 with one thing changed before it is signed.
+fn with(world: &World, change: impl FnOnce(&mut Transaction)) -> Transaction {
+    let parent = world.coinbase(1);
+    let mut tx = world.draft(&parent);
+    change(&mut tx);
+    world.sign(tx, &parent)
+}
+
+#[test]
+fn what_core_would_not_relay_is_refused_in_its_words() {
+    let world = World::new(101);
+    let small = |value: u64| {
+        let script_pubkey = world.script();
+        move |tx: &mut Transaction| {
+            tx.output[0].value -= Amount::from_sat(value);
+            tx.output.push(TxOut { value: Amount::from_sat(value), script_pubkey });
+        }
+    };
+    assert_eq!(world.refused(&with(&world, small(329))), "dust, an output of 329 < 330");
+    let data =
+        |bytes: usize| ScriptBuf::new_op_return(PushBytesBuf::try_from(vec![1; bytes]).unwrap());
+    let pay = |script: ScriptBuf| move |tx: &mut Transaction| tx.output[0].script_pubkey = script;
+    let ones = |bytes: usize| ScriptBuf::from_bytes(vec![0x51; bytes]);
+    assert_eq!(world.refused(&with(&world, pay(ones(4)))), "tx-size-small");
+    assert_eq!(world.refused(&with(&world, pay(ones(5)))), "scriptpubkey");
+    assert_eq!(world.refused(&with(&world, pay(data(99_996)))), "tx-size");
+    let twice = |tx: &mut Transaction| {
+        tx.output[0].value = Amount::ZERO;
+        tx.output.push(tx.output[0].clone());
+        for out in &mut tx.output {
+            out.script_pubkey = data(49_999);
+        }
+    };
+    assert_eq!(world.refused(&with(&world, twice)), "tx-size");
+    assert_eq!(world.refused(&with(&world, |tx| tx.version = Version(4))), "version");
+    world.send(&with(&world, small(330)));
+}
+
+#[test]
+fn a_truc_transaction_has_one_small_child_of_its_own_kind() {
+    let world = World::new(102);
+    let version = |version: i32, parent: &Transaction| {
+        let mut tx = world.draft(parent);
+        tx.version = Version(version);
+        world.sign(tx, parent)
+    };
+    let parent = with(&world, |tx| {
+        tx.version = Version(3);
+        tx.output[0].value -= Amount::from_sat(20_000);
+        let script_pubkey = world.script();
+        tx.output.push(TxOut { value: Amount::from_sat(20_000), script_pubkey });
+    });
+    world.send(&parent);
+    assert!(world.refused(&version(2, &parent)).starts_with("TRUC-violation"));
+    let large = {
+        let mut tx = world.draft(&parent);
+        tx.version = Version(3);
+        tx.output = vec![tx.output[0].clone(); 25];
+        for out in &mut tx.output {
+            out.value = Amount::from_sat(1_000);
+        }
+        world.sign(tx, &parent)
+    };
+    assert!(world.refused(&large).contains("is too big"));
+    let child = version(3, &parent);
+    world.send(&child);
+    assert!(world.refused(&version(3, &child)).contains("too many ancestors"));
+    let sibling = {
+        let mut tx = world.draft(&parent);
+        tx.version = Version(3);
+        tx.input[0].previous_output.vout = 1;
+        tx.output[0].value = Amount::from_sat(19_000);
+        let mut output = parent.clone();
+        output.output.swap(0, 1);
+        world.sign(tx, &output)
+    };
+    assert!(world.refused(&sibling).contains("descendant count limit"));
+
+    let old = world.spend(&world.coinbase(2));
+    world.send(&old);
+    assert!(world.refused(&version(3, &old)).starts_with("TRUC-violation"));
+    world.mine(1);
+    // Confirmed parents restrict nobody.
+    world.send(&version(2, &child));
+    world.send(&version(3, &old));
+}
+
+#[test]
+fn what_does_not_fit_into_one_block_waits_for_the_next_children_behind_parents() {
+    let world = World::new(112);
+    let data = ScriptBuf::new_op_return(PushBytesBuf::try_from(vec![1; 97_000]).unwrap());
+    let heavy = |parent: &Transaction| {
+        let mut tx = world.draft(parent);
+        tx.output[0].value -= Amount::from_sat(100_000);
+        tx.output.push(TxOut { value: Amount::ZERO, script_pubkey: data.clone() });
+        world.sign(tx, parent)
+    };
+    let large: Vec<Transaction> = (1..=12).map(|h| heavy(&world.coinbase(h))).collect();
+    for tx in &large {
+        world.send(tx);
+    }
+    let child = world.spend(&large[11]);
+    world.send(&child);
+    world.mine(1);
+    let late: Vec<Txid> =
+        [&large[10], &large[11], &child].iter().map(|tx| tx.compute_txid()).collect();
+    assert_eq!(world.node.mempool(), late);
+    world.mine(1);
+    assert!(world.node.mempool().is_empty());
+}
+
 #[test]
 fn a_chain_of_waiting_transactions_enters_one_block_parents_first() {
     let world = World::new(101);
@@ -304,12 +417,7 @@ fn a_block_that_confirms_a_rival_drops_what_waits_and_its_children() {
     let mut template = world.node.template().unwrap();
     template.transactions = vec![rival.clone()];
     template.reward = Amount::from_int_btc(50) + FEE + Amount::from_sat(7);
-    let job = template.job(&[1], &world.payout()(template.reward)).unwrap();
-    let mut header = job.header;
-    while header.validate_pow(header.target()).is_err() {
-        header.nonce += 1;
-    }
-    world.node.submit(&template.block(header, job.coinbase)).unwrap();
+    world.node.submit(&world.ground(&template, &[1])).unwrap();
     assert!(world.node.mempool().is_empty());
     assert_eq!(world.client.transaction_get(&rival.compute_txid()).unwrap(), rival);
 }

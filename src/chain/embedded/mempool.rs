@@ -54,9 +54,16 @@ impl Mempool {
         self.spends.get(&outpoint).copied()
     }
 
-    /// Whether one of a transaction's parents waits too.
-    pub(super) fn has_waiting_parent(&self, tx: &Transaction) -> bool {
-        tx.input.iter().any(|input| self.entries.contains_key(&input.previous_output.txid))
+    /// The waiting parents of a transaction, once for each output spent.
+    pub(super) fn parents(&self, tx: &Transaction) -> impl Iterator<Item = &Transaction> {
+        tx.input.iter().filter_map(|input| Some(&self.get(input.previous_output.txid)?.tx))
+    }
+
+    /// Whether a waiting transaction spends one of this one's outputs.
+    pub(super) fn has_child(&self, tx: &Transaction) -> bool {
+        let txid = tx.compute_txid();
+        let mut outpoints = (0u32..).zip(&tx.output).map(|(vout, _)| OutPoint::new(txid, vout));
+        outpoints.any(|outpoint| self.spends.contains_key(&outpoint))
     }
 
     /// All waiting ancestors of a transaction, parents before children.

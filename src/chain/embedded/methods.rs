@@ -1,18 +1,16 @@
 //! The methods of the Electrum protocol, version 1.4, as electrs answers them.
-//!
-//! A request that is not understood gets an error and the connection stays. Codes are those of
-//! JSON-RPC, 1 for a question that has no answer, 2 for what Core refuses (with Core's reason).
 
-use std::fmt::Write as _;
+use std::collections::BTreeMap;
 
 use bitcoin::consensus::encode::{deserialize_hex, serialize_hex};
-use bitcoin::hashes::{Hash, sha256, sha256d};
-use bitcoin::{OutPoint, Transaction, Txid};
-use serde::de::DeserializeOwned;
+use bitcoin::hashes::sha256d;
+use bitcoin::{Transaction, Txid};
 use serde_json::{Value, json};
 
+use super::history;
 use super::index::{ScriptHash, merkle_branch};
-use super::regtest::{Fees, Regtest};
+use super::regtest::{Origin, Regtest};
+use super::rpc::{Answer, Fault, nth, nth_or};
 use super::server::Watch;
 
 /// What the server calls itself.
@@ -21,68 +19,6 @@ const SOFTWARE: &str = concat!("hashmix-embedded/", env!("CARGO_PKG_VERSION"));
 const PROTOCOL: &str = "1.4";
 /// Most headers in one answer.
 const MOST_HEADERS: u32 = 2_016;
-
-/// Why a request has no result.
-pub(super) enum Fault {
-    Unreadable,
-    Malformed,
-    UnknownMethod,
-    Params,
-    /// The question is clear and has no answer.
-    Unanswerable(String),
-    /// Core refuses.
-    Refused(String),
-}
-
-impl Fault {
-    fn to_value(&self) -> Value {
-        let (code, message) = match self {
-            Self::Unreadable => (-32_700, "parse error"),
-            Self::Malformed => (-32_600, "invalid request"),
-            Self::UnknownMethod => (-32_601, "method not found"),
-            Self::Params => (-32_602, "invalid params"),
-            Self::Unanswerable(why) => (1, why.as_str()),
-            Self::Refused(reason) => (2, reason.as_str()),
-        };
-        json!({ "code": code, "message": message })
-    }
-}
-
-type Answer = Result<Value, Fault>;
-
-/// Answers one line: a request, or an array of requests.
-pub(super) fn answer(line: &[u8], call: &mut dyn FnMut(&str, &[Value]) -> Answer) -> Option<Value> {
-    match serde_json::from_slice(line) {
-        Err(_) => Some(reply(Value::Null, Err(Fault::Unreadable))),
-        Ok(Value::Array(requests)) if requests.is_empty() => {
-            Some(reply(Value::Null, Err(Fault::Malformed)))
-        }
-        Ok(Value::Array(requests)) => {
-            let replies: Vec<Value> =
-                requests.iter().filter_map(|request| one(request, call)).collect();
-            Some(Value::Array(replies)).filter(|_| !requests.is_empty())
-        }
-        Ok(request) => one(&request, call),
-    }
-}
-
-fn one(request: &Value, call: &mut dyn FnMut(&str, &[Value]) -> Answer) -> Option<Value> {
-    let id = request.get("id").cloned().unwrap_or(Value::Null);
-    let result = match (request.get("method"), request.get("params")) {
-        (Some(Value::String(method)), None | Some(Value::Null)) => call(method, &[]),
-        (Some(Value::String(method)), Some(Value::Array(params))) => call(method, params),
-        (Some(Value::String(_)), Some(_)) => Err(Fault::Params),
-        _ => Err(Fault::Malformed),
-    };
-    Some(reply(id, result))
-}
-
-fn reply(id: Value, result: Answer) -> Value {
-    match result {
-        Ok(result) => json!({ "jsonrpc": "2.0", "id": id, "result": result }),
-        Err(fault) => json!({ "jsonrpc": "2.0", "id": id, "error": fault.to_value() }),
-    }
-}
 
 /// Calls one method.
 pub(super) fn call(
@@ -111,43 +47,13 @@ pub(super) fn call(
         }
         "blockchain.block.header" => header(chain, nth(params, 0)?, nth_or(params, 1, 0)?),
         "blockchain.block.headers" => headers(chain, nth(params, 0)?, nth(params, 1)?),
-        "blockchain.scripthash.get_history" => {
-            let script = script(params)?;
-            let mut all: Vec<Value> = confirmed(chain, &script)
-                .map(|(height, txid)| json!({ "height": height, "tx_hash": txid }))
-                .collect();
-            all.extend(waiting(chain, &script).iter().map(Waiting::to_value));
-            Ok(Value::Array(all))
-        }
-        "blockchain.scripthash.get_mempool" => {
-            Ok(waiting(chain, &script(params)?).iter().map(Waiting::to_value).collect())
-        }
-        "blockchain.scripthash.listunspent" => {
-            let unspent = coins(chain, &script(params)?).into_iter().filter(|coin| !coin.spent);
-            Ok(unspent
-                .map(|coin| {
-                    json!({
-                        "height": coin.height,
-                        "tx_hash": coin.outpoint.txid,
-                        "tx_pos": coin.outpoint.vout,
-                        "value": coin.sat,
-                    })
-                })
-                .collect())
-        }
-        "blockchain.scripthash.get_balance" => {
-            let coins = coins(chain, &script(params)?);
-            let sum = |counts: &dyn Fn(&&Held) -> bool| -> i64 {
-                // A regtest chain holds less than 2^53 satoshis.
-                coins.iter().filter(counts).map(|coin| coin.sat.cast_signed()).sum()
-            };
-            let settled = sum(&|coin| coin.height > 0);
-            let all = sum(&|coin| !coin.spent);
-            Ok(json!({ "confirmed": settled, "unconfirmed": all - settled }))
-        }
+        "blockchain.scripthash.get_history" => Ok(history::history(chain, &script(params)?)),
+        "blockchain.scripthash.get_mempool" => Ok(history::mempool(chain, &script(params)?)),
+        "blockchain.scripthash.listunspent" => Ok(history::unspent(chain, &script(params)?)),
+        "blockchain.scripthash.get_balance" => Ok(history::balance(chain, &script(params)?)),
         "blockchain.scripthash.subscribe" => {
             let script = script(params)?;
-            let status = status(chain, &script);
+            let status = history::status(chain, &script);
             watch.scripts.insert(script, status.clone());
             Ok(status)
         }
@@ -176,15 +82,6 @@ pub(super) fn call(
         "mempool.get_fee_histogram" => Ok(histogram(chain)),
         _ => Err(Fault::UnknownMethod),
     }
-}
-
-fn nth<T: DeserializeOwned>(params: &[Value], place: usize) -> Result<T, Fault> {
-    let value = params.get(place).ok_or(Fault::Params)?;
-    serde_json::from_value(value.clone()).map_err(|_| Fault::Params)
-}
-
-fn nth_or<T: DeserializeOwned>(params: &[Value], place: usize, or: T) -> Result<T, Fault> {
-    if params.len() > place { nth(params, place) } else { Ok(or) }
 }
 
 fn script(params: &[Value]) -> Result<ScriptHash, Fault> {
@@ -247,89 +144,11 @@ fn headers(chain: &Regtest, first: u32, count: u32) -> Answer {
     Ok(json!({ "count": run.len(), "hex": run.concat(), "max": MOST_HEADERS }))
 }
 
-fn confirmed(chain: &Regtest, script: &ScriptHash) -> impl Iterator<Item = (u32, Txid)> {
-    chain.index.history(script).iter().map(|((height, _), txid)| (*height, *txid))
-}
-
-/// A line of a script's history that waits in the mempool.
-struct Waiting {
-    /// 0, or -1 if one of its parents waits too.
-    height: i32,
-    txid: Txid,
-    fee: u64,
-}
-
-impl Waiting {
-    fn to_value(&self) -> Value {
-        json!({ "height": self.height, "tx_hash": self.txid, "fee": self.fee })
-    }
-}
-
-/// Those that have only confirmed parents first, then by id: any order that all servers share
-/// will do, for the status is a hash of it.
-fn waiting(chain: &Regtest, script: &ScriptHash) -> Vec<Waiting> {
-    let touching = chain.mempool.iter().filter(|(_, entry)| entry.scripts.contains(script));
-    let mut lines: Vec<Waiting> = touching
-        .map(|(txid, entry)| Waiting {
-            height: if chain.mempool.has_waiting_parent(&entry.tx) { -1 } else { 0 },
-            txid,
-            fee: entry.fee.to_sat(),
-        })
-        .collect();
-    lines.sort_unstable_by_key(|line| (-line.height, line.txid));
-    lines
-}
-
-/// SHA-256 of the history as `txid:height:` for each line; null if there is none.
-pub(super) fn status(chain: &Regtest, script: &ScriptHash) -> Value {
-    let mut text = String::new();
-    for (height, txid) in confirmed(chain, script) {
-        let _ = write!(text, "{txid}:{height}:");
-    }
-    for line in waiting(chain, script) {
-        let _ = write!(text, "{}:{}:", line.txid, line.height);
-    }
-    if text.is_empty() { Value::Null } else { json!(sha256::Hash::hash(text.as_bytes())) }
-}
-
-/// An output that pays a script.
-struct Held {
-    /// Height of its block; 0 while it waits.
-    height: u32,
-    outpoint: OutPoint,
-    sat: u64,
-    /// Spent by a transaction that waits.
-    spent: bool,
-}
-
-/// What pays `script` and is unspent on the chain.
-fn coins(chain: &Regtest, script: &ScriptHash) -> Vec<Held> {
-    let on_chain = confirmed(chain, script)
-        .filter_map(|(height, txid)| Some((height, txid, chain.index.transaction(txid)?)));
-    let waiting = chain
-        .mempool
-        .iter()
-        .filter(|(_, entry)| entry.scripts.contains(script))
-        .map(|(txid, entry)| (0, txid, &entry.tx));
-    let mut held = Vec::new();
-    for (height, txid, tx) in on_chain.chain(waiting) {
-        let tx: &Transaction = tx;
-        for (vout, out) in (0u32..).zip(&tx.output) {
-            let outpoint = OutPoint::new(txid, vout);
-            if ScriptHash::of(&out.script_pubkey) == *script && !chain.index.is_spent(outpoint) {
-                let spent = chain.mempool.spender(outpoint).is_some();
-                held.push(Held { height, outpoint, sat: out.value.to_sat(), spent });
-            }
-        }
-    }
-    held
-}
-
 fn broadcast(chain: &mut Regtest, hex: &str) -> Answer {
     let tx: Transaction = deserialize_hex(hex).map_err(|e| {
         Fault::Refused(format!("TX decode failed. Make sure the tx has at least one input. {e}"))
     })?;
-    chain.admit(tx, Fees::Relay).map(|txid| json!(txid)).map_err(Fault::Refused)
+    chain.admit(tx, Origin::Broadcast).map(|txid| json!(txid)).map_err(Fault::Refused)
 }
 
 /// The ids of a block's transactions, as leaves of its tree.
@@ -366,7 +185,7 @@ fn hex(branch: &[sha256d::Hash]) -> Vec<String> {
 
 /// Fee rates (whole sat/vB, highest first) with the virtual bytes that pay them.
 fn histogram(chain: &Regtest) -> Value {
-    let mut rates: std::collections::BTreeMap<u64, u64> = std::collections::BTreeMap::new();
+    let mut rates: BTreeMap<u64, u64> = BTreeMap::new();
     for (_, entry) in chain.mempool.iter() {
         let size = entry.tx.vsize() as u64;
         *rates.entry(entry.fee.to_sat() / size.max(1)).or_default() += size;

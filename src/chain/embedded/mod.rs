@@ -16,7 +16,7 @@
 //! | who | decides |
 //! |---|---|
 //! | Core (`bitcoinkernel`) | which blocks and transactions are valid, which chain is best |
-//! | the mempool | first seen wins; a fee of at least 1 sat/vB; nothing is replaced or expires |
+//! | the mempool | first seen wins; relay policy as far as our transactions can meet it (see below) |
 //! | the caller | when a block is found, what its coinbase pays, when history is rewritten |
 //!
 //! Time belongs to the chain: block 1 is dated 1,700,000,000 and each later block the spacing
@@ -24,22 +24,31 @@
 //! port of the system's choice, answers as electrs does (protocol 1.4), and pushes headers and
 //! script statuses. A block's notifications are on their way when the call that made it returns.
 //!
-//! Not here: relay policy beyond the fee (dust, standard scripts, TRUC, replacement, packages), for
-//! Core keeps it apart from validation; peers; a disk. Everything vanishes at drop.
+//! Relay policy is not part of Core's validation engine, so what matters of it to a wallet is
+//! stated here in its words: 1 sat/vB, dust, standard outputs, sizes, and TRUC (BIP 431). Not
+//! here: replacement, packages, limits on chains of waiting transactions, standard inputs; peers;
+//! a disk. Everything vanishes at drop.
+//!
+//! What it costs: on regtest Core checks its whole block index at every block, so a block takes
+//! 0.2 ms at height 100 and several milliseconds at height 3,000.
 
 use bitcoin::{Amount, Block, BlockHash, TxOut, Txid};
 
 use crate::error::{Culprit, Result, Rule};
 use crate::work::template::BlockTemplate;
 
+mod blocks;
+mod history;
 mod index;
 mod kernel;
 mod mempool;
 mod methods;
+mod policy;
 mod regtest;
+mod rpc;
 mod server;
 
-use regtest::subsidy;
+use blocks::subsidy;
 use server::Server;
 
 /// The node's engine, files and port are there.
@@ -86,8 +95,8 @@ impl EmbeddedNode {
         self.server.with(|chain| {
             let height = chain.index.height();
             // The index is never empty: it starts with the first block, which nothing takes off.
-            let genesis = bitcoin::constants::genesis_block(bitcoin::Network::Regtest);
-            (height, chain.index.hash_at(height).unwrap_or_else(|| genesis.block_hash()))
+            let genesis = || bitcoin::constants::genesis_block(bitcoin::Network::Regtest);
+            (height, chain.index.hash_at(height).unwrap_or_else(|| genesis().block_hash()))
         })
     }
 
@@ -164,5 +173,16 @@ impl EmbeddedNode {
     /// The transactions that wait for a block, first come first.
     pub fn mempool(&self) -> Vec<Txid> {
         self.server.with(|chain| chain.mempool.txids().to_vec())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_is_shared_between_threads() {
+        const fn shared<T: Send + Sync>() {}
+        shared::<EmbeddedNode>();
     }
 }

@@ -3,34 +3,22 @@
 
 use std::collections::HashMap;
 
-use bitcoin::block::{Header, Version};
+use bitcoin::block::Header;
 use bitcoin::{
-    Amount, Block, BlockHash, CompactTarget, Network, OutPoint, ScriptBuf, Transaction, TxOut,
-    Txid, Weight,
+    Amount, Block, BlockHash, Network, OutPoint, ScriptBuf, Transaction, TxOut, Txid, Weight,
 };
 
+use super::blocks::{self, ROOM, SPACING, subsidy};
 use super::index::Index;
 use super::kernel::{Kernel, Verdict};
 use super::mempool::{Entry, Mempool};
-use super::{BLOCK, REORG};
+use super::{BLOCK, REORG, policy};
 use crate::error::{Culprit, Error, Result};
 use crate::headers::MEDIAN_SPAN;
 use crate::work::template::BlockTemplate;
 
-/// Time of block 1, Unix seconds: long enough ago that the chain can grow for years of its own
-/// time before Core finds a block to be from the future.
-pub(super) const START: u32 = 1_700_000_000;
-/// Time from block to block, in seconds, until told otherwise.
-const SPACING: u32 = 600;
-/// Blocks from one halving of the subsidy to the next on regtest.
-const HALVING: u32 = 150;
-/// Regtest's one and only target.
-const BITS: u32 = 0x207f_ffff;
 /// Core's word for a block that it has refused before.
 const SEEN_BEFORE: &str = "duplicate-invalid";
-/// What a template's transactions may weigh, so that a large coinbase still fits.
-const ROOM: Weight = Weight::from_wu(Weight::MAX_BLOCK.to_wu() - 8_000);
-
 /// The chain, the mempool, and the two kernels that judge them.
 pub(super) struct Regtest {
     kernel: Kernel,
@@ -71,34 +59,6 @@ impl Regtest {
         Ok((height, hash.ok_or_else(|| out_of_step(format_args!("no block at height {height}")))?))
     }
 
-    /// A block on top of `parents` (the last headers of some branch, the tip last) that holds
-    /// `transactions`.
-    fn build_on(
-        &self,
-        height: u32,
-        parents: &[Header],
-        reward: Amount,
-        transactions: Vec<Transaction>,
-    ) -> Result<BlockTemplate> {
-        let parent = parents
-            .last()
-            .ok_or_else(|| out_of_step(format_args!("no parent for height {height}")))?;
-        let mut times: Vec<u32> =
-            parents.iter().rev().take(MEDIAN_SPAN as usize).map(|header| header.time).collect();
-        times.sort_unstable();
-        let median = times.get(times.len() / 2).copied().unwrap_or(0);
-        let due = parent.time.saturating_add(self.spacing);
-        Ok(BlockTemplate {
-            version: Version::from_consensus(0x2000_0000),
-            parent: parent.block_hash(),
-            height,
-            time: if height == 1 { START } else { due.max(median.saturating_add(1)) },
-            bits: CompactTarget::from_consensus(BITS),
-            reward,
-            transactions,
-        })
-    }
-
     /// The active chain's headers up to `height`, as far back as the next block's time depends on.
     fn parents(&self, height: u32) -> Vec<Header> {
         let first = height.saturating_sub(MEDIAN_SPAN);
@@ -124,17 +84,13 @@ impl Regtest {
             reward = reward.checked_add(entry.fee).unwrap_or(Amount::MAX_MONEY);
             chosen.push(entry.tx.clone());
         }
-        self.build_on(height, &self.parents(tip), reward, chosen)
+        blocks::template(height, &self.parents(tip), self.spacing, reward, chosen)
     }
 
     /// A whole block with proof of work.
     pub(super) fn grind(&mut self, template: &BlockTemplate, payouts: &[TxOut]) -> Result<Block> {
         self.built = self.built.wrapping_add(1);
-        let mut job = template.job(&self.built.to_le_bytes(), payouts)?;
-        while job.header.validate_pow(job.header.target()).is_err() {
-            job.header.nonce = job.header.nonce.wrapping_add(1);
-        }
-        Ok(template.block(job.header, job.coinbase))
+        blocks::grind(template, self.built, payouts)
     }
 
     /// Hands a block to Core and follows it. A block beside the best chain is kept: it may win.
@@ -188,7 +144,7 @@ impl Regtest {
             let waiting: Vec<Transaction> = returned.chain(self.mempool.drain()).collect();
             for tx in waiting {
                 // What the new chain does not admit is gone, as in any node.
-                let _ = self.admit(tx, Fees::Any);
+                let _ = self.admit(tx, Origin::Before);
             }
         }
         Ok(())
@@ -204,7 +160,8 @@ impl Regtest {
     ) -> Result<()> {
         let mut parents = self.parents(fork);
         for (height, payouts) in (fork.saturating_add(1)..).zip(payouts) {
-            let template = self.build_on(height, &parents, subsidy(height), Vec::new())?;
+            let template =
+                blocks::template(height, &parents, self.spacing, subsidy(height), Vec::new())?;
             let block = self.grind(&template, payouts)?;
             self.hand_in(&block)?;
             parents.push(block.header);
@@ -217,7 +174,7 @@ impl Regtest {
     }
 
     /// Takes a transaction into the mempool, or says in Core's words why not.
-    pub(super) fn admit(&mut self, tx: Transaction, fees: Fees) -> Result<Txid, String> {
+    pub(super) fn admit(&mut self, tx: Transaction, origin: Origin) -> Result<Txid, String> {
         let txid = tx.compute_txid();
         if self.mempool.get(txid).is_some() {
             return Ok(txid);
@@ -232,13 +189,15 @@ impl Regtest {
                 return Err(format!("txn-mempool-conflict, {outpoint} is spent by {first}"));
             }
         }
+        if origin == Origin::Broadcast {
+            policy::standard(&tx)?;
+        }
         let candidate = self.candidate(&tx).map_err(|e| e.to_string())?;
         self.judge.judge(&candidate)?;
         let fee = self.fee(&tx).ok_or("bad-txns-in-belowout")?;
-        let least = Amount::from_sat(tx.vsize() as u64);
-        if fees == Fees::Relay && fee < least {
-            let (fee, least) = (fee.to_sat(), least.to_sat());
-            return Err(format!("min relay fee not met, {fee} < {least}"));
+        if origin == Origin::Broadcast {
+            policy::topology(&tx, &self.mempool)?;
+            policy::relay_fee(&tx, fee)?;
         }
         let scripts = Index::touched(&tx, |outpoint| self.output(outpoint));
         self.mempool.push(Entry { tx, fee, scripts });
@@ -253,7 +212,8 @@ impl Regtest {
         transactions.push(tx.clone());
         let too_much = Amount::MAX_MONEY;
         let height = tip.saturating_add(1);
-        let template = self.build_on(height, &self.parents(tip), too_much, transactions)?;
+        let template =
+            blocks::template(height, &self.parents(tip), self.spacing, too_much, transactions)?;
         self.grind(&template, &[TxOut { value: too_much, script_pubkey: ScriptBuf::new() }])
     }
 
@@ -271,19 +231,13 @@ impl Regtest {
     }
 }
 
-/// Which fees the mempool admits.
+/// Where a transaction comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fees {
-    /// At least one satoshi per virtual byte, from whoever broadcasts.
-    Relay,
-    /// Any: the transaction has been in a block or in the mempool before.
-    Any,
-}
-
-/// What the block at `height` may create.
-pub(super) fn subsidy(height: u32) -> Amount {
-    let first = Amount::from_int_btc(50).to_sat();
-    Amount::from_sat(first.checked_shr(height / HALVING).unwrap_or(0))
+pub(super) enum Origin {
+    /// Somebody broadcasts it: relay policy applies.
+    Broadcast,
+    /// It has been in a block or in the mempool before: only Core's validation applies.
+    Before,
 }
 
 fn out_of_step(found: impl core::fmt::Display) -> Error {

@@ -18,8 +18,8 @@ use serde_json::{Value, json};
 
 use super::STARTS;
 use super::index::ScriptHash;
-use super::methods;
 use super::regtest::Regtest;
+use super::{history, methods, rpc};
 use crate::error::Result;
 
 /// Longest line that is read, in bytes; whoever sends more is cut off.
@@ -161,12 +161,10 @@ impl Shared {
             if !matches!(read, Ok(1..)) || line.last() != Some(&b'\n') {
                 break;
             }
-            let answer = methods::answer(&line, &mut |method, params| {
+            let answer = rpc::answer(&line, &mut |method, params| {
                 self.with(|chain| methods::call(chain, &mut locked(&session.watch), method, params))
             });
-            if let Some(answer) = answer {
-                session.send(&answer);
-            }
+            session.send(&answer);
         }
         let _ = session.stream.shutdown(Shutdown::Read);
     }
@@ -181,7 +179,7 @@ impl Shared {
                 session.notify("blockchain.headers.subscribe", json!([methods::tip(chain)]));
             }
             for (script, told) in &mut watch.scripts {
-                let status = methods::status(chain, script);
+                let status = history::status(chain, script);
                 if *told != status {
                     told.clone_from(&status);
                     let params = json!([script.to_string(), status]);
