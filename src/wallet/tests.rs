@@ -31,8 +31,8 @@ fn receive(wallet: &mut Wallet, store: &mut Store, sat: u64, height: u32) {
         output: vec![TxOut { value: Amount::from_sat(sat), script_pubkey }],
     };
     let block_id = BlockId { height, hash: BlockHash::hash(&height.to_le_bytes()) };
-    let mut update = Update::default();
-    update.chain = Some(wallet.inner.latest_checkpoint().insert(block_id));
+    let chain = wallet.inner.latest_checkpoint().insert(block_id);
+    let mut update = Update { chain: Some(chain), ..Update::default() };
     let anchor = ConfirmationBlockTime { block_id, confirmation_time: 1_700_000_000 };
     update.tx_update.anchors.insert((anchor, tx.compute_txid()));
     update.tx_update.txs.push(tx.into());

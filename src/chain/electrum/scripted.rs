@@ -255,13 +255,21 @@ impl Server {
     }
 
     pub(super) fn connect(&self) -> Result<Electrum> {
-        Electrum::connect_with(&self.url, Network::Regtest, IMPATIENT)
+        self.connect_with(IMPATIENT)
+    }
+
+    pub(super) fn connect_with(&self, patience: Patience) -> Result<Electrum> {
+        Electrum::connect_with(&self.url, Network::Regtest, patience)
     }
 }
 
 /// Patience for tests: three attempts, hardly a pause.
 pub(super) const IMPATIENT: Patience =
-    Patience { timeout: Duration::from_millis(300), attempts: 3, pause: Duration::from_millis(5) };
+    Patience { timeout: Duration::from_secs(2), attempts: 3, pause: Duration::from_millis(5) };
+
+/// Patience for tests that wait until it ends.
+pub(super) const SHORT: Patience =
+    Patience { timeout: Duration::from_millis(200), attempts: 2, pause: Duration::from_millis(5) };
 
 fn serve(mut stream: TcpStream, world: &Mutex<World>) {
     let _ = stream.set_nodelay(true);
@@ -301,7 +309,7 @@ fn serve(mut stream: TcpStream, world: &Mutex<World>) {
             Act::Raw(bytes) => bytes,
             Act::Drip => {
                 while stream.write_all(b"{").is_ok() {
-                    std::thread::sleep(IMPATIENT.timeout / 10);
+                    std::thread::sleep(SHORT.timeout / 10);
                 }
                 return;
             }

@@ -7,7 +7,7 @@ use std::time::Instant;
 use bitcoin::hashes::Hash;
 use serde_json::json;
 
-use super::scripted::{Act, IMPATIENT, Server, pay, script_of};
+use super::scripted::{Act, IMPATIENT, SHORT, Server, pay, script_of};
 use super::*;
 use crate::error::Error;
 
@@ -202,13 +202,14 @@ fn a_server_that_is_down_is_named_with_its_address_and_what_to_do() {
 #[test]
 fn a_silent_server_is_waited_for_no_longer_than_agreed() {
     let server = Server::start(1);
-    let chain = server.connect().unwrap();
+    let chain = server.connect_with(SHORT).unwrap();
     server.always("blockchain.scripthash.get_history", || Act::Silence);
     let start = Instant::now();
     let error = unavailable(chain.history(&script_of(1)).unwrap_err());
     assert_eq!(error.rule(), "chain-server");
     assert!(error.fault().found.starts_with("silence"), "{error}");
-    assert!(start.elapsed() < IMPATIENT.timeout * (IMPATIENT.attempts + 1));
+    // Twice what was agreed, for a machine that is busy with other things.
+    assert!(start.elapsed() < SHORT.timeout * SHORT.attempts * 2);
 }
 
 #[test]
@@ -233,7 +234,7 @@ fn a_connection_that_breaks_in_the_middle_of_an_answer_is_made_anew() {
 #[test]
 fn gibberish_is_reported_in_one_clean_line() {
     let server = Server::start(1);
-    let chain = server.connect().unwrap();
+    let chain = server.connect_with(SHORT).unwrap();
     for raw in [
         "HTTP/1.1 400 Bad Request\r",
         "",
@@ -262,14 +263,14 @@ fn gibberish_is_reported_in_one_clean_line() {
 #[test]
 fn a_server_that_drips_or_never_ends_its_line_is_cut_off() {
     let server = Server::start(1);
-    let chain = server.connect().unwrap();
+    let chain = server.connect_with(SHORT).unwrap();
     server.always("blockchain.headers.subscribe", || Act::Drip);
     let start = Instant::now();
     let error = unavailable(chain.tip().unwrap_err());
     assert_eq!(error.rule(), "chain-server");
     assert!(error.fault().found.contains("line"), "{error}");
-    let longest = IMPATIENT.timeout * lines::WHOLE_LINE * IMPATIENT.attempts;
-    assert!(start.elapsed() < longest + IMPATIENT.timeout * 3);
+    let longest = SHORT.timeout * lines::WHOLE_LINE * SHORT.attempts;
+    assert!(start.elapsed() < longest * 2);
 }
 
 #[test]

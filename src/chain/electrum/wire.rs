@@ -155,7 +155,7 @@ impl Wire {
                 Some(line) => Ok(line),
                 None => Line::open(&self.url, self.patience.timeout),
             };
-            match line.and_then(|line| Ok((ask(&line), line))) {
+            match line.map(|line| (ask(&line), line)) {
                 Ok((Ok(answer), line)) => {
                     *held = Some(line);
                     return Ok(Ok(answer));
