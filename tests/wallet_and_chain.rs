@@ -335,3 +335,49 @@ fn a_node_that_went_away_is_reported_and_nothing_is_lost() {
     assert_eq!((error.rule(), error.exit_code()), ("wallet-server-behind", 5));
     assert_eq!(world.wallet.balance(), before);
 }
+
+#[test]
+fn a_wallet_of_another_network_is_not_synchronised_here() {
+    let world = World::new();
+    let mut store = Store::open_in_memory().unwrap();
+    let master = Xpriv::new_master(Network::Signet, &[1; 32]).unwrap();
+    let mut wallet = Wallet::create_or_load(&mut store, master, Network::Signet).unwrap();
+    let error = wallet.sync(&world.chain, &mut store).unwrap_err();
+    assert_eq!((error.rule(), error.exit_code()), ("chain-network", 5));
+    assert_eq!(
+        (error.fault().expected.as_str(), error.fault().found.as_str()),
+        ("signet", "regtest")
+    );
+}
+
+#[test]
+fn a_synchronisation_without_news_writes_nothing() {
+    let mut world = World::with_one_coin();
+    let rows = |world: &World| -> i64 {
+        let db = rusqlite::Connection::open(&world.path).unwrap();
+        db.query_row("SELECT count(*) FROM wallet_changes", [], |row| row.get(0)).unwrap()
+    };
+    let before = rows(&world);
+    world.sync();
+    world.sync();
+    assert_eq!(rows(&world), before);
+    world.mine_to(1, stranger());
+    world.sync();
+    assert_eq!(rows(&world), before + 1);
+}
+
+#[test]
+fn one_connection_serves_several_threads() {
+    let world = World::with_one_coin();
+    let script = world.wallet.coins()[0].txout.script_pubkey.clone();
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for first in [1, 50, 90] {
+                    let facts = world.chain.facts(std::slice::from_ref(&script), first).unwrap();
+                    assert_eq!(facts.coins(&script).len(), 1);
+                }
+            });
+        }
+    });
+}
