@@ -520,3 +520,6 @@ pub fn address_on(network: Network, text: &str) -> Result<Address> {
         networks.join(" or "),
     ))
 }
+
+#[cfg(test)]
+mod tests;
