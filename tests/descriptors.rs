@@ -150,8 +150,7 @@ fn every_lock_has_the_address_that_core_derives() {
         let policy = golden.policy(people.seats());
         assert_eq!(golden.addresses.len(), 20, "{name}");
         for (index, expected) in (0..).zip(&golden.addresses) {
-            let lock =
-                Lock::from_policy(&policy, golden.variant, people.seats(), index).unwrap();
+            let lock = Lock::from_policy(&policy, golden.variant, people.seats(), index).unwrap();
             let address = lock.address(golden.network).unwrap();
             assert_eq!(address.to_string(), *expected, "{name}, index {index}");
         }
@@ -277,8 +276,7 @@ fn every_federation_stands_in_the_ruling_leaves_whole_and_in_order() {
         let people = golden.people();
         let policy = golden.policy(people.seats());
         let lock = Lock::from_policy(&policy, golden.variant, people.seats(), 0).unwrap();
-        for (path, party) in
-            [(Path::MinerRuling, Seat::Miner), (Path::HolderRuling, Seat::Holder)]
+        for (path, party) in [(Path::MinerRuling, Seat::Miner), (Path::HolderRuling, Seat::Holder)]
         {
             let seats: Vec<Seat> =
                 lock.leaf(path).unwrap().keys.iter().map(|key| key.seat).collect();
@@ -389,5 +387,11 @@ fn rows(name: &str, variant: Variant) -> Vec<[String; 4]> {
 fn the_table_beside_each_policy_tells_who_when_and_what_it_weighs() {
     for (file, text, variant, name) in FILES {
         assert_eq!(table(text), rows(name, variant), "{file}");
+    }
+    let readme = include_str!("../descriptors/README.md");
+    for (heading, name) in [("### Reward", "reward"), ("### Escrow", "escrow")] {
+        let (_, section) = readme.split_once(heading).unwrap();
+        let section = section.split_once("\n#").map_or(section, |(section, _)| section);
+        assert_eq!(table(section), rows(name, Variant::Musig), "README.md, {heading}");
     }
 }
