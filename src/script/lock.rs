@@ -376,3 +376,6 @@ fn path_of(keys: &[LeafKey]) -> Option<Path> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests;
