@@ -3,6 +3,7 @@
 use bitcoin::Amount;
 use hashmix::flow::escrow::coins::{self, EscrowCoin};
 use hashmix::flow::escrow::txs::{Outcome, exit, settlement};
+use hashmix::musig::{PartialSignature, Session};
 use hashmix::party::Seat;
 use hashmix::script::lock::Path;
 use hashmix::script::template::Variant;
@@ -173,6 +174,63 @@ fn any_two_validators_are_a_federation() {
             &[M, pair[0], pair[1]],
             &[(Path::MinerRuling, RULED), (Path::MinerExit, MINER_EXIT)],
         );
+    }
+}
+
+#[test]
+fn federations_of_two_in_two_and_three_in_five_rule_with_one_party_and_with_no_one_missing() {
+    for (k, n) in [(2u8, 2u8), (3, 5)] {
+        let mut world = World::with_federation(k, n);
+        let coins = world.fund_escrows();
+        world.mine_to(RULED);
+        let ways = [(M, Path::MinerRuling), (N, Path::HolderRuling)];
+        for (place, (party, path)) in ways.into_iter().enumerate() {
+            let with = |validators: core::ops::Range<u8>| -> Vec<Seat> {
+                [party].into_iter().chain(validators.map(Seat::Validator)).collect()
+            };
+            let story = format!("{k} of {n}, {path}");
+            let coin = &coins[place];
+            impossible(&world, draft(&world, coin, path), &with(0..k - 1), &story);
+            let all: Vec<Seat> = (0..n).map(Seat::Validator).collect();
+            impossible(&world, draft(&world, coin, path), &all, &story);
+            // The last k, so that empty signatures stand where the first validators' would.
+            let tx = finish(&world, draft(&world, coin, path), &with(n - k..n));
+            world.chain.broadcast(&tx).map_err(|error| format!("{story}: {error}")).unwrap();
+        }
+    }
+}
+
+#[test]
+fn more_signatures_than_needed_make_no_other_transaction() {
+    let mut world = World::new(Variant::Musig);
+    let coin = world.fund_escrows().remove(0);
+    world.mine_to(RULED);
+    let draft = draft(&world, &coin, Path::MinerRuling);
+    let expected = (draft.txid(), draft.vsize().unwrap());
+    let tx = finish(&world, draft, &[M, V0, V1, V2]);
+    assert_eq!((tx.compute_txid(), tx.vsize() as u64), expected);
+    world.chain.broadcast(&tx).unwrap();
+}
+
+#[test]
+fn half_of_a_joint_signature_is_none() {
+    let mut world = World::new(Variant::Musig);
+    let coin = world.fund_escrows().remove(0);
+    let draft = draft(&world, &coin, Path::Key);
+    let sighash = draft.sighash(0).unwrap();
+    let context = draft.spends()[0].lock.key_path.clone().unwrap();
+    let [(mine, shown), (his, his_shown)] =
+        [M, N].map(|seat| world.signer(seat).begin(&context, sighash).unwrap());
+    let (miner, holder) = (mine.owner(), his.owner());
+    let session = Session::new(&context, &[(miner, shown), (holder, his_shown)], sighash).unwrap();
+    let part = world.signer(M).sign_part(&session, mine).unwrap();
+    let nothing = PartialSignature::parse(&[0; 32]).unwrap();
+    for (rule, parts) in [
+        ("musig-partial-set", vec![(miner, part)]),
+        ("musig-partial-wrong", vec![(miner, part), (holder, part)]),
+        ("musig-partial-wrong", vec![(miner, part), (holder, nothing)]),
+    ] {
+        assert_eq!(session.aggregate(&parts).unwrap_err().rule(), rule);
     }
 }
 

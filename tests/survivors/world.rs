@@ -33,8 +33,11 @@ pub(crate) const EVERYBODY: [Seat; 5] =
     [Seat::Miner, Seat::Holder, Seat::Validator(0), Seat::Validator(1), Seat::Validator(2)];
 
 /// Seeds are stretched slowly, on purpose, so everybody signs with the same signers.
-static SIGNERS: LazyLock<Vec<(Seat, SoftwareSigner)>> =
-    LazyLock::new(|| EVERYBODY.map(|seat| (seat, signer(seat, NETWORK).unwrap())).into());
+static SIGNERS: LazyLock<Vec<(Seat, SoftwareSigner)>> = LazyLock::new(|| {
+    let more = [Seat::Validator(3), Seat::Validator(4)];
+    let seats = EVERYBODY.into_iter().chain(more);
+    seats.map(|seat| (seat, signer(seat, NETWORK).unwrap())).collect()
+});
 
 /// The first deal with two periods and delays that end below height 170.
 static TERMS: LazyLock<EscrowTerms> = LazyLock::new(|| {
@@ -77,6 +80,19 @@ impl World {
     pub(crate) fn new(variant: Variant) -> Self {
         let mut terms = TERMS.clone();
         terms.reward.variant = variant;
+        Self::with_terms(terms)
+    }
+
+    /// The same with k of n validators, n up to 5.
+    pub(crate) fn with_federation(k: u8, n: u8) -> Self {
+        let mut terms = TERMS.clone();
+        let federation = &mut terms.reward.federation;
+        let payout = signer_of(Seat::Validator(0)).address();
+        federation.threshold = k;
+        federation.validators = (0..n)
+            .map(|place| people::record_of(Seat::Validator(place), NETWORK, payout.clone()))
+            .collect::<Result<_, _>>()
+            .unwrap();
         Self::with_terms(terms)
     }
 
