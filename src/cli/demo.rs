@@ -68,7 +68,12 @@ pub fn run(variant: Variant, keep: Option<PathBuf>) -> Result<()> {
 
 fn tell(node: &EmbeddedNode, moment: &Moment<'_>) {
     match moment {
-        Moment::Chapter { title, about } => println!("\n== {title} ==\n   {about}"),
+        Moment::Chapter { title, about } => {
+            println!("\n== {title} ==");
+            for line in wrapped(about, 84) {
+                println!("   {line}");
+            }
+        }
         Moment::Agreed(terms) => tell_terms(terms),
         Moment::Note(text) => println!("{:>5}  {text}", node.height()),
         Moment::Done(seat, report) => tell_report(node.height(), *seat, report),
@@ -103,7 +108,7 @@ fn tell_terms(terms: &EscrowTerms) {
 fn tell_report(height: u32, seat: Seat, report: &Report) {
     match report {
         Report::Said(event) => {
-            if let Some(line) = said(event) {
+            if let Some(line) = said(seat, event) {
                 println!("{height:>5}  {seat} {line}");
             }
         }
@@ -113,7 +118,7 @@ fn tell_report(height: u32, seat: Seat, report: &Report) {
     }
 }
 
-fn said(event: &Event) -> Option<String> {
+fn said(seat: Seat, event: &Event) -> Option<String> {
     Some(match event {
         Event::Reward(reward::state::Event::Receipted(receipt)) => {
             let Subject::Certificate { slice, .. } = receipt.subject else { return None };
@@ -133,6 +138,11 @@ fn said(event: &Event) -> Option<String> {
         }
         Event::Dispute(dispute::state::Event::Receipted(_)) => {
             "signs a receipt for the opening".to_owned()
+        }
+        Event::Dispute(dispute::state::Event::Ruled { .. })
+            if !matches!(seat, Seat::Validator(_)) =>
+        {
+            "has two equal rulings and puts his own signature under them".to_owned()
         }
         Event::Dispute(dispute::state::Event::Ruled { outcome, .. }) => format!(
             "recomputes and signs: {} earned through period {}{}",
@@ -166,15 +176,19 @@ fn tell_verdict(ending: &Ending) -> Result<()> {
     let last = ending.terms.delivery.periods.saturating_sub(1);
     let verdict = judge(&ending.terms, &ending.facts, &ending.evidence, last)?;
     println!("\n== What the certificates prove ==");
-    println!("   period     agreed     proven    credited    installment         earned");
+    println!(
+        "   Work in hashes, money in satoshis. Within a window of two periods, what one proves"
+    );
+    println!("   beyond its own fills the next.");
+    println!("   period      agreed      proven    credited  installment       earned");
     for (place, period) in (1u32..).zip(&verdict.periods) {
         println!(
-            "   {place:>6} {:>10} {:>10} {:>10}H {:>14} {:>14}",
+            "   {place:>6} {:>11} {:>11} {:>11} {:>12} {:>12}",
             period.agreed,
             period.credit,
             period.filled,
-            btc(period.installment),
-            btc(period.earned),
+            period.installment.to_sat(),
+            period.earned.to_sat(),
         );
     }
     Ok(())
@@ -186,12 +200,12 @@ fn tell_ledger(ledger: &Ledger) -> Result<()> {
         tell_account(account)?;
     }
     let left = crate::amount::sum(ledger.accounts.iter().map(|a| a.left), "balance sheet")?;
-    println!("\n   all accounts {:>42}", left.to_sat());
-    println!("   every subsidy of the chain {:>28}", ledger.minted.to_sat());
+    println!("\n   {:<61} ={:>15}", "all accounts together", left.to_sat());
+    println!("   {:<61} ={:>15}", "every subsidy of the chain", ledger.minted.to_sat());
     if !ledger.balances()? {
         return Err(BALANCE.broken("balance sheet", ledger.minted, left));
     }
-    println!("   In = out + fees + left for everybody, and nothing was lost: the sheet balances.");
+    println!("   The sheet balances: nothing was lost, nothing was made.");
     Ok(())
 }
 
@@ -203,13 +217,37 @@ fn tell_account(account: &Account) -> Result<()> {
             Side::Out => ("-", "out"),
             Side::Fee => ("-", "fee"),
         };
-        println!("     {kind:<4} {:<42} {sign}{:>15}", entry.what, entry.amount.to_sat());
+        println!("     {kind:<4} {:<54} {sign}{:>15}", entry.what, entry.amount.to_sat());
     }
-    println!("     {:<47} ={:>15}", "left in his wallet", account.left.to_sat());
+    let [total_in, out, fees] =
+        [account.total(Side::In)?, account.total(Side::Out)?, account.total(Side::Fee)?];
+    println!("     {:<59} ={:>15}", "left in the wallet", account.left.to_sat());
+    println!(
+        "     {} in = {} out + {} fees + {} left",
+        total_in.to_sat(),
+        out.to_sat(),
+        fees.to_sat(),
+        account.left.to_sat()
+    );
     if account.balances()? {
         return Ok(());
     }
     Err(BALANCE.broken(account.who, account.total(Side::In)?, account.left))
+}
+
+/// Lines of at most `width` characters, broken between words.
+fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
 }
 
 fn btc(amount: Amount) -> String {

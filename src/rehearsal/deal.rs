@@ -182,7 +182,11 @@ impl<'w, W: World> Deal<'w, W> {
 
     /// Period 4: about half; then the holder falls silent.
     fn fall_short(&mut self) -> Result<()> {
-        self.chapter("Period 4", "the machines deliver about half of what was agreed");
+        self.chapter(
+            "Period 4",
+            "the machines deliver about half of what was agreed; what period 3 proved beyond its own \
+             counts here, because both lie in one window",
+        );
         self.mine_blocks(7, (1, 2))?;
         self.certify(3)
     }
