@@ -177,7 +177,9 @@ impl Engine {
             let mut acted = false;
             for effect in effects {
                 match self.carry_out(effect, &facts, &mut sent)? {
-                    Some(report @ Report::Waiting { .. }) => waits.push(report),
+                    Some(report @ (Report::Waiting { .. } | Report::Refused(..))) => {
+                        waits.push(report);
+                    }
                     Some(report) => {
                         reports.push(report);
                         acted = true;
@@ -302,6 +304,7 @@ impl Engine {
                 let sent = Sent { title: title.0, tx, fee, path, signers, height };
                 Ok(Some(Report::Sent(sent)))
             }
+            Effect::Decline(error) => Ok(Some(Report::Refused(error.fault().place.clone(), error))),
             Effect::Wait { until, why } => Ok(Some(Report::Waiting { until, why })),
         }
     }

@@ -2,5 +2,6 @@
 //! with keys, and facts made by hand. Each module is a story.
 
 mod amounts_always_add_up;
+mod dispute_is_heard_then_ruled;
 mod escrow_pays_what_is_due;
 mod world;

@@ -329,7 +329,7 @@ impl Play {
                 Effect::Broadcast { tx, .. } => {
                     !self.world.transactions.contains_key(&tx.compute_txid())
                 }
-                Effect::Wait { .. } => false,
+                Effect::Wait { .. } | Effect::Decline(_) => false,
                 _ => true,
             });
             match effect {
@@ -354,7 +354,7 @@ impl Play {
                     self.world.send(tx.clone());
                     sent.push(Sent { title, tx, fee, path, signers });
                 }
-                Some(_) => unreachable!("only waits are left out"),
+                Some(_) => unreachable!("the rest is left out"),
             }
         }
         panic!("{seat} never comes to rest: {}", self.told(seat));
