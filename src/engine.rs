@@ -168,7 +168,7 @@ impl Engine {
             }
         }
         let rounds = joint::Rounds::default();
-        Ok(Self {
+        let mut engine = Self {
             seat,
             contract,
             store,
@@ -180,7 +180,27 @@ impl Engine {
             known,
             said,
             rounds,
-        })
+        };
+        engine.post_again()?;
+        Ok(engine)
+    }
+
+    /// Posts our words that a crash between commit and post kept back. `next` would not say them
+    /// again: to us they are said. Those that arrived are left alone.
+    fn post_again(&mut self) -> Result<()> {
+        let mut said = 0u32;
+        for entry in self.store.entries(&self.contract.id().0)? {
+            if entry.kind != WORD {
+                continue;
+            }
+            let text = String::from_utf8_lossy(&entry.body);
+            let word = Word::from_json(&text)?;
+            if word.from == self.seat {
+                said = said.saturating_add(1);
+                self.post(&word, &text, said)?;
+            }
+        }
+        Ok(())
     }
 
     /// Gives the person his wallet, loaded from the same store.
@@ -285,7 +305,9 @@ impl Engine {
             let mut acted = false;
             for effect in effects {
                 match self.carry_out(effect, &facts, &mut sent)? {
-                    Some(report @ Report::Waiting { .. }) => waits.push(report),
+                    Some(report @ (Report::Waiting { .. } | Report::Refused(..))) => {
+                        waits.push(report);
+                    }
                     Some(report) => {
                         reports.push(report);
                         acted = true;
@@ -310,15 +332,19 @@ impl Engine {
         let word = Word::new(id, self.seat, event, signature);
         let text = word.to_json()?;
         self.take(&word, &text)?;
+        self.post(&word, &text, self.said)
+    }
+
+    /// Posts the `said`-th word of ours to everybody.
+    fn post(&self, word: &Word, text: &str, said: u32) -> Result<()> {
         let name = format!(
-            "{:05}-{}-{}-{:.8}.json",
-            self.said,
+            "{said:05}-{}-{}-{:.8}.json",
             crate::relay::folder::folder_name(self.seat),
             kind(&word.event),
             word.id()?.to_string(),
         );
         for seat in self.others() {
-            self.relay.post(seat, &name, &text)?;
+            self.relay.post(seat, &name, text)?;
         }
         Ok(())
     }
@@ -410,6 +436,7 @@ impl Engine {
                 let sent = Sent { title: title.0, tx, fee, path, signers, height };
                 Ok(Some(Report::Sent(sent)))
             }
+            Effect::Decline(error) => Ok(Some(Report::Refused(error.fault().place.clone(), error))),
             Effect::Wait { until, why } => Ok(Some(Report::Waiting { until, why })),
         }
     }
@@ -455,44 +482,38 @@ impl Engine {
     }
 
     /// Takes what can be taken, in any order that makes sense; refuses the rest.
+    ///
+    /// A word may make sense of another one whatever their names: a ruling comes before the
+    /// certificate it rests on. So nothing is refused before all the others have been taken.
     fn read_inbox(&mut self, facts: &Facts, reports: &mut Vec<Report>) -> Result<()> {
         let mut left = self.relay.letters()?;
         loop {
-            let mut later = Vec::new();
-            let mut refused = Vec::new();
             let before = left.len();
+            let mut rest = Vec::new();
             for letter in left {
-                let letter = match letter {
-                    Ok(letter) => letter,
-                    Err(error) => {
-                        reports.push(Report::Refused(error.fault().place.clone(), error));
-                        continue;
-                    }
+                let read = match &letter.text {
+                    Ok(text) => self.read(text, facts, reports),
+                    Err(error) => Err(error.clone()),
                 };
-                match self.read(&letter.text, facts, reports) {
+                match read {
                     Ok(()) => self.relay.file(&letter.name)?,
-                    // It may be early: another word or block may make sense of it.
-                    Err(error @ Error::Unavailable(_)) => later.push((letter, error)),
-                    Err(error @ (Error::Refused { .. } | Error::Usage(_))) => {
-                        refused.push((letter, error));
-                    }
-                    Err(error) => return Err(error),
+                    Err(error @ Error::Broken(_)) => return Err(error),
+                    // A store of ours that fails stops us; a file that cannot be opened does not.
+                    Err(error @ Error::Storage(_)) if letter.text.is_ok() => return Err(error),
+                    Err(error) => rest.push((letter, error)),
                 }
             }
-            for (letter, error) in refused {
-                self.relay.refuse(&letter.name, &error.to_string())?;
+            if rest.len() < before && !rest.is_empty() {
+                left = rest.into_iter().map(|(letter, _)| letter).collect();
+                continue;
+            }
+            for (letter, error) in rest {
+                if matches!(error, Error::Refused { .. } | Error::Usage(_)) {
+                    self.relay.refuse(&letter.name, &error.to_string())?;
+                }
                 reports.push(Report::Refused(letter.name, error));
             }
-            if later.is_empty() {
-                return Ok(());
-            }
-            if later.len() == before {
-                for (letter, error) in later {
-                    reports.push(Report::Refused(letter.name, error));
-                }
-                return Ok(());
-            }
-            left = later.into_iter().map(|(letter, _)| Ok(letter)).collect();
+            return Ok(());
         }
     }
 
