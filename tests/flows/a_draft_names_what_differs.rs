@@ -30,7 +30,7 @@ fn build(spends: Vec<Spend>, outputs: Vec<TxOut>) -> hashmix::error::Result<Draf
 
 /// Two inputs, two outputs.
 fn draft() -> Draft {
-    let spends = vec![spend(1, 50_000, Path::Agreed), spend(2, 60_000, Path::HolderExit)];
+    let spends = vec![spend(1, 50_000, Path::Agreed), spend(2, 60_000, Path::Agreed)];
     build(spends, vec![output(40_000), output(41_000)]).unwrap()
 }
 

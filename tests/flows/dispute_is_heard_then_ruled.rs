@@ -190,7 +190,7 @@ fn a_fresh_relock_can_be_disputed_whatever_the_end_of_the_term() {
     for seat in [V0, V1, Seat::Miner] {
         play.act(seat);
     }
-    assert_eq!(play.judge(Seat::Miner, &opened(first)), "dispute-timely", "its output is spent");
+    assert_eq!(play.judge(Seat::Miner, &opened(first)), "admitted", "its output is history");
     // The re-lock confirms at 185: twelve blocks more.
     play.world.mine_to(197);
     let again = play.opening(Seat::Holder, 5);

@@ -122,22 +122,27 @@ impl State {
     ) -> Result<()> {
         let history = facts.is_history(event.ask().outpoint);
         match event {
-            Event::Asked(_) if history => {
-                check_speaker(from, from == Seat::Miner, "settlement request", "the miner")
-            }
-            Event::Signed { .. } | Event::Joined { .. } if history => Ok(()),
-            Event::Asked(ask) => {
+            Event::Asked(_) => {
                 check_speaker(from, from == Seat::Miner, "settlement request", "the miner")?;
+            }
+            Event::Signed { .. } => {
+                let party = matches!(from, Seat::Miner | Seat::Holder);
+                check_speaker(from, party, "state", "miner or holder")?;
+            }
+            Event::Joined { .. } => {
+                check_speaker(from, from == Seat::Miner, "joint signature", "the miner")?;
+            }
+        }
+        match event {
+            _ if history => Ok(()),
+            Event::Asked(ask) => {
                 draft(terms, facts, ask, Path::Agreed, from.into()).map(|_| ())
             }
             Event::Signed { ask, signatures } => {
-                let party = matches!(from, Seat::Miner | Seat::Holder);
-                check_speaker(from, party, "state", "miner or holder")?;
                 let draft = draft(terms, facts, ask, Path::Agreed, from.into())?;
                 Signed::new(draft).add(from, signatures)
             }
             Event::Joined { ask, signature } => {
-                check_speaker(from, from == Seat::Miner, "joint signature", "the miner")?;
                 let draft = draft(terms, facts, ask, Path::Key, from.into())?;
                 Signed::new(draft).add_key_path(0, *signature)
             }
