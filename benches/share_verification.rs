@@ -18,7 +18,7 @@ use hashmix::headers::Headers;
 use hashmix::work::agreement::{Entitlement, Profile, WorkTerms, share_target};
 use hashmix::work::coinbase::subsidy;
 use hashmix::work::hash;
-use hashmix::work::share::{Share, prove, weigh};
+use hashmix::work::share::{Share, prove, weigh, weigh_all};
 use hashmix::work::template::fold_branch;
 use sha2::compress256;
 use sha2::digest::consts::U64;
@@ -48,7 +48,7 @@ fn main() {
     let blocks = [GenericArray::<u8, U64>::default(); 64];
     let demand = terms.demand();
 
-    let mut kernels: [(&str, &mut dyn FnMut() -> u64); 5] = [
+    let mut kernels: [(&str, &mut dyn FnMut() -> u64); 6] = [
         ("sha2 compressions, one long message", &mut || {
             let mut state = [1u32; 8];
             compress256(&mut state, black_box(&blocks));
@@ -65,6 +65,10 @@ fn main() {
             for share in &shares {
                 let _ = black_box(weigh(black_box(share), &terms, &headers));
             }
+            SHARES as u64
+        }),
+        ("shares of a certificate, rules 1-5", &mut || {
+            black_box(weigh_all(black_box(&shares), &terms, &headers));
             SHARES as u64
         }),
         ("share, hashes alone", &mut || {

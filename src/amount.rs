@@ -77,10 +77,10 @@ pub fn portion(whole: Amount, part: u128, of: u128) -> Amount {
 /// Every share asks for it, so it does without wide numbers: with paid = q x 1,000,000 + r it is
 /// q x ppm + floor(r x ppm / 1,000,000), and neither term can overflow 64 bits.
 pub fn per_million(paid: Amount, ppm: u32) -> Amount {
-    let million = u64::from(MILLION);
+    const PARTS: u64 = MILLION as u64;
     let ppm = u64::from(ppm.min(MILLION));
-    let (millions, rest) = (paid.to_sat() / million, paid.to_sat() % million);
-    let of_rest = rest.saturating_mul(ppm) / million;
+    let (millions, rest) = (paid.to_sat() / PARTS, paid.to_sat() % PARTS);
+    let of_rest = rest.saturating_mul(ppm) / PARTS;
     Amount::from_sat(millions.saturating_mul(ppm).saturating_add(of_rest))
 }
 

@@ -18,7 +18,9 @@ fn unworked(network: Network, first: u32, times_and_bits: &[(u32, u32)]) -> Head
         })
         .collect();
     let hashes = run.iter().map(Header::block_hash).collect();
-    Headers { network, first, run, hashes, heights: BTreeMap::new(), stale: BTreeMap::new() }
+    let medians = medians(first, &run);
+    let (heights, stale) = (BTreeMap::new(), BTreeMap::new());
+    Headers { network, first, run, hashes, medians, heights, stale }
 }
 
 fn bits(headers: &Headers, parent: u32, time: u32) -> u32 {

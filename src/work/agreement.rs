@@ -269,7 +269,7 @@ impl WorkTerms {
                 return Err(refuse(SPANS, place, format_args!("at least {least}"), found));
             }
         }
-        if self.period % 12 != 0 {
+        if !self.period.is_multiple_of(12) {
             return Err(refuse(SPANS, "period", "a multiple of 12", self.period));
         }
         let calendar = self.calendar();

@@ -64,6 +64,15 @@ pub enum Event {
     },
 }
 
+impl Event {
+    /// What it is about.
+    fn ask(&self) -> &Ask {
+        match self {
+            Self::Asked(ask) | Self::Signed { ask, .. } | Self::Joined { ask, .. } => ask,
+        }
+    }
+}
+
 /// What has been said.
 #[derive(Clone, Debug, Default)]
 pub struct State {
@@ -102,7 +111,12 @@ impl State {
         from: Seat,
         event: &Event,
     ) -> Result<()> {
+        let history = facts.is_history(event.ask().outpoint);
         match event {
+            Event::Asked(_) if history => {
+                check_speaker(from, from == Seat::Miner, "settlement request", "the miner")
+            }
+            Event::Signed { .. } | Event::Joined { .. } if history => Ok(()),
             Event::Asked(ask) => {
                 check_speaker(from, from == Seat::Miner, "settlement request", "the miner")?;
                 draft(terms, facts, ask, Path::Agreed, from.into()).map(|_| ())

@@ -449,6 +449,24 @@ fn the_largest_numbers_are_compared_exactly() {
     assert_eq!(third, Target::from_be_bytes([0x55; 32]));
 }
 
+#[test]
+fn many_shares_are_judged_as_each_alone() {
+    let (terms, headers) = (terms(), chain(45));
+    let mut many = samples::shares(&terms, &headers, HEIGHT, 9);
+    many[1].coinbase.push(0);
+    many[4].branch.swap(0, 1);
+    many[5].branch.clear();
+    many[7].header.prev_blockhash = BlockHash::all_zeros();
+    for count in 0..=many.len() {
+        let alone: Vec<_> = many[..count].iter().map(|s| weigh(s, &terms, &headers)).collect();
+        assert_eq!(weigh_all(&many[..count], &terms, &headers), alone);
+        assert_eq!(
+            alone.iter().filter(|r| r.is_err()).count(),
+            [1, 4, 5, 7].iter().filter(|bad| **bad < count).count()
+        );
+    }
+}
+
 proptest! {
     #[test]
     fn the_bytes_say_what_rust_bitcoins_types_say(

@@ -273,6 +273,15 @@ fn pass_fail_pays_all_of_a_window_from_its_critical_count_on() {
 }
 
 #[test]
+fn a_verdict_is_written_in_integers_and_survives_its_text() {
+    let verdict = judge(&terms(), 1, &delivered(&[0, 0, 20, 20])).unwrap();
+    let text = serde_json::to_string(&verdict).unwrap();
+    assert!(text.contains(r#""entitlement":[0,1250]"#), "{text}");
+    assert!(text.contains(r#""agreed":2400,"shares":40"#), "{text}");
+    assert_eq!(serde_json::from_str::<Verdict>(&text).unwrap(), verdict);
+}
+
+#[test]
 fn fewer_than_k_validators_seal_nothing() {
     let evidence = delivered(&[FULL]);
     let (keys, headers) = (ruling_keys(), &world().0);
