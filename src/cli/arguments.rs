@@ -7,6 +7,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::cli::work::Verify;
 use crate::party::Role;
+#[cfg(feature = "regtest")]
+use crate::script::template::Variant;
 
 /// Hash power bought, sold and proven on Bitcoin alone.
 #[derive(Debug, Parser)]
@@ -20,6 +22,16 @@ pub struct Arguments {
 /// The subjects.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// A whole deal on a Bitcoin network inside this process, told as it happens
+    #[cfg(feature = "regtest")]
+    Demo {
+        /// How the locks' key path is built
+        #[arg(long, value_enum, default_value_t = VariantName::Musig)]
+        variant: VariantName,
+        /// Keep everybody's stores and messages in this new folder
+        #[arg(long, value_name = "DIR")]
+        keep: Option<PathBuf>,
+    },
     /// Shares and certificates: what work they prove
     #[command(subcommand)]
     Work(WorkCommand),
@@ -49,6 +61,26 @@ pub enum Command {
         #[arg(long, conflicts_with = "about")]
         markdown: bool,
     },
+}
+
+/// A lock's variant by name.
+#[cfg(feature = "regtest")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum VariantName {
+    /// Miner and holder sign it together, as one (MuSig2)
+    Musig,
+    /// It is closed: every spend shows its leaf
+    Nums,
+}
+
+#[cfg(feature = "regtest")]
+impl From<VariantName> for Variant {
+    fn from(name: VariantName) -> Self {
+        match name {
+            VariantName::Musig => Self::Musig,
+            VariantName::Nums => Self::Nums,
+        }
+    }
 }
 
 /// `hashmix work`

@@ -6,8 +6,9 @@
 //! | done | lines on standard output | 0 |
 //! | anything else | one line on standard error: kind, rule id, place, expected, found, advice | [`Error::exit_code`] |
 //!
-//! Nothing is printed before a command is done, so a refusal never follows half an answer, and
-//! files are written under another name and moved into place when they are whole.
+//! Nothing is printed before a command is done, so a refusal never follows half an answer (the demo
+//! alone tells its story as it happens), and files are written under another name and moved into
+//! place when they are whole.
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -19,6 +20,8 @@ use crate::error::{Error, Result, Rule};
 
 pub mod arguments;
 pub mod certificate;
+#[cfg(feature = "regtest")]
+pub mod demo;
 pub mod descriptor;
 pub mod file;
 pub mod psbt;
@@ -108,6 +111,8 @@ fn misused(error: &clap::Error) -> Error {
 
 fn perform(command: Command) -> Result<Vec<String>> {
     match command {
+        #[cfg(feature = "regtest")]
+        Command::Demo { variant, keep } => demo::run(variant.into(), keep).map(|()| Vec::new()),
         Command::Work(WorkCommand::Verify(arguments)) => work::verify(&arguments.into()),
         Command::Work(WorkCommand::Certificate { file, terms }) => {
             certificate::check(&file, &terms)

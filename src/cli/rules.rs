@@ -27,6 +27,8 @@ pub fn all() -> Vec<Rule> {
     rules.extend([chain::embedded::STARTS, chain::embedded::BLOCK, chain::embedded::REORG]);
     rules.extend([cli::ARGUMENTS, cli::OUTPUT]);
     rules.extend([cli::certificate::POSITION]);
+    #[cfg(feature = "regtest")]
+    rules.extend([cli::demo::FOLDER, cli::demo::BALANCE]);
     rules.extend([
         cli::descriptor::FORM,
         cli::descriptor::CHECKSUM,

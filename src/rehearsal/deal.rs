@@ -22,6 +22,8 @@ use crate::work::verdict::Evidence;
 pub const START: u32 = 120;
 /// Tip at which the sale is made: the holder's first coins are mature.
 const SALE: u32 = 108;
+/// Height at which everything is over.
+pub const LAST_BLOCK: u32 = 267;
 /// Fee rate of everything that is broadcast, sat/vB.
 pub const RATE: u64 = 2;
 
@@ -167,6 +169,12 @@ impl<'w, W: World> Deal<'w, W> {
         );
         self.mine_blocks(5, (1, 2))?;
         self.everybody()?;
+        if self.terms.reward.variant == Variant::Nums {
+            // No key path: the miner publishes the last state with his own signature under it.
+            let reports = self.miner.publish_state()?;
+            self.told(Seat::Miner, &reports);
+            return Ok(());
+        }
         self.miner.begin_joint_settlement(RATE)?;
         self.listen_to(Seat::Holder)?;
         self.listen_to(Seat::Miner)
@@ -174,7 +182,11 @@ impl<'w, W: World> Deal<'w, W> {
 
     /// Period 4: about half; then the holder falls silent.
     fn fall_short(&mut self) -> Result<()> {
-        self.chapter("Period 4", "the machines deliver about half of what was agreed");
+        self.chapter(
+            "Period 4",
+            "the machines deliver about half of what was agreed; what period 3 proved beyond its own \
+             counts here, because both lie in one window",
+        );
         self.mine_blocks(7, (1, 2))?;
         self.certify(3)
     }
@@ -335,31 +347,5 @@ impl<'w, W: World> Deal<'w, W> {
 
     fn note(&mut self, text: &str) {
         (self.listen)(Moment::Note(text.to_owned()));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::chain::embedded::EmbeddedNode;
-
-    #[test]
-    fn the_deal_ends_in_a_sheet_that_balances() {
-        let node = EmbeddedNode::start().unwrap();
-        let dir = tempfile::tempdir().unwrap();
-        let ending = play(&node, Variant::Musig, dir.path(), &mut |moment| match moment {
-            Moment::Block { .. } => {}
-            Moment::Done(seat, report) => {
-                let line = format!("{report:?}");
-                println!("   {seat}: {}", line.chars().take(150).collect::<String>());
-            }
-            Moment::Agreed(_) => {}
-            other => println!("{other:?}"),
-        })
-        .unwrap_or_else(|e| panic!("{e}"));
-        for account in &ending.ledger.accounts {
-            println!("{account:#?}");
-        }
-        assert!(ending.ledger.balances().unwrap());
     }
 }

@@ -229,6 +229,21 @@ impl Fill<'_> {
 
     fn person(&mut self, seat: Seat, account: Account, name: &str) -> Result<()> {
         let key = self.seats.key(seat, account).ok_or_else(|| refuse(name))?;
+        key.check_network(self.network, name)?;
+        // Terms refuse records that share a key; here it would merge two people into one seat.
+        for (_, owner) in &self.keys {
+            let Some((other, its)) = owner.filter(|owner| *owner != (seat, account)) else {
+                continue;
+            };
+            if self.seats.key(other, its).is_some_and(|known| known.xpub() == key.xpub()) {
+                return Err(POLICY.refuses(
+                    seat.into(),
+                    format_args!("{name} of {seat}"),
+                    "a key used nowhere else",
+                    format_args!("that of {other}"),
+                ));
+            }
+        }
         self.number(key.to_string(), Some((seat, account)));
         Ok(())
     }
@@ -245,3 +260,6 @@ impl Fill<'_> {
 fn refuse(found: &str) -> crate::error::Error {
     POLICY.refuses(Culprit::Sender, "policy file", "seats and numbers of the terms", found)
 }
+
+#[cfg(test)]
+pub(in crate::script) mod tests;

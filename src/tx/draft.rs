@@ -102,6 +102,11 @@ impl Draft {
             };
             input.push(TxIn { previous_output: spend.outpoint, sequence, ..TxIn::default() });
         }
+        if let Some(first) = spends.first()
+            && let Some(other) = spends.iter().find(|spend| spend.path != first.path)
+        {
+            return Err(fault("one way in for all inputs", &other.path));
+        }
         if input.is_empty() {
             return Err(fault("at least one input", &"none"));
         }

@@ -1,0 +1,3 @@
+//! The first deal, from the sale to the sweep, on the embedded node.
+
+mod the_sheet_equals_what_terms_and_certificates_imply;
