@@ -71,9 +71,17 @@ pub fn portion(whole: Amount, part: u128, of: u128) -> Amount {
         .map_or(Amount::ZERO, Amount::from_sat)
 }
 
-/// floor(paid x ppm / 1,000,000): the part of a payment that is stated in parts per million.
+/// floor(paid x ppm / 1,000,000): the part of a payment that is stated in parts per million; all of
+/// it from a million on.
+///
+/// Every share asks for it, so it does without wide numbers: with paid = q x 1,000,000 + r it is
+/// q x ppm + floor(r x ppm / 1,000,000), and neither term can overflow 64 bits.
 pub fn per_million(paid: Amount, ppm: u32) -> Amount {
-    portion(paid, u128::from(ppm), u128::from(MILLION))
+    const PARTS: u64 = MILLION as u64;
+    let ppm = u64::from(ppm.min(MILLION));
+    let (millions, rest) = (paid.to_sat() / PARTS, paid.to_sat() % PARTS);
+    let of_rest = rest.saturating_mul(ppm) / PARTS;
+    Amount::from_sat(millions.saturating_mul(ppm).saturating_add(of_rest))
 }
 
 #[cfg(test)]
@@ -130,6 +138,12 @@ mod tests {
         fn installments_add_up_to_the_price(price in 0..=MAX_SATOSHIS, periods in 1u32..500) {
             let total: u64 = (0..periods).map(|i| installment(sat(price), i, periods).to_sat()).sum();
             prop_assert_eq!(total, price);
+        }
+
+        #[test]
+        fn parts_per_million_are_the_floor_whatever_the_payment(paid: u64, ppm in 0..=MILLION) {
+            let exact = portion(sat(paid), ppm.into(), MILLION.into());
+            prop_assert_eq!(per_million(sat(paid), ppm), exact);
         }
 
         #[test]

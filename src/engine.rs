@@ -13,9 +13,10 @@
 
 use std::collections::BTreeSet;
 
+use bitcoin::consensus::{deserialize, serialize};
 use bitcoin::hashes::Hash;
 use bitcoin::secp256k1::schnorr;
-use bitcoin::{Amount, TapSighash, Transaction, Txid};
+use bitcoin::{Amount, FeeRate, TapSighash, Transaction, Txid};
 
 use crate::chain::electrum::Electrum;
 use crate::error::{Culprit, Error, Result, Rule};
@@ -35,6 +36,7 @@ use crate::sign::software::{LeafAccount, SoftwareSigner};
 use crate::store::Store;
 use crate::tx::draft::Draft;
 use crate::tx::signed::{Final, Signed};
+use crate::wallet::{Balance, Wallet};
 use crate::work::certificate::Certificate;
 use crate::work::receipt::{self, Receipt, Subject};
 
@@ -53,6 +55,21 @@ pub const POSSIBLE: Rule = Rule::new(
     "look at the contract's state and choose again",
 );
 
+/// What the store holds can be read.
+pub const READABLE: Rule = Rule::new(
+    "engine-readable",
+    "every event in the store can be read by this version",
+    "restore the store from a backup, or update the program",
+);
+/// Coins come from a wallet.
+pub const WALLET: Rule = Rule::new(
+    "engine-wallet",
+    "a sale is paid from the person's own wallet",
+    "open the engine with a wallet",
+);
+
+/// The kind under which the signed sale lies in the store.
+const FUNDING: &str = "funding";
 /// The kind under which words lie in the store.
 const WORD: &str = "word";
 
@@ -64,6 +81,9 @@ pub struct Engine {
     chain: Electrum,
     signer: SoftwareSigner,
     relay: Folder,
+    wallet: Option<Wallet>,
+    /// The sale that we signed, until the chain holds it.
+    funding: Option<Transaction>,
     known: BTreeSet<crate::id::WordId>,
     said: u32,
     rounds: joint::Rounds,
@@ -123,19 +143,44 @@ impl Engine {
             return Err(SEAT.misused(seat, "the record's communication key", ours));
         }
         let mut known = BTreeSet::new();
-        let mut said = 0u32;
+        let (mut said, mut funding) = (0u32, None);
         for entry in store.entries(&contract.id().0)? {
-            if entry.kind != WORD {
-                continue;
+            let within = |error: Error| error.within(format_args!("event {}", entry.seq));
+            match entry.kind.as_str() {
+                WORD => {
+                    let text = String::from_utf8_lossy(&entry.body);
+                    let word = Word::from_json(&text).map_err(within)?;
+                    contract.apply(word.from, &word.event)?;
+                    known.insert(word.id()?);
+                    said = said.saturating_add(u32::from(word.from == seat));
+                }
+                FUNDING => {
+                    let read = deserialize(&entry.body).map_err(|error| {
+                        READABLE.unstored(
+                            format_args!("event {}", entry.seq),
+                            "a transaction",
+                            error,
+                        )
+                    })?;
+                    funding = Some(read);
+                }
+                _ => {}
             }
-            let word = Word::from_json(&String::from_utf8_lossy(&entry.body))
-                .map_err(|error| error.within(format_args!("event {}", entry.seq)))?;
-            contract.apply(word.from, &word.event)?;
-            known.insert(word.id()?);
-            said = said.saturating_add(u32::from(word.from == seat));
         }
         let rounds = joint::Rounds::default();
-        let mut engine = Self { seat, contract, store, chain, signer, relay, known, said, rounds };
+        let mut engine = Self {
+            seat,
+            contract,
+            store,
+            chain,
+            signer,
+            relay,
+            wallet: None,
+            funding,
+            known,
+            said,
+            rounds,
+        };
         engine.post_again()?;
         Ok(engine)
     }
@@ -156,6 +201,63 @@ impl Engine {
             }
         }
         Ok(())
+    }
+
+    /// Gives the person his wallet, loaded from the same store.
+    pub fn with_wallet(mut self, wallet: Wallet) -> Self {
+        self.wallet = Some(wallet);
+        self
+    }
+
+    /// The wallet's balance, after reading the chain.
+    pub fn balance(&mut self) -> Result<Balance> {
+        let wallet = self.wallet.as_mut().ok_or_else(no_wallet)?;
+        wallet.sync(&self.chain, &mut self.store)?;
+        Ok(wallet.balance())
+    }
+
+    /// The sale: pays the price into the escrow from the wallet. The signed transaction and what
+    /// the wallet spends for it are committed together, then it is broadcast; a step after a crash
+    /// broadcasts it again.
+    pub fn fund_escrow(&mut self, sat_per_vb: u64) -> Result<Report> {
+        self.contract.terms().check_rate(sat_per_vb, self.seat.into())?;
+        let facts = self.facts()?;
+        if self.funding.is_some()
+            || !matches!(progress(self.contract.terms(), &facts)?, Progress::Unfunded)
+        {
+            return Err(POSSIBLE.misused(
+                "sale",
+                "an escrow that is not funded yet",
+                "one that is",
+            ));
+        }
+        let output = escrow::coins::funding(self.contract.terms())?;
+        let wallet = self.wallet.as_mut().ok_or_else(no_wallet)?;
+        wallet.sync(&self.chain, &mut self.store)?;
+        let rate = FeeRate::from_sat_per_vb(sat_per_vb)
+            .ok_or_else(|| POSSIBLE.misused("sale", "a fee rate", sat_per_vb))?;
+        let spent: Vec<_> = wallet.coins();
+        let tx = wallet.fund(&[output], rate)?;
+        let changes = wallet.take_staged();
+        let events = [(FUNDING, serialize(&tx))];
+        if let Err(error) = self.store.append(&self.contract.id().0, &events, changes.as_ref()) {
+            wallet.release(&tx);
+            if let Some(changes) = changes {
+                wallet.restage(changes);
+            }
+            return Err(error);
+        }
+        self.funding = Some(tx.clone());
+        self.chain.broadcast(&tx)?;
+        let inputs = tx
+            .input
+            .iter()
+            .filter_map(|input| spent.iter().find(|coin| coin.outpoint == input.previous_output));
+        let paid_in = crate::amount::sum(inputs.map(|coin| coin.txout.value), "sale")?;
+        let paid_out = crate::amount::sum(tx.output.iter().map(|out| out.value), "sale")?;
+        let fee = paid_in.checked_sub(paid_out).unwrap_or(Amount::ZERO);
+        let (path, signers) = (Path::Key, vec![self.seat]);
+        Ok(Report::Sent(Sent { title: "sale", tx, fee, path, signers, height: facts.tip() }))
     }
 
     /// Who we are.
@@ -187,6 +289,12 @@ impl Engine {
     pub fn step(&mut self) -> Result<Vec<Report>> {
         let mut reports = Vec::new();
         let facts = self.facts()?;
+        if let Some(tx) = &self.funding
+            && !facts.transactions.contains_key(&tx.compute_txid())
+            && matches!(progress(self.contract.terms(), &facts)?, Progress::Unfunded)
+        {
+            self.chain.broadcast(tx)?;
+        }
         self.read_inbox(&facts, &mut reports)?;
         let mut sent = BTreeSet::new();
         // Each turn carries out one effect and asks again, because one word changes the others.
@@ -450,6 +558,10 @@ impl Engine {
         let all = [Seat::Miner, Seat::Holder].into_iter().chain(validators);
         all.filter(|seat| *seat != self.seat).collect()
     }
+}
+
+fn no_wallet() -> Error {
+    WALLET.misused("engine", "a wallet", "none")
 }
 
 fn sent(last: Final, height: u32) -> Sent {

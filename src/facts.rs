@@ -86,6 +86,12 @@ impl Facts {
         coins
     }
 
+    /// Whether `outpoint` is history: an output that we know, and that is spent. Words about it are
+    /// kept and have no effect, so that whoever was away can read them later.
+    pub fn is_history(&self, outpoint: OutPoint) -> bool {
+        self.transactions.contains_key(&outpoint.txid) && self.spender(outpoint).is_some()
+    }
+
     /// The transaction that spends `outpoint`, in a block or in the mempool.
     pub fn spender(&self, outpoint: OutPoint) -> Option<Txid> {
         self.transactions

@@ -62,6 +62,8 @@ pub struct Headers {
     first: u32,
     run: Vec<Header>,
     hashes: Vec<BlockHash>,
+    /// Median-time-past by place in the run, where the run reaches back far enough.
+    medians: Vec<Option<u32>>,
     /// Height by hash, of the run.
     heights: BTreeMap<BlockHash, u32>,
     /// Parent by hash, of headers that are not in the active chain.
@@ -92,7 +94,9 @@ impl Headers {
             }
         }
         let heights = hashes.iter().copied().zip(first..).collect();
-        let headers = Self { network, first, run, hashes, heights, stale: BTreeMap::new() };
+        let medians = medians(first, &run);
+        let headers =
+            Self { network, first, run, hashes, medians, heights, stale: BTreeMap::new() };
         for (parent, child) in (first..).zip(headers.run.iter().skip(1)) {
             headers.check_child(parent, child)?;
         }
@@ -176,19 +180,14 @@ impl Headers {
     /// Median-time-past of the block at `height`, in Unix seconds: the median of its own time and
     /// that of the ten blocks before it (BIP 113), of fewer only where the chain itself is shorter.
     pub fn median_time_past(&self, height: u32) -> Result<u32> {
-        let unknown = |h: u32| {
+        let place = self.place(height);
+        place.and_then(|place| self.medians.get(place).copied().flatten()).ok_or_else(|| {
             KNOWN.unavailable(
                 format_args!("median-time-past at height {height}"),
-                format_args!("the header at height {h}"),
+                "its header and the ten before it",
                 format_args!("headers {} to {}", self.first, self.tip()),
             )
-        };
-        let mut times = Vec::new();
-        for h in height.saturating_sub(MEDIAN_SPAN.saturating_sub(1))..=height {
-            times.push(self.header(h).ok_or_else(|| unknown(h))?.time);
-        }
-        times.sort_unstable();
-        times.get(times.len() / 2).copied().ok_or_else(|| unknown(height))
+        })
     }
 
     /// The compact target that a child of the block at `parent` must state, if it comes in time.
@@ -210,10 +209,11 @@ impl Headers {
         let last = self.known(parent, parent)?;
         let params = self.network.params();
         let child = parent.saturating_add(1);
-        if child % RETARGET == 0 {
-            if params.no_pow_retargeting {
-                return Ok(last.bits);
-            }
+        // Regtest has one difficulty, so the walk back below would never end before its genesis.
+        if params.no_pow_retargeting {
+            return Ok(last.bits);
+        }
+        if child.is_multiple_of(RETARGET) {
             let first = self.known(child.saturating_sub(RETARGET), parent)?;
             // A time that runs backwards is clamped to the shortest span, as Core does.
             let span = u64::from(last.time.saturating_sub(first.time));
@@ -229,7 +229,7 @@ impl Headers {
         }
         let mut height = parent;
         let mut bits = last.bits;
-        while bits == easiest && height % RETARGET != 0 {
+        while bits == easiest && !height.is_multiple_of(RETARGET) {
             height = height.saturating_sub(1);
             bits = self.known(height, parent)?.bits;
         }
@@ -281,6 +281,20 @@ impl Headers {
     }
 }
 
+/// The median of each block's time and those of the ten before it.
+fn medians(first: u32, run: &[Header]) -> Vec<Option<u32>> {
+    let span = usize::try_from(MEDIAN_SPAN).unwrap_or(usize::MAX);
+    (1..=run.len())
+        .map(|end| {
+            let from = end.saturating_sub(span);
+            let whole = end >= span || first == 0;
+            let mut times: Vec<u32> = run.get(from..end)?.iter().map(|h| h.time).collect();
+            times.sort_unstable();
+            times.get(times.len() / 2).copied().filter(|_| whole)
+        })
+        .collect()
+}
+
 fn check_work(
     network: Network,
     header: &Header,
@@ -298,3 +312,6 @@ fn check_work(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -31,8 +31,12 @@ use bdk_wallet::{
 };
 use bitcoin::address::NetworkUnchecked;
 use bitcoin::bip32::Xpriv;
+use bitcoin::key::TapTweak;
+use bitcoin::psbt::Psbt;
+use bitcoin::sighash::{Prevouts, SighashCache};
 use bitcoin::{
-    Address, Amount, BlockHash, FeeRate, Network, NetworkKind, ScriptBuf, Transaction, TxOut, Txid,
+    Address, Amount, BlockHash, FeeRate, Network, NetworkKind, ScriptBuf, TapSighashType,
+    Transaction, TxOut, Txid, taproot,
 };
 use miniscript::psbt::PsbtExt;
 
@@ -287,8 +291,7 @@ impl Wallet {
         let mut psbt = builder.finish().map_err(|error| self.unbuilt(error, total))?;
         let unsigned = |found: String| BUILD.broken("funding transaction", "signed inputs", found);
         // Every input is a BIP-86 output of ours: one key, no leaves, nothing else to sign.
-        psbt.sign(&self.master, self.inner.secp_ctx())
-            .map_err(|(_, errors)| unsigned(format!("{errors:?}")))?;
+        self.sign(&mut psbt).map_err(|error| unsigned(error.to_string()))?;
         psbt.finalize_mut(self.inner.secp_ctx())
             .map_err(|errors| unsigned(format!("{errors:?}")))?;
         let tx = psbt.extract_tx().map_err(|e| {
@@ -298,6 +301,33 @@ impl Wallet {
             self.inner.lock_outpoint(input.previous_output);
         }
         Ok(tx)
+    }
+
+    /// Signs every input of a transaction of ours by its BIP-86 key. BIP 340 without auxiliary
+    /// randomness: the same transaction gets the same signatures.
+    fn sign(&self, psbt: &mut Psbt) -> std::result::Result<(), Box<dyn std::error::Error>> {
+        let secp = self.inner.secp_ctx();
+        let prevouts: Vec<TxOut> =
+            psbt.inputs.iter().filter_map(|input| input.witness_utxo.clone()).collect();
+        let mut cache = SighashCache::new(psbt.unsigned_tx.clone());
+        for (place, input) in psbt.inputs.iter_mut().enumerate() {
+            let internal = input.tap_internal_key.ok_or("an input without an internal key")?;
+            let (_, (_, path)) =
+                input.tap_key_origins.get(&internal).ok_or("an input without an origin")?;
+            let mut key = self.master.derive_priv(secp, path)?;
+            let mut keypair = key.to_keypair(secp).tap_tweak(secp, None).to_keypair();
+            let sighash = cache.taproot_key_spend_signature_hash(
+                place,
+                &Prevouts::All(&prevouts),
+                TapSighashType::Default,
+            )?;
+            let signature = secp.sign_schnorr_no_aux_rand(&sighash.into(), &keypair);
+            key.private_key.non_secure_erase();
+            keypair.non_secure_erase();
+            input.tap_key_sig =
+                Some(taproot::Signature { signature, sighash_type: TapSighashType::Default });
+        }
+        Ok(())
     }
 
     /// Gives back the coins that a transaction of [`Wallet::fund`] reserved; staged like it.
@@ -520,3 +550,6 @@ pub fn address_on(network: Network, text: &str) -> Result<Address> {
         networks.join(" or "),
     ))
 }
+
+#[cfg(test)]
+mod tests;

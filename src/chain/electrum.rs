@@ -44,6 +44,7 @@ use crate::headers::{Headers, KNOWN};
 mod answers;
 mod branch;
 mod header_run;
+mod lines;
 mod wire;
 
 #[cfg(test)]
@@ -228,8 +229,12 @@ impl Electrum {
             if self.tip()? != tip {
                 continue;
             }
-            let transactions = gathered?;
-            return Ok(Facts { headers, transactions });
+            match gathered {
+                Ok(transactions) => return Ok(Facts { headers, transactions }),
+                // The mempool may have moved: what it named a moment ago can be gone.
+                Err(_) if self.heights(scripts)?.as_ref() != Some(&heights) => {}
+                Err(error) => return Err(error),
+            }
         }
         Err(self.restless("facts"))
     }

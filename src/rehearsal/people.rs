@@ -2,19 +2,26 @@
 //!
 //! These seeds are for rehearsals. Coins that they hold on a chain of value are anybody's.
 
+use std::path::Path;
+
 use bitcoin::address::NetworkUnchecked;
 use bitcoin::hashes::{Hash, sha256};
-use bitcoin::{Address, Amount, Network};
+use bitcoin::{Address, Amount, Network, NetworkKind, ScriptBuf};
 
+use crate::chain::electrum::Electrum;
+use crate::engine::Engine;
 use crate::error::Result;
 use crate::flow::escrow::terms::{Delays, Delivery, EscrowTerms, Fees, TERMS_FORMAT};
 use crate::flow::reward::terms::RewardTerms;
 use crate::id::RecordId;
 use crate::keys::KeyExpression;
 use crate::party::{Federation, RECORD_FORMAT, Record, RecordBody, Role, Seat};
+use crate::relay::folder::{Folder, folder_name};
 use crate::script::template::Variant;
 use crate::sign::seed::Seed;
 use crate::sign::software::SoftwareSigner;
+use crate::store::Store;
+use crate::wallet::Wallet;
 use crate::work::agreement::{Entitlement, Profile, share_target};
 
 /// The name that every record of the rehearsal is made for.
@@ -41,7 +48,11 @@ pub fn name(seat: Seat) -> String {
 
 /// The signer of a seat: record 0 of its seed.
 pub fn signer(seat: Seat, network: Network) -> Result<SoftwareSigner> {
-    SoftwareSigner::new(seed(&name(seat))?.record(network, 0)?, network)
+    let secrets = seed(&name(seat))?.record(network, 0)?;
+    match network {
+        Network::Regtest => SoftwareSigner::rehearsing(secrets),
+        _ => SoftwareSigner::new(secrets, network),
+    }
 }
 
 /// Makes and signs a record, paid at `payout`.
@@ -144,6 +155,46 @@ pub fn terms(variant: Variant, start: u32, payouts: &Payouts) -> Result<EscrowTe
     };
     terms.check()?;
     Ok(terms)
+}
+
+/// Somebody who has a store and a wallet, and does not sit at a contract yet.
+pub struct Person {
+    seat: Seat,
+    store: Store,
+    wallet: Wallet,
+}
+
+impl Person {
+    /// Opens (and makes) the person's store and wallet under `dir`.
+    pub fn new(seat: Seat, dir: &Path) -> Result<Self> {
+        let mut store = Store::open(dir.join(format!("{}.sqlite", folder_name(seat))))?;
+        let master = seed(&name(seat))?.master(NetworkKind::Test)?;
+        let wallet = Wallet::create_or_load(&mut store, *master.xpriv(), Network::Regtest)?;
+        Ok(Self { seat, store, wallet })
+    }
+
+    /// An address that was never shown before.
+    pub fn address(&mut self) -> Result<Address> {
+        self.wallet.next_address(&mut self.store)
+    }
+
+    /// Takes the seat at a contract; messages lie under `dir`.
+    pub fn sit(self, terms: &EscrowTerms, electrum_url: &str, dir: &Path) -> Result<Engine> {
+        let chain = Electrum::connect(electrum_url, Network::Regtest)?;
+        let signer = signer(self.seat, Network::Regtest)?;
+        let relay = Folder::open(dir.join("messages"), self.seat)?;
+        let engine = Engine::open(self.seat, terms.clone(), self.store, chain, signer, relay)?;
+        Ok(engine.with_wallet(self.wallet))
+    }
+}
+
+/// Where blocks pay that nobody at the table has found.
+pub fn network_script() -> Result<ScriptBuf> {
+    let signer = SoftwareSigner::new(
+        seed("rest of the network")?.record(Network::Regtest, 0)?,
+        Network::Regtest,
+    )?;
+    Ok(signer.address().script_pubkey())
 }
 
 /// The hash that a buyer pins when he chooses the federation.

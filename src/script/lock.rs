@@ -8,9 +8,9 @@ use core::fmt;
 
 use bitcoin::bip32::ChildNumber;
 use bitcoin::key::XOnlyPublicKey;
-use bitcoin::secp256k1::schnorr;
+use bitcoin::secp256k1::{Secp256k1, schnorr};
 use bitcoin::taproot::{ControlBlock, LeafVersion, TapLeafHash, TapNodeHash, TaprootSpendInfo};
-use bitcoin::{Address, Network, ScriptBuf, TapSighashType, Witness, absolute, relative, taproot};
+use bitcoin::{Address, Network, PublicKey, ScriptBuf, TapSighashType, Witness, absolute, relative, taproot};
 use miniscript::descriptor::DescriptorPublicKey;
 use miniscript::{DefiniteDescriptorKey, Descriptor, Miniscript, Satisfier, Tap, ToPublicKey};
 
@@ -96,7 +96,7 @@ pub struct Leaf {
     pub older: Option<u16>,
     /// Height that must have passed, if any (BIP 65).
     pub after: Option<u32>,
-    miniscript: Miniscript<DefiniteDescriptorKey, Tap>,
+    miniscript: Miniscript<PublicKey, Tap>,
 }
 
 impl Leaf {
@@ -121,10 +121,10 @@ struct Hand<'a> {
     signatures: &'a [(XOnlyPublicKey, taproot::Signature)],
 }
 
-impl Satisfier<DefiniteDescriptorKey> for Hand<'_> {
+impl Satisfier<PublicKey> for Hand<'_> {
     fn lookup_tap_leaf_script_sig(
         &self,
-        key: &DefiniteDescriptorKey,
+        key: &PublicKey,
         _: &TapLeafHash,
     ) -> Option<taproot::Signature> {
         let key = key.to_x_only_pubkey();
@@ -188,23 +188,27 @@ impl Lock {
         descriptor.sanity_check().map_err(|error| insane(&error))?;
         let branches = descriptor.into_single_descriptors().map_err(|error| insane(&error))?;
         let first = branches.into_iter().next().ok_or_else(|| insane(&"no branch"))?;
-        let Descriptor::Tr(tr) =
-            first.at_derivation_index(index).map_err(|error| insane(&error))?
-        else {
+        // Twice: with its keys' origins, to know whose they are, and with the keys themselves, each
+        // derived once.
+        let definite = first.at_derivation_index(index).map_err(|error| insane(&error))?;
+        let derived = definite
+            .derived_descriptor(&Secp256k1::verification_only())
+            .map_err(|error| insane(&error))?;
+        let (Descriptor::Tr(origins), Descriptor::Tr(tr)) = (&definite, derived) else {
             return Err(insane(&"another kind of descriptor"));
         };
 
         let spend_info = tr.spend_info();
         let merkle_root = spend_info.merkle_root().ok_or_else(|| insane(&"no leaves"))?;
         let mut leaves = Vec::new();
-        for (_, miniscript) in tr.iter_scripts() {
-            leaves.push(leaf(miniscript, policy, seats, &spend_info)?);
+        for ((_, origins), (_, miniscript)) in origins.iter_scripts().zip(tr.iter_scripts()) {
+            leaves.push(leaf(origins, miniscript, policy, seats, &spend_info)?);
         }
         let internal_key = tr.internal_key().to_x_only_pubkey();
         let key_path = match variant {
             Variant::Nums => None,
             Variant::Musig => {
-                let steps = steps_of(tr.internal_key()).ok_or_else(|| insane(&"no key path"))?;
+                let steps = steps_of(origins.internal_key()).ok_or_else(|| insane(&"no key path"))?;
                 Some(KeyContext::new(&participants(seats), &steps, Some(merkle_root))?)
             }
         };
@@ -292,7 +296,8 @@ fn default_signature(signature: schnorr::Signature) -> taproot::Signature {
 }
 
 fn leaf(
-    miniscript: &Miniscript<DefiniteDescriptorKey, Tap>,
+    origins: &Miniscript<DefiniteDescriptorKey, Tap>,
+    miniscript: &Miniscript<PublicKey, Tap>,
     policy: &Policy,
     seats: Seats<'_>,
     spend_info: &TaprootSpendInfo,
@@ -304,10 +309,10 @@ fn leaf(
         .control_block(&(script.clone(), LeafVersion::TapScript))
         .ok_or_else(|| insane(&"a leaf outside the tree"))?;
     let mut keys = Vec::new();
-    for key in miniscript.iter_pk() {
+    for (origin, key) in origins.iter_pk().zip(miniscript.iter_pk()) {
         let (seat, account) =
-            owner(&key, policy, seats).ok_or_else(|| insane(&"a key of nobody at the table"))?;
-        let steps = steps_of(&key).ok_or_else(|| insane(&"a key without branch and index"))?;
+            owner(&origin, policy, seats).ok_or_else(|| insane(&"a key of nobody at the table"))?;
+        let steps = steps_of(&origin).ok_or_else(|| insane(&"a key without branch and index"))?;
         keys.push(LeafKey { seat, account, steps, key: key.to_x_only_pubkey() });
     }
     let (older, after) = delays(miniscript);
@@ -336,7 +341,7 @@ fn steps_of(key: &DefiniteDescriptorKey) -> Option<Vec<ChildNumber>> {
 }
 
 /// The delays of a leaf: at most one of each kind stands in our policies.
-fn delays(miniscript: &Miniscript<DefiniteDescriptorKey, Tap>) -> (Option<u16>, Option<u32>) {
+fn delays(miniscript: &Miniscript<PublicKey, Tap>) -> (Option<u16>, Option<u32>) {
     use miniscript::Terminal;
     let (mut older, mut after) = (None, None);
     for part in miniscript.iter() {

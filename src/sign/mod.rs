@@ -18,6 +18,31 @@ pub const RANDOMNESS: Rule = Rule::new(
     "try again once the system is up",
 );
 
+/// Where a signer's random bytes come from.
+#[derive(Debug)]
+pub(crate) enum Source {
+    /// The operating system.
+    System,
+    /// A counter under a name that everybody knows, so that a rehearsal repeats itself. Nonces made
+    /// of it are no secret; only the rehearsal's own people use it.
+    #[cfg(feature = "regtest")]
+    Rehearsal(&'static str, core::cell::Cell<u64>),
+}
+
+impl Source {
+    pub(crate) fn bytes(&self) -> Result<Zeroizing<[u8; 32]>> {
+        match self {
+            Self::System => random(),
+            #[cfg(feature = "regtest")]
+            Self::Rehearsal(name, count) => {
+                count.set(count.get().wrapping_add(1));
+                let count = count.get().to_be_bytes();
+                Ok(Zeroizing::new(crate::id::tagged_hash(name, &[&count])))
+            }
+        }
+    }
+}
+
 /// Fresh bytes from the operating system.
 pub(crate) fn random() -> Result<Zeroizing<[u8; 32]>> {
     let mut bytes = Zeroizing::new([0; 32]);

@@ -14,8 +14,8 @@ use bitcoin::hashes::Hash;
 use bitcoin::secp256k1::{All, Keypair, Message, Secp256k1, XOnlyPublicKey, schnorr};
 use bitcoin::{Address, Network, PrivateKey, TapSighash, consensus};
 
-use super::random;
 use super::seed::{Account, RecordKeys, RecordSecrets};
+use super::{Source, random};
 use crate::error::{Culprit, Result, Rule};
 use crate::message;
 use crate::musig::{self, KeyContext, PartialSignature, PublicNonce, SecretNonce, Session};
@@ -47,6 +47,7 @@ pub struct SoftwareSigner {
     secrets: RecordSecrets,
     network: Network,
     secp: Secp256k1<All>,
+    source: Source,
 }
 
 impl SoftwareSigner {
@@ -54,7 +55,14 @@ impl SoftwareSigner {
     pub fn new(secrets: RecordSecrets, network: Network) -> Result<Self> {
         let mut secp = Secp256k1::new();
         secp.seeded_randomize(&*random()?);
-        Ok(Self { secrets, network, secp })
+        Ok(Self { secrets, network, secp, source: Source::System })
+    }
+
+    /// A signer whose randomness is a counter, so that a rehearsal repeats itself. Regtest only.
+    #[cfg(feature = "regtest")]
+    pub(crate) fn rehearsing(secrets: RecordSecrets) -> Result<Self> {
+        let source = Source::Rehearsal("hashmix/rehearsal", core::cell::Cell::new(0));
+        Ok(Self { source, ..Self::new(secrets, Network::Regtest)? })
     }
 
     /// What the record shows to others.
@@ -96,7 +104,7 @@ impl SoftwareSigner {
         let to_sign = bip322::create_to_sign(&to_spend, None, bip322::LockParams::default())
             .map_err(faulty)?;
         let mut secret = PrivateKey::new(self.communication().secret_key(), self.network);
-        let aux = Some(*random()?);
+        let aux = Some(*self.source.bytes()?);
         let witness =
             bip322::create_message_signature_taproot(&to_sign, &secret, &to_spend.output, 0, aux);
         secret.inner.non_secure_erase();
@@ -114,7 +122,12 @@ impl SoftwareSigner {
         context: &KeyContext,
         message: [u8; 32],
     ) -> Result<(SecretNonce, PublicNonce)> {
-        musig::nonce(context, &self.secrets.musig.xpriv().private_key, message, *random()?)
+        musig::nonce(
+            context,
+            &self.secrets.musig.xpriv().private_key,
+            message,
+            *self.source.bytes()?,
+        )
     }
 
     /// Second round of MuSig2: uses up the nonce.
@@ -148,7 +161,7 @@ impl SoftwareSigner {
     }
 
     fn schnorr(&self, key: &Keypair, digest: [u8; 32]) -> Result<schnorr::Signature> {
-        let aux = random()?;
+        let aux = self.source.bytes()?;
         let message = Message::from_digest(digest);
         let signature = self.secp.sign_schnorr_with_aux_rand(&message, key, &aux);
         self.secp

@@ -68,10 +68,9 @@ impl Store {
         let names_wallet = changes.descriptor.is_some()
             || changes.change_descriptor.is_some()
             || changes.network.is_some();
-        if names_wallet {
-            if let Some(held) = self.wallet_changes()? {
-                agree(&held, changes).map_err(|e| e.within(&self.name))?;
-            }
+        let held = if names_wallet { self.wallet_changes()? } else { None };
+        if let Some(held) = held {
+            agree(&held, changes).map_err(|e| e.within(&self.name))?;
         }
         serde_json::to_string(changes)
             .map(Some)

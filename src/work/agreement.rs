@@ -9,7 +9,7 @@ use bitcoin::{Amount, Network, Script, ScriptBuf, Target};
 use ruint::aliases::U384;
 use serde::{Deserialize, Serialize};
 
-use crate::amount::{MAX_SATOSHIS, MILLION, bounded};
+use crate::amount::{MAX_SATOSHIS, MILLION};
 use crate::error::{Culprit, Result, Rule};
 use crate::height::Calendar;
 
@@ -146,10 +146,15 @@ pub fn share_target(rate: u64, expected: u32, slice: u32) -> Target {
         .checked_shl(256)
         .and_then(|shares| shares.checked_div(slice_work(rate, slice)))
         .filter(|target| target.bit_len() <= 256)
-        .map_or(Target::MAX, |target| {
+        .map_or_else(every_hash, |target| {
             let bytes = target.to_be_bytes::<48>();
-            bytes.last_chunk::<32>().map_or(Target::MAX, |low| Target::from_be_bytes(*low))
+            bytes.last_chunk::<32>().map_or_else(every_hash, |low| Target::from_be_bytes(*low))
         })
+}
+
+/// The target that every hash meets; `Target::MAX` is difficulty 1.
+fn every_hash() -> Target {
+    Target::from_be_bytes([0xff; 32])
 }
 
 /// Hashes in a slice at the agreed rate; below 2^110.
@@ -264,7 +269,7 @@ impl WorkTerms {
                 return Err(refuse(SPANS, place, format_args!("at least {least}"), found));
             }
         }
-        if self.period % 12 != 0 {
+        if !self.period.is_multiple_of(12) {
             return Err(refuse(SPANS, "period", "a multiple of 12", self.period));
         }
         let calendar = self.calendar();
@@ -334,7 +339,7 @@ impl WorkTerms {
             ));
         }
         if self.cap.to_sat() > MAX_SATOSHIS {
-            bounded(self.cap, "cap")?;
+            return Err(refuse(CAP, "cap", format_args!("at most {MAX_SATOSHIS} sat"), self.cap));
         }
         Ok(())
     }
@@ -393,3 +398,6 @@ fn refuse(
 ) -> crate::error::Error {
     rule.refuses(Culprit::Sender, format_args!("terms, {place}"), expected, found)
 }
+
+#[cfg(test)]
+mod tests;

@@ -24,7 +24,7 @@ use crate::headers::Headers;
 use crate::id::{CertificateDigest, PositionId, tagged_hash};
 use crate::work::agreement::WorkTerms;
 use crate::work::hash::header_bytes;
-use crate::work::share::{SLICE, Share, Weighed, weigh};
+use crate::work::share::{SLICE, Share, Weighed, weigh_all};
 
 /// A certificate's file is one we can read.
 pub const FORMAT: Rule = Rule::new(
@@ -172,26 +172,27 @@ impl Certificate {
     pub fn check(&self, terms: &WorkTerms, headers: &Headers) -> Result<Vec<Weighed>> {
         self.check_list(terms)?;
         (0u32..)
-            .zip(&self.shares)
-            .map(|(place, share)| {
-                self.weigh(share, terms, headers)
-                    .map_err(|e| e.within(format_args!("share {place} of slice {}", self.slice)))
+            .zip(self.weigh(terms, headers))
+            .map(|(place, weighed)| {
+                weighed.map_err(|e| e.within(format_args!("share {place} of slice {}", self.slice)))
             })
             .collect()
     }
 
-    /// Rules 1-5 for one share, and that it lies in the certificate's slice.
-    pub fn weigh(&self, share: &Share, terms: &WorkTerms, headers: &Headers) -> Result<Weighed> {
-        let weighed = weigh(share, terms, headers)?;
-        if weighed.slice != self.slice {
-            return Err(SLICE.refuses(
+    /// Rules 1-5 for each share, and that it lies in the certificate's slice.
+    pub fn weigh(&self, terms: &WorkTerms, headers: &Headers) -> Vec<Result<Weighed>> {
+        let lies_here = |weighed: Weighed| {
+            if weighed.slice == self.slice {
+                return Ok(weighed);
+            }
+            Err(SLICE.refuses(
                 Culprit::Miner,
                 "header",
                 format_args!("a height in slice {}", self.slice),
                 format_args!("height {} in slice {}", weighed.height, weighed.slice),
-            ));
-        }
-        Ok(weighed)
+            ))
+        };
+        weigh_all(&self.shares, terms, headers).into_iter().map(|w| w.and_then(lies_here)).collect()
     }
 
     /// The certificate as a JSON file.
@@ -253,3 +254,6 @@ fn twice(hash: BlockHash) -> Error {
 fn unread(found: impl core::fmt::Display) -> Error {
     FORMAT.refuses(Culprit::Sender, "certificate", FILE_FORMAT, found)
 }
+
+#[cfg(test)]
+mod tests;

@@ -103,7 +103,7 @@ mod tests {
     #[test]
     fn the_last_nonce_ends_the_range() {
         let job = samples::any_job();
-        let mut last = grind(&job, u32::MAX - 9, u64::MAX, Target::MAX);
+        let mut last = grind(&job, u32::MAX - 9, u64::MAX, Target::from_be_bytes([0xff; 32]));
         assert_eq!(last.by_ref().count(), 10);
         assert_eq!(last.next_nonce(), None);
         assert_eq!(grind(&job, 0, 0, Target::MAX).count(), 0);

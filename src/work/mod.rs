@@ -15,6 +15,7 @@
 //! | [`hash`] | double SHA-256 on bytes, as fast as safe code gets |
 //! | [`coinbase`] | a coinbase read from its bytes: its input, whom it pays |
 //! | [`share`] | the five rules that make a header count |
+//! | [`share_file`] | a share in a file of its own |
 //! | [`certificate`] | all shares of one slice, named by a digest |
 //! | [`receipt`] | a validator's word that he saw a certificate in time |
 //! | [`credit`] | hashes: agreed, proven, filled |
@@ -31,5 +32,6 @@ pub mod receipt;
 #[cfg(test)]
 pub(crate) mod samples;
 pub mod share;
+pub mod share_file;
 pub mod template;
 pub mod verdict;

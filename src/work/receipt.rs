@@ -228,3 +228,124 @@ mod digest_hex {
         <[u8; 32]>::from_hex(&String::deserialize(d)?).map_err(D::Error::custom)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::work::samples::{POSITION, chain, mine, receipt, ruling_keys};
+
+    const SUBJECT: Subject = Subject::Certificate { slice: 3, digest: CertificateDigest([9; 32]) };
+
+    fn at(headers: &Headers, validator: u8, height: u32) -> Receipt {
+        receipt(validator, SUBJECT, headers.hash(height).unwrap())
+    }
+
+    fn sealed(headers: &Headers, receipts: &[Receipt], k: usize) -> Option<u32> {
+        sealed_height(POSITION, &SUBJECT, receipts, &ruling_keys(), k, headers)
+    }
+
+    #[test]
+    fn a_receipt_of_its_validator_is_accepted_and_any_change_refused() {
+        let headers = chain(30);
+        let good = at(&headers, 1, 20);
+        good.check(&ruling_keys()).unwrap();
+        let refused = |change: &dyn Fn(&mut Receipt)| {
+            let mut bad = good.clone();
+            change(&mut bad);
+            bad.check(&ruling_keys()).unwrap_err().rule()
+        };
+        assert_eq!(refused(&|r| r.validator = 0), "work-receipt-signature");
+        assert_eq!(refused(&|r| r.position.0[0] ^= 1), "work-receipt-signature");
+        assert_eq!(refused(&|r| r.tip = headers.hash(19).unwrap()), "work-receipt-signature");
+        for subject in [
+            Subject::Certificate { slice: 4, digest: CertificateDigest([9; 32]) },
+            Subject::Certificate { slice: 3, digest: CertificateDigest([8; 32]) },
+            Subject::Opening { digest: [9; 32] },
+            Subject::Answer { digest: [9; 32] },
+            Subject::Request { digest: [9; 32] },
+            Subject::Record { digest: [9; 32] },
+        ] {
+            assert_eq!(refused(&|r| r.subject = subject), "work-receipt-signature");
+        }
+        assert_eq!(refused(&|r| r.validator = 3), "work-receipt-validator");
+        assert_eq!(refused(&|r| r.validator = 255), "work-receipt-validator");
+    }
+
+    #[test]
+    fn what_is_signed_differs_for_every_subject() {
+        let tip = chain(1).hash(1).unwrap();
+        let digest = [0; 32];
+        let all = [
+            Subject::Certificate { slice: 0, digest: CertificateDigest(digest) },
+            Subject::Opening { digest },
+            Subject::Answer { digest },
+            Subject::Request { digest },
+            Subject::Record { digest },
+        ];
+        let messages: std::collections::BTreeSet<_> =
+            all.iter().map(|s| *message(POSITION, s, tip).as_ref()).collect();
+        assert_eq!(messages.len(), all.len());
+    }
+
+    #[test]
+    fn a_subject_is_sealed_at_the_height_of_the_kth_validator() {
+        let headers = chain(30);
+        let receipts = [at(&headers, 2, 25), at(&headers, 0, 18), at(&headers, 1, 21)];
+        assert_eq!(sealed(&headers, &receipts, 1), Some(18));
+        assert_eq!(sealed(&headers, &receipts, 2), Some(21));
+        assert_eq!(sealed(&headers, &receipts, 3), Some(25));
+        assert_eq!(sealed(&headers, &receipts, 4), None);
+        assert_eq!(sealed(&headers, &receipts, 0), None);
+        assert_eq!(sealed(&headers, &[], 1), None);
+    }
+
+    #[test]
+    fn one_validator_counts_once_at_his_lowest() {
+        let headers = chain(30);
+        let receipts = [at(&headers, 0, 25), at(&headers, 0, 18), at(&headers, 0, 20)];
+        assert_eq!(sealed(&headers, &receipts, 1), Some(18));
+        assert_eq!(sealed(&headers, &receipts, 2), None);
+    }
+
+    #[test]
+    fn receipts_that_prove_nothing_are_passed_over() {
+        let headers = chain(30);
+        let forged = Receipt { validator: 1, ..at(&headers, 0, 18) };
+        let elsewhere =
+            Receipt { subject: Subject::Opening { digest: [9; 32] }, ..at(&headers, 1, 18) };
+        let unknown = receipt(1, SUBJECT, BlockHash::from_byte_array([1; 32]));
+        let receipts = [at(&headers, 0, 20), forged, elsewhere, unknown];
+        assert_eq!(sealed(&headers, &receipts, 1), Some(20));
+        assert_eq!(sealed(&headers, &receipts, 2), None);
+    }
+
+    #[test]
+    fn a_receipt_on_a_block_that_lost_a_reorg_has_the_height_of_the_fork() {
+        let headers = chain(30);
+        let first = mine(headers.hash(20).unwrap(), 1_700_000_000 + 21 * 600, 9);
+        let second = mine(first.block_hash(), 1_700_000_000 + 22 * 600, 9);
+        let receipts = [receipt(0, SUBJECT, second.block_hash())];
+        assert_eq!(sealed(&headers, &receipts, 1), None);
+        let headers = headers.with_stale(vec![second, first]).unwrap();
+        assert_eq!(sealed(&headers, &receipts, 1), Some(20));
+    }
+
+    #[test]
+    fn a_file_survives_being_written_and_read_and_a_bad_one_is_refused() {
+        let headers = chain(30);
+        for subject in [SUBJECT, Subject::Request { digest: [4; 32] }] {
+            let receipt = receipt(2, subject, headers.hash(9).unwrap());
+            let text = receipt.to_json();
+            assert_eq!(Receipt::from_json(&text).unwrap(), receipt);
+            for bad in [
+                String::new(),
+                text.replace("receipt 1", "receipt 2"),
+                text.replace("\"validator\": 2", "\"validator\": 256"),
+                text.replace("\"tip\"", "\"top\""),
+                format!("{text}{}", " ".repeat(LONGEST_FILE)),
+            ] {
+                assert_eq!(Receipt::from_json(&bad).unwrap_err().rule(), "work-receipt-format");
+            }
+        }
+    }
+}

@@ -1,9 +1,13 @@
 //! What the tests of work share: a small contract, a regtest chain, shares ground for it.
 
+use bitcoin::absolute::LockTime;
 use bitcoin::block::{Header, Version};
 use bitcoin::hashes::Hash;
 use bitcoin::secp256k1::{Keypair, Secp256k1, SecretKey, XOnlyPublicKey};
-use bitcoin::{Amount, BlockHash, CompactTarget, Network, ScriptBuf, Target, TxMerkleNode, TxOut};
+use bitcoin::{
+    Amount, BlockHash, CompactTarget, Network, ScriptBuf, Target, Transaction, TxIn, TxMerkleNode,
+    TxOut,
+};
 
 use crate::amount::per_million;
 use crate::headers::Headers;
@@ -55,7 +59,7 @@ pub(crate) fn script(byte: u8) -> ScriptBuf {
     ScriptBuf::from_bytes(bytes)
 }
 
-/// A block template on `parent`, without other transactions.
+/// A block template on `parent`, with two other transactions.
 pub(crate) fn template(parent: BlockHash, height: u32, time: u32) -> BlockTemplate {
     BlockTemplate {
         version: Version::from_consensus(0x2000_0000),
@@ -64,7 +68,17 @@ pub(crate) fn template(parent: BlockHash, height: u32, time: u32) -> BlockTempla
         time,
         bits: CompactTarget::from_consensus(EASIEST),
         reward: subsidy(Network::Regtest, height),
-        transactions: Vec::new(),
+        transactions: (1..=2).map(other).collect(),
+    }
+}
+
+/// Some transaction that is no coinbase.
+fn other(number: u32) -> Transaction {
+    Transaction {
+        version: bitcoin::transaction::Version::TWO,
+        lock_time: LockTime::from_consensus(number),
+        input: vec![TxIn::default()],
+        output: vec![TxOut { value: Amount::from_sat(1), script_pubkey: script(9) }],
     }
 }
 
@@ -108,6 +122,7 @@ pub(crate) fn run(tip: u32, seconds: u32) -> Vec<Header> {
     run
 }
 
+/// That chain, read and checked.
 pub(crate) fn chain(tip: u32) -> Headers {
     Headers::new(Network::Regtest, 0, run(tip, 600)).unwrap()
 }

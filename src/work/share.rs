@@ -16,7 +16,7 @@
 use bitcoin::block::Header;
 use bitcoin::hashes::Hash;
 use bitcoin::{Amount, BlockHash, Target, Transaction, TxMerkleNode, Witness};
-use ruint::aliases::U384;
+use ruint::aliases::{U128, U256, U384};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Culprit, Error, Result, Rule};
@@ -143,6 +143,44 @@ pub fn without_witness(tx: &Transaction) -> Vec<u8> {
 
 /// Rules 1-5: whether a share counts for these terms, on this chain.
 pub fn weigh(share: &Share, terms: &WorkTerms, headers: &Headers) -> Result<Weighed> {
+    let claim = claim_on_chain(share, terms, headers)?;
+    check_root(share, hash::fold(claim.leaf, &share.branch))?;
+    Ok(claim.weighed)
+}
+
+/// What [`weigh`] says of each of many shares, in their order; faster, because the branches of two
+/// shares are climbed at once.
+pub fn weigh_all(shares: &[Share], terms: &WorkTerms, headers: &Headers) -> Vec<Result<Weighed>> {
+    let mut results = Vec::with_capacity(shares.len());
+    for pair in shares.chunks(2) {
+        match pair {
+            [a, b] => results.extend(weigh_two([a, b], terms, headers)),
+            rest => results.extend(rest.iter().map(|share| weigh(share, terms, headers))),
+        }
+    }
+    results
+}
+
+fn weigh_two([a, b]: [&Share; 2], terms: &WorkTerms, headers: &Headers) -> [Result<Weighed>; 2] {
+    match [a, b].map(|share| claim_on_chain(share, terms, headers)) {
+        [Ok(x), Ok(y)] => {
+            let [left, right] = hash::fold_two([x.leaf, y.leaf], [&a.branch, &b.branch]);
+            [check_root(a, left).map(|()| x.weighed), check_root(b, right).map(|()| y.weighed)]
+        }
+        _ => [weigh(a, terms, headers), weigh(b, terms, headers)],
+    }
+}
+
+/// What a share shows before its branch is climbed.
+struct Claim<T> {
+    /// What it is worth if the branch leads to the root.
+    weighed: T,
+    /// The coinbase's txid, at leaf 0.
+    leaf: [u8; 32],
+}
+
+/// Rules 1, 2, 4, 5.
+fn claim_on_chain(share: &Share, terms: &WorkTerms, headers: &Headers) -> Result<Claim<Weighed>> {
     check_network(terms, headers)?;
     let header = &share.header;
     let refuse = |rule: Rule, expected: String, found: String| {
@@ -181,8 +219,9 @@ pub fn weigh(share: &Share, terms: &WorkTerms, headers: &Headers) -> Result<Weig
     if version >> 29 != 1 {
         return refuse(VERSION, "top bits 001".into(), format!("version {version:08x}"));
     }
-    let proof = prove(share, height, median, &terms.demand())?;
-    Ok(Weighed { hash: proof.hash, height, slice, payment: proof.payment })
+    let Claim { weighed: Proof { hash, payment }, leaf } =
+        claim(share, height, median, &terms.demand())?;
+    Ok(Claim { weighed: Weighed { hash, height, slice, payment }, leaf })
 }
 
 /// The headers are of the terms' network, or nothing can be judged by them.
@@ -205,38 +244,46 @@ pub struct Proof {
 /// Rules 2-5: whether a share at `height` proves work that pays as demanded. Without the chain the
 /// header's own time stands in for its parent's median-time-past, which it must exceed.
 pub fn prove(share: &Share, height: u32, median: u32, demand: &Demand<'_>) -> Result<Proof> {
+    let claim = claim(share, height, median, demand)?;
+    check_root(share, hash::fold(claim.leaf, &share.branch))?;
+    Ok(claim.weighed)
+}
+
+/// Rules 2, 4, 5, and the depth of the branch.
+fn claim(share: &Share, height: u32, median: u32, demand: &Demand<'_>) -> Result<Claim<Proof>> {
     // The cheapest refusal first: paid never exceeds total, so u is never below the hash.
     let hash = hash::header(&share.header);
-    let number = U384::from_le_slice(&hash);
-    let target = wide(demand.target);
+    let number = U256::from_le_bytes(hash);
+    let target = U256::from_le_bytes(demand.target.to_le_bytes());
     if number > target {
         return Err(above(demand, &hash, None));
     }
     let coinbase = Coinbase::parse(&share.coinbase)?;
     coinbase.check_place(height, median)?;
     let payment = coinbase.payment(height, demand)?;
-    // 256 + 51 bits fit 384 with room to spare.
-    let weighed = number.checked_mul(U384::from(payment.total.to_sat()));
-    let allowed = target.checked_mul(U384::from(payment.paid.to_sat()));
-    if weighed.is_none() || weighed > allowed {
+    if times(number, payment.total) > times(target, payment.paid) {
         return Err(above(demand, &hash, Some(payment)));
     }
-    check_branch(share, coinbase.txid())?;
-    Ok(Proof { hash: BlockHash::from_byte_array(hash), payment })
-}
-
-/// Rule 3: the branch ties the coinbase, as leaf 0, to the header.
-fn check_branch(share: &Share, leaf: [u8; 32]) -> Result<()> {
-    let branch = &share.branch;
-    if branch.len() > DEEPEST {
+    if share.branch.len() > DEEPEST {
         return Err(DEPTH.refuses(
             Culprit::Miner,
             "branch",
             format_args!("at most {DEEPEST} levels"),
-            branch.len(),
+            share.branch.len(),
         ));
     }
-    let Some(root) = hash::fold(leaf, branch) else {
+    let proof = Proof { hash: BlockHash::from_byte_array(hash), payment };
+    Ok(Claim { weighed: proof, leaf: coinbase.txid() })
+}
+
+/// A product of 256 + 64 bits, which 384 hold with room to spare.
+fn times(number: U256, amount: Amount) -> U384 {
+    number.widening_mul(U128::from(amount.to_sat()))
+}
+
+/// Rule 3: the branch ties the coinbase, as leaf 0, to the header.
+fn check_root(share: &Share, root: Option<[u8; 32]>) -> Result<()> {
+    let Some(root) = root else {
         return Err(TWIN.refuses(Culprit::Miner, "branch", "siblings that differ", "a twin"));
     };
     if root != *share.header.merkle_root.as_byte_array() {
@@ -270,3 +317,6 @@ fn above(demand: &Demand<'_>, hash: &[u8; 32], payment: Option<Payment>) -> Erro
     };
     TARGET.refuses(Culprit::Miner, "header", format_args!("at most {:x}", demand.target), found)
 }
+
+#[cfg(test)]
+mod tests;

@@ -175,19 +175,14 @@ fn count(
             continue;
         }
         let Some(period) = calendar.period_of_slice(certificate.slice) else { continue };
-        for share in &certificate.shares {
-            let hash = share.hash();
-            if seen.contains(&hash) {
-                continue;
-            }
-            match certificate.weigh(share, terms, headers) {
-                Ok(_) => {
-                    seen.insert(hash);
+        for weighed in certificate.weigh(terms, headers) {
+            match weighed {
+                Ok(share) if seen.insert(share.hash) => {
                     let count = counts.entry(period).or_default();
                     *count = count.saturating_add(1);
                 }
-                // Not a share (any more): it proves nothing, and harms nothing.
-                Err(Error::Refused { .. }) => {}
+                // Not a share (any more), or counted already: it proves nothing, and harms nothing.
+                Ok(_) | Err(Error::Refused { .. }) => {}
                 Err(other) => return Err(other),
             }
         }
@@ -272,3 +267,6 @@ impl Ledger<'_> {
         self.rows.get(self.window..).unwrap_or_default()
     }
 }
+
+#[cfg(test)]
+mod tests;

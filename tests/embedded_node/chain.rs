@@ -5,7 +5,6 @@ use std::net::TcpStream;
 use bitcoin::hashes::Hash;
 use bitcoin::{Amount, BlockHash, TxOut};
 use electrum_client::ElectrumApi;
-use hashmix::work::template::BlockTemplate;
 
 use crate::world::World;
 
@@ -76,13 +75,8 @@ fn nodes_in_several_threads_hear_only_their_own_refusals() {
 fn too_much(world: &World, more: u64) -> String {
     let mut template = world.node.template().unwrap();
     template.reward += Amount::from_sat(more);
-    let job = template.job(&more.to_le_bytes(), &world.payout()(template.reward)).unwrap();
-    let mut header = job.header;
-    while header.validate_pow(header.target()).is_err() {
-        header.nonce += 1;
-    }
     let before = world.node.tip();
-    let refused = world.node.submit(&template.block(header, job.coinbase)).unwrap_err();
+    let refused = world.node.submit(&world.ground(&template, &more.to_le_bytes())).unwrap_err();
     assert_eq!(refused.rule(), "node-block");
     assert_eq!(world.node.tip(), before);
     refused.fault().found.clone()
@@ -109,15 +103,12 @@ fn a_block_without_work_and_one_dated_before_the_median_are_refused() {
     while header.validate_pow(header.target()).is_ok() {
         header.nonce += 1;
     }
-    let refused = world.node.submit(&template.block(header, job.coinbase.clone())).unwrap_err();
+    let refused = world.node.submit(&template.block(header, job.coinbase)).unwrap_err();
     assert!(refused.fault().found.starts_with("high-hash"), "{refused}");
 
-    let mut header = job.header;
-    header.time = world.client.block_header(6).unwrap().time;
-    while header.validate_pow(header.target()).is_err() {
-        header.nonce += 1;
-    }
-    let refused = world.node.submit(&template.block(header, job.coinbase)).unwrap_err();
+    let mut early = template.clone();
+    early.time = world.client.block_header(6).unwrap().time;
+    let refused = world.node.submit(&world.ground(&early, &[9])).unwrap_err();
     assert!(refused.fault().found.starts_with("time-too-old"), "{refused}");
 }
 
@@ -136,14 +127,7 @@ fn a_coinbase_that_does_not_pay_out_the_reward_is_refused_before_core_sees_it() 
 fn a_block_beside_the_chain_is_kept_and_followed_once_it_has_more_work() {
     let world = World::new(5);
     let template = world.node.template().unwrap();
-    let rival = |nonce: u8| {
-        let job = template.job(&[nonce], &world.payout()(template.reward)).unwrap();
-        let mut header = job.header;
-        while header.validate_pow(header.target()).is_err() {
-            header.nonce += 1;
-        }
-        template.block(header, job.coinbase)
-    };
+    let rival = |nonce: u8| world.ground(&template, &[nonce]);
     let (first, second) = (rival(1), rival(2));
     world.node.submit(&first).unwrap();
     world.node.submit(&second).unwrap();
@@ -152,12 +136,7 @@ fn a_block_beside_the_chain_is_kept_and_followed_once_it_has_more_work() {
 
     let mut next = world.node.template().unwrap();
     next.parent = second.block_hash();
-    let job = next.job(&[3], &world.payout()(next.reward)).unwrap();
-    let mut header = job.header;
-    while header.validate_pow(header.target()).is_err() {
-        header.nonce += 1;
-    }
-    let hash = world.node.submit(&next.block(header, job.coinbase)).unwrap();
+    let hash = world.node.submit(&world.ground(&next, &[3])).unwrap();
     assert_eq!(world.node.tip(), (7, hash));
     assert_eq!(world.client.block_header(6).unwrap().block_hash(), second.block_hash());
 }
@@ -171,21 +150,13 @@ fn a_branch_with_a_bad_block_does_not_win_however_long_it_is() {
     let mut template = world.node.template().unwrap();
     (template.parent, template.height) = (parent, 6);
     template.reward += Amount::ONE_SAT;
-    let ground = |template: &BlockTemplate| {
-        let job = template.job(&[1, 2], &world.payout()(template.reward)).unwrap();
-        let mut header = job.header;
-        while header.validate_pow(header.target()).is_err() {
-            header.nonce += 1;
-        }
-        template.block(header, job.coinbase)
-    };
     // Beside the chain Core stores it unchecked; on top of it, it looks.
-    let bad = ground(&template);
+    let bad = world.ground(&template, &[1]);
     world.node.submit(&bad).unwrap();
     assert_eq!(world.node.tip(), good);
     (template.parent, template.height) = (bad.block_hash(), 7);
     template.reward -= Amount::ONE_SAT;
-    let refused = world.node.submit(&ground(&template)).unwrap_err();
+    let refused = world.node.submit(&world.ground(&template, &[1])).unwrap_err();
     assert!(refused.fault().found.starts_with("bad-cb-amount"), "{refused}");
     assert_eq!(world.node.tip(), good);
     world.mine(2);
@@ -197,12 +168,7 @@ fn a_block_on_an_unknown_parent_is_refused() {
     let world = World::new(2);
     let mut template = world.node.template().unwrap();
     template.parent = BlockHash::all_zeros();
-    let job = template.job(&[1], &world.payout()(template.reward)).unwrap();
-    let mut header = job.header;
-    while header.validate_pow(header.target()).is_err() {
-        header.nonce += 1;
-    }
-    let refused = world.node.submit(&template.block(header, job.coinbase)).unwrap_err();
+    let refused = world.node.submit(&world.ground(&template, &[1])).unwrap_err();
     assert!(refused.fault().found.starts_with("prev-blk-not-found"), "{refused}");
 }
 

@@ -417,12 +417,7 @@ fn a_block_that_confirms_a_rival_drops_what_waits_and_its_children() {
     let mut template = world.node.template().unwrap();
     template.transactions = vec![rival.clone()];
     template.reward = Amount::from_int_btc(50) + FEE + Amount::from_sat(7);
-    let job = template.job(&[1], &world.payout()(template.reward)).unwrap();
-    let mut header = job.header;
-    while header.validate_pow(header.target()).is_err() {
-        header.nonce += 1;
-    }
-    world.node.submit(&template.block(header, job.coinbase)).unwrap();
+    world.node.submit(&world.ground(&template, &[1])).unwrap();
     assert!(world.node.mempool().is_empty());
     assert_eq!(world.client.transaction_get(&rival.compute_txid()).unwrap(), rival);
 }

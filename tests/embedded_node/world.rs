@@ -1,16 +1,18 @@
 //! One person with one key, a node, and a client.
 
 use bitcoin::absolute::LockTime;
+use bitcoin::block::Header;
 use bitcoin::hashes::Hash;
 use bitcoin::key::{Keypair, Secp256k1, TapTweak};
 use bitcoin::secp256k1::{All, Message, SecretKey};
 use bitcoin::sighash::{Prevouts, SighashCache, TapSighashType};
 use bitcoin::transaction::Version;
 use bitcoin::{
-    Amount, OutPoint, ScriptBuf, Sequence, Transaction, TxIn, TxOut, Txid, Witness, taproot,
+    Amount, Block, OutPoint, ScriptBuf, Sequence, Transaction, TxIn, TxOut, Txid, Witness, taproot,
 };
 use electrum_client::{Client, ElectrumApi};
 use hashmix::chain::embedded::EmbeddedNode;
+use hashmix::work::template::BlockTemplate;
 
 /// A node, a client of its server, and a key that its coinbases pay.
 pub(crate) struct World {
@@ -48,6 +50,12 @@ impl World {
 
     pub(crate) fn mine(&self, blocks: u32) {
         self.node.mine(blocks, &self.payout()).unwrap();
+    }
+
+    /// A block of `template` that pays the key, ground by the caller's own means.
+    pub(crate) fn ground(&self, template: &BlockTemplate, extra_nonce: &[u8]) -> Block {
+        let job = template.job(extra_nonce, &self.payout()(template.reward)).unwrap();
+        template.block(ground(job.header), job.coinbase)
     }
 
     /// The coinbase of a block, by its height.
@@ -113,4 +121,12 @@ impl World {
             other => panic!("not the server's refusal: {other}"),
         }
     }
+}
+
+/// The header with a nonce that meets its target.
+fn ground(mut header: Header) -> Header {
+    while header.validate_pow(header.target()).is_err() {
+        header.nonce += 1;
+    }
+    header
 }

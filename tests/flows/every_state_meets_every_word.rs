@@ -151,7 +151,8 @@ fn expected(word: &str, chain: &str) -> &'static str {
         "unfunded" | "waiting" => ("escrow-present", "dispute-timely"),
         "unripe" => ("escrow-ripe", "dispute-timely"),
         "open" => ("admitted", "admitted"),
-        "spent" | "relocked" | "ended" | "exited" => ("escrow-present", "dispute-timely"),
+        // Kept as history, without effect: whoever was away can read it later.
+        "spent" | "relocked" | "ended" | "exited" => ("admitted", "admitted"),
         other => panic!("no state is called {other}"),
     };
     match word {
@@ -236,11 +237,9 @@ fn words_of_a_dispute_meet_every_stage_from_every_seat() {
                 let found = play.judge(seat, event);
                 let expected = match (*word, stage) {
                     ("opened", _) if !right => "flow-speaker",
-                    ("opened", "settled") => "dispute-timely",
                     ("opened", _) => "admitted",
                     ("receipted", _) if right => "admitted",
                     ("receipted", _) => "flow-speaker",
-                    ("answered", "settled") => "dispute-timely",
                     // A state proves itself, whoever shows it.
                     ("answered", _) => "admitted",
                     ("ruled by a validator" | "ruled by the miner", _)
@@ -251,13 +250,14 @@ fn words_of_a_dispute_meet_every_stage_from_every_seat() {
                     ("ruled by a validator" | "ruled by the miner", "said" | "opened") => {
                         "dispute-heard"
                     }
-                    ("ruled by a validator" | "ruled by the miner", "settled") => "dispute-timely",
+                    // About a spent output everything is history.
+                    ("ruled by a validator" | "ruled by the miner", "settled") => "admitted",
                     ("ruled by a validator" | "ruled by the miner", _) if right => "admitted",
                     ("ruled by a validator" | "ruled by the miner", _) => "tx-signature",
                     // Settlements go on beside a dispute until its output is spent.
                     ("asked" | "joined", _) if !right => "flow-speaker",
                     (_, _) if validator => "flow-speaker",
-                    (_, "settled") => "escrow-present",
+                    (_, "settled") => "admitted",
                     (_, _) if right => "admitted",
                     (_, _) => "tx-signature",
                 };
@@ -317,7 +317,11 @@ fn words_about_rewards_meet_every_state_of_a_reward_from_every_seat() {
             for seat in SEATS {
                 let party = matches!(seat, Seat::Miner | Seat::Holder);
                 let allowed = if *word == "asked by both" { party } else { seat == *speaker };
-                let sweeps = if state == "mature" { "admitted" } else { "reward-sweepable" };
+                let sweeps = match state {
+                    // About a swept reward everything is history.
+                    "mature" | "swept" => "admitted",
+                    _ => "reward-sweepable",
+                };
                 let expected = match *word {
                     _ if !allowed => "flow-speaker",
                     "certified" if state == "reorganised" => "work-share-parent",

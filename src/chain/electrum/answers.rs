@@ -94,3 +94,70 @@ pub(super) fn fee(answer: &Value) -> Result<Option<Amount>, Garbled> {
     // Converts through decimal digits; refuses what is no whole number of satoshis.
     Amount::from_btc(rate).map(Some).map_err(|_| garbled("bitcoin with 8 decimals", answer))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    /// JSON of any shape, often with the protocol's names and with hex.
+    fn anything() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<u64>().prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            "[0-9a-f]{0,200}".prop_map(Value::from),
+            "[0-9a-f]{64}".prop_map(Value::from),
+            "[0-9a-f]{160}".prop_map(Value::from),
+            ".*".prop_map(Value::from),
+        ];
+        let name = prop_oneof![
+            Just("height"),
+            Just("hex"),
+            Just("headers"),
+            Just("count"),
+            Just("tx_hash"),
+            Just("merkle"),
+            Just("pos"),
+            Just("other"),
+        ];
+        leaf.prop_recursive(3, 24, 6, move |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..6).prop_map(Value::from),
+                prop::collection::hash_map(name.clone().prop_map(str::to_owned), inner, 0..6)
+                    .prop_map(|map| Value::Object(map.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn no_answer_whatever_makes_a_reader_panic(answer in anything()) {
+            let _ = (header(&answer), tip(&answer), headers(&answer), history(&answer));
+            let _ = (transaction(&answer), branch(&answer), fee(&answer));
+        }
+    }
+
+    #[test]
+    fn heights_are_those_of_the_protocol() {
+        let txid = "aa".repeat(32);
+        let at = |height: i64| history(&json!([{ "tx_hash": txid, "height": height }]));
+        for (height, read) in [(7, Some(7)), (0, None), (-1, None)] {
+            assert_eq!(at(height).unwrap()[0].1, read);
+        }
+        assert_eq!(at(1 << 32).unwrap_err().0, "a list of tx_hash and height");
+    }
+
+    #[test]
+    fn a_header_with_a_byte_too_many_or_too_few_is_garbled() {
+        for (length, good) in [(79, false), (80, true), (81, false)] {
+            let text = json!("00".repeat(length));
+            assert_eq!(header(&text).is_ok(), good, "{length}");
+            assert_eq!(headers(&json!({ "hex": text })).is_ok(), good, "{length}");
+        }
+    }
+}

@@ -70,3 +70,75 @@ fn parent(left: TxMerkleNode, right: TxMerkleNode) -> TxMerkleNode {
     second.copy_from_slice(right.as_byte_array());
     TxMerkleNode::hash(&bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The branch of the leaf at `place` of a tree, and the tree's root, built the plain way.
+    fn grow(leaves: &[Txid], place: usize) -> (Branch, TxMerkleNode) {
+        let mut level: Vec<TxMerkleNode> = leaves.iter().map(|leaf| (*leaf).into()).collect();
+        let (mut at, mut siblings) = (place, Vec::new());
+        while level.len() > 1 {
+            if !level.len().is_multiple_of(2) {
+                level.push(*level.last().unwrap());
+            }
+            siblings.push(level[at ^ 1]);
+            level = level.chunks(2).map(|pair| parent(pair[0], pair[1])).collect();
+            at /= 2;
+        }
+        (Branch { siblings, place: place as u64 }, level[0])
+    }
+
+    proptest! {
+        #[test]
+        fn every_leaf_of_a_true_tree_is_accepted_at_its_place_and_at_no_other(
+            count in 1usize..300, pick in any::<prop::sample::Index>(), other in 0u64..40_000,
+        ) {
+            let leaves: Vec<Txid> =
+                (0..count).map(|i| Txid::hash(&i.to_le_bytes())).collect();
+            let place = pick.index(count);
+            let (branch, root) = grow(&leaves, place);
+            let block = leaves.iter().copied().map(|leaf| leaf.into());
+            prop_assert_eq!(Some(root), bitcoin::merkle_tree::calculate_root(block));
+            prop_assert!(branch.check(leaves[place], root, place == 0).is_ok());
+            if other != branch.place {
+                let moved = Branch { place: other, ..branch };
+                let refused = moved.check(leaves[place], root, other == 0);
+                prop_assert_eq!(refused.unwrap_err().rule(), "chain-branch");
+            }
+        }
+
+        #[test]
+        fn a_branch_with_one_wrong_bit_is_refused(
+            count in 2usize..300, pick in any::<prop::sample::Index>(),
+            level in any::<prop::sample::Index>(), bit in 0usize..256,
+        ) {
+            let leaves: Vec<Txid> =
+                (0..count).map(|i| Txid::hash(&i.to_le_bytes())).collect();
+            let place = pick.index(count);
+            let (mut branch, root) = grow(&leaves, place);
+            let level = level.index(branch.siblings.len());
+            let mut bytes = branch.siblings[level].to_byte_array();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            branch.siblings[level] = TxMerkleNode::from_byte_array(bytes);
+            let refused = branch.check(leaves[place], root, place == 0);
+            prop_assert_eq!(refused.unwrap_err().rule(), "chain-branch");
+        }
+    }
+
+    #[test]
+    fn the_deepest_tree_is_accepted_and_a_deeper_branch_refused() {
+        let deep = |depth: usize| {
+            let leaf = Txid::hash(b"leaf");
+            let siblings: Vec<TxMerkleNode> =
+                (0..depth).map(|i| TxMerkleNode::hash(&i.to_le_bytes())).collect();
+            let root = siblings.iter().fold(leaf.into(), |node, sibling| parent(node, *sibling));
+            Branch { siblings, place: 0 }.check(leaf, root, true)
+        };
+        deep(DEEPEST).unwrap();
+        assert_eq!(deep(DEEPEST + 1).unwrap_err().rule(), "chain-branch");
+    }
+}

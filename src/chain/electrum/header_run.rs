@@ -31,10 +31,11 @@ impl Electrum {
             ));
         }
         let kept = lock(&self.run).clone();
-        if let Some(kept) = &kept {
-            if kept.first() <= first && kept.tip() == height && kept.hash(height) == Some(hash) {
-                return from(kept, first).map(Some);
-            }
+        let current = |kept: &&Headers| {
+            kept.first() <= first && kept.tip() == height && kept.hash(height) == Some(hash)
+        };
+        if let Some(kept) = kept.as_ref().filter(current) {
+            return from(kept, first).map(Some);
         }
         let run = match kept {
             Some(kept) if kept.first() <= first => self.extend(&kept, height)?,

@@ -5,10 +5,11 @@ use std::sync::Mutex;
 use std::thread::sleep;
 use std::time::Duration;
 
-use electrum_client::raw_client::{ElectrumPlaintextStream, RawClient};
+use electrum_client::raw_client::RawClient;
 use electrum_client::{Batch, ElectrumApi, Error as ClientError, Param};
 use serde_json::Value;
 
+use super::lines::Lines;
 use super::{ANSWER, Garbled, lock};
 use crate::error::{Error, Result, Rule};
 
@@ -45,12 +46,9 @@ impl Default for Patience {
 
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
-/// A live connection, version negotiated.
-enum Line {
-    Tcp(RawClient<ElectrumPlaintextStream>),
-    #[cfg(feature = "tls")]
-    Tls(Box<RawClient<electrum_client::raw_client::ElectrumSslStream>>),
-}
+/// A live connection. The client library speaks the protocol over the lines that [`Lines`] lets
+/// through.
+struct Line(RawClient<Lines>);
 
 impl fmt::Debug for Line {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -59,41 +57,16 @@ impl fmt::Debug for Line {
 }
 
 impl Line {
+    /// Connects and agrees on a version of the protocol.
     fn open(url: &str, timeout: Duration) -> Result<Self, ClientError> {
-        if let Some(address) = url.strip_prefix("ssl://") {
-            #[cfg(feature = "tls")]
-            return RawClient::new_ssl(address, true, Some(timeout), None)
-                .map(|line| Self::Tls(Box::new(line)));
-            #[cfg(not(feature = "tls"))]
-            return Err(ClientError::Message(format!("no TLS in this build, asked for {address}")));
-        }
-        let address = url.strip_prefix("tcp://").unwrap_or(url);
-        RawClient::new(address, Some(timeout), None).map(Self::Tcp)
-    }
-
-    fn call(&self, method: &str, params: &[Param]) -> Result<Value, ClientError> {
-        match self {
-            Self::Tcp(line) => line.raw_call(method, params.to_vec()),
-            #[cfg(feature = "tls")]
-            Self::Tls(line) => line.raw_call(method, params.to_vec()),
-        }
-    }
-
-    fn batch(&self, batch: &Batch) -> Result<Vec<Value>, ClientError> {
-        match self {
-            Self::Tcp(line) => line.batch_call(batch),
-            #[cfg(feature = "tls")]
-            Self::Tls(line) => line.batch_call(batch),
-        }
-    }
-
-    fn drop_notices(&self) {
-        let pop = || match self {
-            Self::Tcp(line) => line.block_headers_pop_raw(),
-            #[cfg(feature = "tls")]
-            Self::Tls(line) => line.block_headers_pop_raw(),
-        };
-        while matches!(pop(), Ok(Some(_))) {}
+        let line = RawClient::from(Lines::open(url, timeout)?);
+        // No name of ours: the server need not know who asks.
+        let versions = ["1.4", "1.6"].map(str::to_owned).to_vec();
+        line.raw_call(
+            "server.version",
+            [Param::String(String::new()), Param::StringVec(versions)],
+        )?;
+        Ok(Self(line))
     }
 }
 
@@ -136,7 +109,7 @@ impl Wire {
 
     /// The server's answer, or the reason for which it refuses one.
     pub(super) fn ask(&self, method: &str, params: &[Param]) -> Result<Result<Value, String>> {
-        self.patiently(method, |line| line.call(method, params))
+        self.patiently(method, |line| line.0.raw_call(method, params.to_vec()))
     }
 
     /// The answers to one question about several things, in their order.
@@ -147,7 +120,7 @@ impl Wire {
             batch.raw(method.to_owned(), params);
         }
         let answers = self
-            .patiently(method, |line| line.batch(&batch))?
+            .patiently(method, |line| line.0.batch_call(&batch))?
             .map_err(|reason| self.declined(method, reason))?;
         if answers.len() == count {
             Ok(answers)
@@ -159,7 +132,7 @@ impl Wire {
     /// Forgets what the server sent unasked.
     pub(super) fn drop_notices(&self) {
         if let Some(line) = lock(&self.line).as_ref() {
-            line.drop_notices();
+            while matches!(line.0.block_headers_pop_raw(), Ok(Some(_))) {}
         }
     }
 
@@ -182,7 +155,7 @@ impl Wire {
                 Some(line) => Ok(line),
                 None => Line::open(&self.url, self.patience.timeout),
             };
-            match line.and_then(|line| Ok((ask(&line), line))) {
+            match line.map(|line| (ask(&line), line)) {
                 Ok((Ok(answer), line)) => {
                     *held = Some(line);
                     return Ok(Ok(answer));

@@ -81,6 +81,8 @@ impl Kernel {
             .map_err(failed)?
             .block_tree_db_in_memory(true)
             .chainstate_db_in_memory(true)
+            // With threads of their own, scripts would be checked after the coinbase's amount, and
+            // the judge would let bad signatures pass.
             .worker_threads(0)
             .build()
             .map_err(failed)?;

@@ -183,7 +183,10 @@ impl State {
                 let party = matches!(from, Seat::Miner | Seat::Holder);
                 let his = party && from == opening.requester;
                 check_speaker(from, his, "opening", "the side that asks for the ruling")?;
-                check_opening(terms, facts, opening)
+                match facts.is_history(opening.outpoint) {
+                    true => Ok(()),
+                    false => check_opening(terms, facts, opening),
+                }
             }
             Event::Receipted(receipt) => {
                 let his = from == Seat::Validator(receipt.validator);
@@ -192,6 +195,9 @@ impl State {
             }
             Event::Answered { opening, shown } => {
                 let dispute = self.dispute(opening)?;
+                if facts.is_history(dispute.opening.outpoint) {
+                    return Ok(());
+                }
                 let coin = present(terms, facts, &dispute.opening, from.into())?;
                 let state =
                     settlement(terms, &coin, shown.outcome, Path::Agreed, shown.sat_per_vb, None)?;
@@ -202,6 +208,9 @@ impl State {
                 let signer =
                     matches!(from, Seat::Validator(_)) || from == dispute.opening.requester;
                 check_speaker(from, signer, "ruling", "a validator or the side that asked")?;
+                if facts.is_history(dispute.opening.outpoint) {
+                    return Ok(());
+                }
                 let ours = self.outcome(terms, facts, evidence, dispute)?;
                 if ours != *outcome {
                     return Err(JUST.refuses(
@@ -241,7 +250,9 @@ impl State {
             match due {
                 Ok(due) => effects.extend(due),
                 // A request that cannot be granted holds up nothing else.
-                Err(error @ Error::Refused { .. }) => effects.push(Effect::Decline(error)),
+                Err(error @ (Error::Refused { .. } | Error::Unavailable(_))) => {
+                    effects.push(Effect::Decline(error));
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -389,7 +400,8 @@ fn requester(
         }
         let mut signed = Signed::new(draft);
         for (signer, (_, signatures)) in equal() {
-            signed.add(*signer, signatures)?;
+            // One that came as history and was made present by a reorg was never checked.
+            let _ = signed.add(*signer, signatures);
         }
         if let Ok(last) = signed.finish() {
             return Ok(vec![Effect::broadcast(last)]);

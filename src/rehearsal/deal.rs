@@ -1,0 +1,365 @@
+//! The deal, step by step. See the table in [`crate::rehearsal`].
+
+use std::path::Path as FilePath;
+
+use bitcoin::ScriptBuf;
+
+use crate::amount;
+use crate::engine::{Engine, Report, Sent};
+use crate::error::Result;
+use crate::facts::Facts;
+use crate::flow::escrow::terms::EscrowTerms;
+use crate::flow::reward::txs::SweepPath;
+use crate::party::Seat;
+use crate::rehearsal::ledger::Ledger;
+use crate::rehearsal::machines::{Machines, mine_elsewhere};
+use crate::rehearsal::people::{self, Payouts, Person, VALIDATORS};
+use crate::rehearsal::world::World;
+use crate::script::template::Variant;
+use crate::work::verdict::Evidence;
+
+/// First height of the term.
+pub const START: u32 = 120;
+/// Tip at which the sale is made: the holder's first coins are mature.
+const SALE: u32 = 108;
+/// Fee rate of everything that is broadcast, sat/vB.
+pub const RATE: u64 = 2;
+
+/// What happens, for whoever listens.
+#[derive(Debug)]
+pub enum Moment<'a> {
+    /// A new chapter begins.
+    Chapter {
+        /// Its title.
+        title: &'a str,
+        /// What it is about.
+        about: String,
+    },
+    /// Somebody did something.
+    Done(Seat, &'a Report),
+    /// A block was mined.
+    Block {
+        /// Its height.
+        height: u32,
+        /// Whose machines found it.
+        by: &'a str,
+    },
+    /// The terms are agreed.
+    Agreed(&'a EscrowTerms),
+    /// Something worth a line.
+    Note(String),
+}
+
+/// A deal in progress.
+pub struct Deal<'w, W: World> {
+    world: &'w W,
+    terms: EscrowTerms,
+    miner: Engine,
+    holder: Engine,
+    validators: Vec<Engine>,
+    machines: Machines,
+    network: ScriptBuf,
+    sent: Vec<(Seat, Sent)>,
+    listen: &'w mut dyn FnMut(Moment<'_>),
+}
+
+/// How it ended.
+#[derive(Debug)]
+pub struct Ending {
+    /// What was agreed.
+    pub terms: EscrowTerms,
+    /// Every transaction that was broadcast, and by whom.
+    pub sent: Vec<(Seat, Sent)>,
+    /// The contract's chain at the end.
+    pub facts: Facts,
+    /// Certificates and receipts.
+    pub evidence: Evidence,
+    /// The balance sheet.
+    pub ledger: Ledger,
+}
+
+/// Plays the whole deal in `world`; stores and messages lie under `dir`.
+pub fn play<W: World>(
+    world: &W,
+    variant: Variant,
+    dir: &FilePath,
+    listen: &mut dyn FnMut(Moment<'_>),
+) -> Result<Ending> {
+    let mut deal = Deal::meet(world, variant, dir, listen)?;
+    deal.sell()?;
+    deal.deliver()?;
+    deal.settle_together()?;
+    deal.fall_short()?;
+    deal.rule()?;
+    deal.close()?;
+    deal.sweep()?;
+    deal.finish()
+}
+
+impl<'w, W: World> Deal<'w, W> {
+    /// Everybody makes a wallet and a record; the terms are agreed.
+    fn meet(
+        world: &'w W,
+        variant: Variant,
+        dir: &FilePath,
+        listen: &'w mut dyn FnMut(Moment<'_>),
+    ) -> Result<Self> {
+        listen(Moment::Chapter {
+            title: "The people",
+            about: "a miner, a holder who buys, and three validators of whom two decide".into(),
+        });
+        let mut miner = Person::new(Seat::Miner, dir)?;
+        let mut holder = Person::new(Seat::Holder, dir)?;
+        let mut validators = (0..VALIDATORS)
+            .map(|place| Person::new(Seat::Validator(place), dir))
+            .collect::<Result<Vec<_>>>()?;
+        let network = people::network_script()?;
+        let opening = holder.address()?;
+        let federation = match validators.first_mut() {
+            Some(first) => first.address()?,
+            None => opening.clone(),
+        };
+        let payouts = Payouts { miner: miner.address()?, holder: holder.address()?, federation };
+        let terms = people::terms(variant, START, &payouts)?;
+        listen(Moment::Agreed(&terms));
+
+        world.mine(1, &|value| {
+            vec![bitcoin::TxOut { value, script_pubkey: opening.script_pubkey() }]
+        })?;
+        let url = world.electrum_url();
+        let seat = |person: Person| person.sit(&terms, &url, dir);
+        let validators = validators.into_iter().map(seat).collect::<Result<Vec<_>>>()?;
+        let (miner, holder) = (seat(miner)?, seat(holder)?);
+        let (machines, sent) = (Machines::default(), Vec::new());
+        let mut deal =
+            Self { world, terms, miner, holder, validators, machines, network, sent, listen };
+        deal.elsewhere_until(SALE)?;
+        Ok(deal)
+    }
+
+    /// The holder pays the price into the escrow.
+    fn sell(&mut self) -> Result<()> {
+        self.chapter("The sale", "the price goes into the escrow; nobody can take it alone");
+        let report = self.holder.fund_escrow(RATE)?;
+        self.told(Seat::Holder, &[report]);
+        self.elsewhere_until(START.saturating_sub(1))?;
+        self.everybody()
+    }
+
+    /// Periods 1 to 3: more than agreed.
+    fn deliver(&mut self) -> Result<()> {
+        self.chapter(
+            "Periods 1 to 3",
+            "every block the miner finds pays the reward lock and his service share; each slice of \
+             work is certified, receipted by the validators, and earns an installment",
+        );
+        for slice in 0..3 {
+            self.mine_slice(slice, (13, 10))?;
+        }
+        Ok(())
+    }
+
+    /// Both online: one settlement for three periods, by the key path.
+    fn settle_together(&mut self) -> Result<()> {
+        self.chapter(
+            "One settlement for three periods",
+            "states were signed off-chain; now the miner wants his money and both sign as one",
+        );
+        self.mine_blocks(5, (1, 2))?;
+        self.everybody()?;
+        self.miner.begin_joint_settlement(RATE)?;
+        self.listen_to(Seat::Holder)?;
+        self.listen_to(Seat::Miner)
+    }
+
+    /// Period 4: about half; then the holder falls silent.
+    fn fall_short(&mut self) -> Result<()> {
+        self.chapter("Period 4", "the machines deliver about half of what was agreed");
+        self.mine_blocks(7, (1, 2))?;
+        self.certify(3)
+    }
+
+    /// The miner opens a dispute; two of three validators rule.
+    fn rule(&mut self) -> Result<()> {
+        self.chapter(
+            "The holder is silent",
+            "the miner asks, waits, opens a dispute; each validator recomputes the outcome himself",
+        );
+        self.elsewhere(5)?;
+        self.listen_to(Seat::Miner)?;
+        self.miner.open_dispute(3, RATE)?;
+        self.note("miner opens a dispute through period 4");
+        self.federation()?;
+        self.listen_to(Seat::Miner)?;
+        self.elsewhere(self.terms.delays.answer)?;
+        self.federation()?;
+        self.listen_to(Seat::Miner)?;
+        self.elsewhere(1)
+    }
+
+    /// Periods 5 and 6: nothing; the window is below a half, the contract closes.
+    fn close(&mut self) -> Result<()> {
+        self.chapter(
+            "Periods 5 and 6",
+            "the miner is gone, the network goes on without him; the window stays below a half",
+        );
+        let last = self.terms.delivery.periods.saturating_sub(1);
+        self.elsewhere_until(self.terms.ruling_height(last)?)?;
+        self.listen_to(Seat::Holder)?;
+        self.holder.open_dispute(last, RATE)?;
+        self.note("holder is back and opens a dispute through period 6");
+        self.federation()?;
+        self.listen_to(Seat::Holder)?;
+        self.elsewhere(self.terms.delays.answer)?;
+        self.federation()?;
+        self.listen_to(Seat::Holder)?;
+        self.elsewhere(1)
+    }
+
+    /// The holder takes every reward, once the youngest is mature.
+    fn sweep(&mut self) -> Result<()> {
+        self.chapter("The rewards", "the holder and two validators sweep what the machines earned");
+        let youngest = START.saturating_add(47);
+        self.elsewhere_until(youngest.saturating_add(99))?;
+        self.holder.ask_sweep(SweepPath::HolderRuling, RATE)?;
+        self.note("holder asks for a sweep");
+        self.federation()?;
+        self.listen_to(Seat::Holder)?;
+        self.elsewhere(1)
+    }
+
+    /// Everybody counts his coins.
+    fn finish(mut self) -> Result<Ending> {
+        let facts = self.holder.facts()?;
+        let watched = core::slice::from_ref(&self.network);
+        let outside = self.holder.chain().facts(watched, facts.tip())?;
+        let mut left = Vec::new();
+        let people = [&mut self.miner, &mut self.holder];
+        for engine in people.into_iter().chain(self.validators.first_mut()) {
+            let balance = engine.balance()?;
+            left.push(amount::sum(
+                [balance.confirmed, balance.immature, balance.pending],
+                "wallet",
+            )?);
+        }
+        let left = left.try_into().unwrap_or_default();
+        let outside = outside.coins(&self.network);
+        let ledger = Ledger::new(&self.terms, &facts, &self.sent, &outside, left)?;
+        let evidence = self.holder.contract().evidence().clone();
+        Ok(Ending { terms: self.terms, sent: self.sent, facts, evidence, ledger })
+    }
+
+    /// Mines a slice with the given part (numerator, denominator) of the agreed work and seals it.
+    fn mine_slice(&mut self, slice: u32, part: (u64, u64)) -> Result<()> {
+        self.mine_blocks(self.terms.delivery.slice, part)?;
+        self.certify(slice)
+    }
+
+    fn mine_blocks(&mut self, blocks: u32, (numerator, denominator): (u64, u64)) -> Result<()> {
+        // Agreed work of a block: rate x 600 s.
+        let agreed = self.terms.delivery.rate.saturating_mul(600);
+        let attempts = agreed.saturating_mul(numerator).div_ceil(denominator);
+        for _ in 0..blocks {
+            self.machines.mine_block(&self.terms, self.world, attempts)?;
+            (self.listen)(Moment::Block { height: self.world.height(), by: "the miner" });
+        }
+        Ok(())
+    }
+
+    fn certify(&mut self, slice: u32) -> Result<()> {
+        let certificate = self.machines.certificate(&self.terms, slice)?;
+        self.note(&format!(
+            "miner seals slice {}: {} shares of {} expected",
+            slice.saturating_add(1),
+            certificate.shares.len(),
+            self.terms.delivery.expected
+        ));
+        self.miner.certify(certificate)?;
+        self.everybody()
+    }
+
+    fn elsewhere(&mut self, blocks: u32) -> Result<()> {
+        for _ in 0..blocks {
+            mine_elsewhere(self.world, 1, &self.network)?;
+            (self.listen)(Moment::Block { height: self.world.height(), by: "the network" });
+        }
+        Ok(())
+    }
+
+    fn elsewhere_until(&mut self, height: u32) -> Result<()> {
+        self.elsewhere(height.saturating_sub(self.world.height()))
+    }
+
+    /// Everybody reads and answers until nobody has anything left to say.
+    fn everybody(&mut self) -> Result<()> {
+        for _ in 0..3 {
+            self.federation()?;
+            self.listen_to(Seat::Miner)?;
+            self.listen_to(Seat::Holder)?;
+        }
+        Ok(())
+    }
+
+    fn federation(&mut self) -> Result<()> {
+        for place in 0..VALIDATORS {
+            self.listen_to(Seat::Validator(place))?;
+        }
+        Ok(())
+    }
+
+    fn listen_to(&mut self, seat: Seat) -> Result<()> {
+        let engine = match seat {
+            Seat::Miner => Some(&mut self.miner),
+            Seat::Holder => Some(&mut self.holder),
+            Seat::Validator(place) => self.validators.get_mut(usize::from(place)),
+        };
+        if let Some(engine) = engine {
+            let reports = engine.step()?;
+            self.told(seat, &reports);
+        }
+        Ok(())
+    }
+
+    fn told(&mut self, seat: Seat, reports: &[Report]) {
+        for report in reports {
+            if let Report::Sent(sent) = report {
+                self.sent.push((seat, sent.clone()));
+            }
+            (self.listen)(Moment::Done(seat, report));
+        }
+    }
+
+    fn chapter(&mut self, title: &str, about: &str) {
+        (self.listen)(Moment::Chapter { title, about: about.to_owned() });
+    }
+
+    fn note(&mut self, text: &str) {
+        (self.listen)(Moment::Note(text.to_owned()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chain::embedded::EmbeddedNode;
+
+    #[test]
+    fn the_deal_ends_in_a_sheet_that_balances() {
+        let node = EmbeddedNode::start().unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let ending = play(&node, Variant::Musig, dir.path(), &mut |moment| match moment {
+            Moment::Block { .. } => {}
+            Moment::Done(seat, report) => {
+                let line = format!("{report:?}");
+                println!("   {seat}: {}", line.chars().take(150).collect::<String>());
+            }
+            Moment::Agreed(_) => {}
+            other => println!("{other:?}"),
+        })
+        .unwrap_or_else(|e| panic!("{e}"));
+        for account in &ending.ledger.accounts {
+            println!("{account:#?}");
+        }
+        assert!(ending.ledger.balances().unwrap());
+    }
+}
