@@ -65,8 +65,8 @@ fn each_is_refused_with_one_line_and_nothing_else_changes() {
     assert_eq!(table.engine(seat).store().entries(&id.0).unwrap(), before);
     assert_eq!(format!("{:?}", table.engine(seat).contract()), contract);
     assert!(refusals(&table.step(seat)).is_empty(), "nothing is reported twice");
-    // The honest word beside them is taken as ever.
+    // The honest word beside them is taken as ever, and receipted.
     table.drop_letter(seat, "10-good", good.as_bytes());
     assert!(refusals(&table.step(seat)).is_empty());
-    assert_eq!(table.engine(seat).store().entries(&id.0).unwrap().len(), before.len() + 1);
+    assert_eq!(table.engine(seat).store().entries(&id.0).unwrap().len(), before.len() + 2);
 }

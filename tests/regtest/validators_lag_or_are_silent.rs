@@ -56,8 +56,14 @@ fn without_k_receipts_in_time_a_slice_earns_nothing() {
     }
     table.elsewhere(20);
     table.everybody();
-    let refused = table.engine(Seat::Miner).publish_state().unwrap_err();
-    assert_eq!(refused.rule(), "engine-possible", "no state was ever due");
+    // The window has failed: the only state is a close that refunds the whole price.
+    let reports = table.engine(Seat::Miner).publish_state().unwrap();
+    table.note(&reports);
+    let [sent] = &table.sent[..] else { panic!("{:?}", table.story()) };
+    assert_eq!(sent.title, "close");
+    let [refund] = &sent.tx.output[..] else { panic!("one output") };
+    assert_eq!(refund.script_pubkey, table.terms.reward.holder.payout_script());
+    assert_eq!(refund.value.to_sat(), 6 * INSTALLMENT - sent.fee.to_sat());
 }
 
 #[test]

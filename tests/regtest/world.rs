@@ -192,7 +192,9 @@ impl Table {
     /// Mines through a slice, the miner's machines finding every block, and seals `count` shares.
     pub(crate) fn deliver(&mut self, slice: u32, count: usize) {
         let blocks = self.terms.calendar().slice_blocks(slice).unwrap();
-        self.elsewhere_to(*blocks.start() - 1);
+        // A slice may have begun while its predecessor ripened.
+        let parent = self.node.tip().0.max(*blocks.start() - 1);
+        self.elsewhere_to(parent);
         let template = self.node.template().unwrap();
         let payouts = |value| reward::coins::payouts(&self.terms.reward, value).unwrap();
         let job = template.job(b"share", &payouts(template.reward)).unwrap();
@@ -202,7 +204,7 @@ impl Table {
             .take(count)
             .map(|header| Share::of(&job, header))
             .collect();
-        self.node.mine(*blocks.end() + 1 - *blocks.start(), &payouts).unwrap();
+        self.node.mine(*blocks.end() - parent, &payouts).unwrap();
         let position = self.terms.position().unwrap();
         let certificate = Certificate::new(position, slice, shares).unwrap();
         self.engine(Seat::Miner).certify(certificate).unwrap();
