@@ -24,7 +24,7 @@ use bitcoin::secp256k1::schnorr;
 use serde::{Deserialize, Serialize};
 
 pub use self::contract::Contract;
-use crate::error::{Culprit, Result, Rule};
+use crate::error::{Culprit, Error, Result, Rule};
 use crate::flow::escrow::txs::Outcome;
 use crate::id::WordId;
 use crate::party::Seat;
@@ -79,6 +79,8 @@ pub enum Effect {
         /// Who signed.
         signers: Vec<Seat>,
     },
+    /// Something that was asked of the seat is not done, and why.
+    Decline(Error),
     /// Nothing can be done before this height.
     Wait {
         /// The height.

@@ -42,8 +42,8 @@ pub struct Folder {
 pub struct Letter {
     /// File name.
     pub name: String,
-    /// Its text.
-    pub text: String,
+    /// Its text, if it can be read.
+    pub text: Result<String>,
 }
 
 /// Name of a seat's folder.
@@ -66,7 +66,8 @@ impl Folder {
     pub fn post(&self, to: Seat, name: &str, text: &str) -> Result<()> {
         let inbox = self.path(to, "inbox");
         let path = inbox.join(name);
-        if path.exists() || self.path(to, "dossier").join(name).exists() {
+        let known = |part| self.path(to, part).join(name).exists();
+        if ["inbox", "dossier", "refused"].into_iter().any(known) {
             return Ok(());
         }
         fs::create_dir_all(&inbox).map_err(|error| failed(&inbox, error))?;
@@ -80,9 +81,8 @@ impl Folder {
         write().map_err(|error| failed(&path, error))
     }
 
-    /// The messages in the inbox, in the order of their names. One that cannot be read is reported
-    /// in its place.
-    pub fn letters(&self) -> Result<Vec<Result<Letter>>> {
+    /// The messages in the inbox, in the order of their names.
+    pub fn letters(&self) -> Result<Vec<Letter>> {
         let inbox = self.path(self.seat, "inbox");
         let mut names = Vec::new();
         for entry in fs::read_dir(&inbox).map_err(|error| failed(&inbox, error))? {
@@ -94,7 +94,8 @@ impl Folder {
             }
         }
         names.sort();
-        Ok(names.into_iter().map(|name| read(&inbox.join(&name), name)).collect())
+        let read = |name: String| Letter { text: read(&inbox.join(&name), &name), name };
+        Ok(names.into_iter().map(read).collect())
     }
 
     /// Moves a message that was taken to the dossier.
@@ -104,7 +105,10 @@ impl Folder {
 
     /// Moves a message that broke a rule aside, with the refusal beside it.
     pub fn refuse(&self, name: &str, refusal: &str) -> Result<()> {
-        let note = self.path(self.seat, "refused").join(format!("{name}.txt"));
+        // 60 characters have at most 240 bytes: a note's name fits where the message's does.
+        let stem: String =
+            if name.len() > 240 { name.chars().take(60).collect() } else { name.into() };
+        let note = self.path(self.seat, "refused").join(format!("{stem}.txt"));
         fs::write(&note, format!("{refusal}\n")).map_err(|error| failed(&note, error))?;
         self.carry(name, "refused")
     }
@@ -119,9 +123,9 @@ impl Folder {
     }
 }
 
-fn read(path: &Path, name: String) -> Result<Letter> {
+fn read(path: &Path, name: &str) -> Result<String> {
     let bad = |found: &dyn core::fmt::Display| {
-        MESSAGE.refuses(crate::error::Culprit::Sender, &name, "a text of at most 8 MiB", found)
+        MESSAGE.refuses(crate::error::Culprit::Sender, name, "a text of at most 8 MiB", found)
     };
     let mut file = File::open(path).map_err(|error| failed(path, error))?;
     let mut text = String::new();
@@ -130,7 +134,7 @@ fn read(path: &Path, name: String) -> Result<Letter> {
     if u64::try_from(count).unwrap_or(u64::MAX) > MESSAGE_MAX_BYTES {
         return Err(bad(&"a larger one"));
     }
-    Ok(Letter { name, text })
+    Ok(text)
 }
 
 fn failed(path: &Path, error: std::io::Error) -> crate::error::Error {
@@ -148,8 +152,9 @@ mod tests {
         let holder = Folder::open(root.path(), Seat::Holder).unwrap();
         miner.post(Seat::Holder, "2-second.json", "b").unwrap();
         miner.post(Seat::Holder, "1-first.json", "a").unwrap();
-        let letters: Vec<_> = holder.letters().unwrap().into_iter().map(Result::unwrap).collect();
-        assert_eq!(letters.iter().map(|l| l.text.as_str()).collect::<Vec<_>>(), ["a", "b"]);
+        let letters = holder.letters().unwrap();
+        let texts: Vec<_> = letters.iter().map(|l| l.text.as_deref().unwrap()).collect();
+        assert_eq!(texts, ["a", "b"]);
         holder.file("1-first.json").unwrap();
         miner.post(Seat::Holder, "1-first.json", "a").unwrap();
         assert_eq!(holder.letters().unwrap().len(), 1);
@@ -174,7 +179,19 @@ mod tests {
         fs::write(inbox.join("1"), [0xff, 0xfe]).unwrap();
         fs::write(inbox.join("2"), vec![b'a'; 8_388_609]).unwrap();
         for letter in holder.letters().unwrap() {
-            assert_eq!(letter.unwrap_err().rule(), "relay-message");
+            assert_eq!(letter.text.unwrap_err().rule(), "relay-message");
+        }
+    }
+
+    #[test]
+    fn a_name_of_any_length_can_be_refused_and_is_not_posted_again() {
+        let root = tempfile::tempdir().unwrap();
+        let holder = Folder::open(root.path(), Seat::Holder).unwrap();
+        for name in ["x".repeat(250), "é".repeat(120)] {
+            holder.post(Seat::Holder, &name, "garbage").unwrap();
+            holder.refuse(&name, "refused: garbage").unwrap();
+            holder.post(Seat::Holder, &name, "garbage").unwrap();
+            assert!(holder.letters().unwrap().is_empty());
         }
     }
 }

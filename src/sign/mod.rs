@@ -27,7 +27,7 @@ pub(crate) enum Source {
     /// A counter under a name that everybody knows, so that a rehearsal repeats itself. Nonces made
     /// of it are no secret; only the rehearsal's own people use it.
     #[cfg(feature = "regtest")]
-    Rehearsal(&'static str, core::cell::Cell<u64>),
+    Rehearsal(&'static str, core::sync::atomic::AtomicU64),
 }
 
 impl Source {
@@ -36,9 +36,8 @@ impl Source {
             Self::System => random(),
             #[cfg(feature = "regtest")]
             Self::Rehearsal(name, count) => {
-                count.set(count.get().wrapping_add(1));
-                let count = count.get().to_be_bytes();
-                Ok(Zeroizing::new(crate::id::tagged_hash(name, &[&count])))
+                let count = count.fetch_add(1, core::sync::atomic::Ordering::Relaxed);
+                Ok(Zeroizing::new(crate::id::tagged_hash(name, &[&count.to_be_bytes()])))
             }
         }
     }

@@ -61,7 +61,7 @@ impl SoftwareSigner {
     /// A signer whose randomness is a counter, so that a rehearsal repeats itself. Regtest only.
     #[cfg(feature = "regtest")]
     pub(crate) fn rehearsing(secrets: RecordSecrets) -> Result<Self> {
-        let source = Source::Rehearsal("hashmix/rehearsal", core::cell::Cell::new(0));
+        let source = Source::Rehearsal("hashmix/rehearsal", core::sync::atomic::AtomicU64::new(0));
         Ok(Self { source, ..Self::new(secrets, Network::Regtest)? })
     }
 

@@ -4,7 +4,8 @@
 //!  requester (miner or holder)     validators                     the other side
 //!    |-- Opened(period) ------------->|--------------------------->|
 //!    |<------------- Receipted(opening, tip), k of n               |
-//!    |                                |<--- Answered(state) -------|  within the answer span
+//!    |                                |<--- Answered(state) -------|
+//!    |                                |-- Receipted(answer, tip) ->|  k within the answer span
 //!    |                                | recompute, compare memory, commit
 //!    |<------------- Ruled(outcome, signature), k of n ----------->|
 //!    |-- Ruled(own signature): broadcast
@@ -24,12 +25,15 @@
 //! | the miner | it closes | close through the miner ruling leaf |
 //! | the holder | it closes | close through the holder ruling leaf |
 //! | the holder | it goes on | none: his fee in a re-lock would count as paid to the miner |
+//! | either | his part does not pay the ruling | none |
+//!
+//! Where there is no transaction, or an outcome would fall, validators decline and say why.
 //!
 //! | word | said by | refused when |
 //! |---|---|---|
 //! | `Opened` | the side that asks | too late, an unripe period, another output, a fee rate outside the terms |
 //! | `Receipted` | the validator who signed | the signature is not his |
-//! | `Answered` | anyone | the state is not signed by the holder |
+//! | `Answered` | anyone | the state is not signed by the holder; it counts once k receipts have it in time |
 //! | `Ruled` | a validator, the side that asked | too early, another outcome than the evidence says, a signature of another transaction |
 //!
 //! A validator's outcome for a period never falls ([`memory`]).

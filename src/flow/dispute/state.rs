@@ -7,7 +7,7 @@ use bitcoin::secp256k1::schnorr;
 use serde::{Deserialize, Serialize};
 
 use crate::canonical;
-use crate::error::{Culprit, Result, Rule};
+use crate::error::{Culprit, Error, Result, Rule};
 use crate::facts::Facts;
 use crate::flow::dispute::memory::Memory;
 use crate::flow::dispute::terms::{opens_until, ruled_from};
@@ -83,6 +83,14 @@ pub struct Shown {
     pub signatures: Vec<schnorr::Signature>,
 }
 
+impl Shown {
+    /// Names the answer to an opening by content; validators' receipts name this.
+    pub fn id(&self, opening: &WordId) -> Result<WordId> {
+        let said = canonical::bytes(&(opening, self))?;
+        Ok(WordId(tagged_hash("HashMix/answer", &[&said])))
+    }
+}
+
 /// Words of the dispute flow.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
@@ -120,7 +128,7 @@ pub struct State {
 #[derive(Clone, Debug)]
 struct Dispute {
     opening: Opening,
-    shown: Vec<Shown>,
+    shown: BTreeMap<WordId, Shown>,
     rulings: BTreeMap<Seat, (Outcome, Vec<schnorr::Signature>)>,
 }
 
@@ -129,8 +137,11 @@ impl State {
     pub fn apply(&mut self, from: Seat, event: &Event) -> Result<()> {
         match event {
             Event::Opened(opening) => {
-                let dispute =
-                    Dispute { opening: *opening, shown: Vec::new(), rulings: BTreeMap::new() };
+                let dispute = Dispute {
+                    opening: *opening,
+                    shown: BTreeMap::new(),
+                    rulings: BTreeMap::new(),
+                };
                 self.disputes.entry(opening.id()?).or_insert(dispute);
             }
             Event::Receipted(receipt) => {
@@ -140,13 +151,18 @@ impl State {
             }
             Event::Answered { opening, shown } => {
                 if let Some(dispute) = self.disputes.get_mut(opening) {
-                    dispute.shown.push(shown.clone());
+                    dispute.shown.insert(shown.id(opening)?, shown.clone());
                 }
             }
             Event::Ruled { opening, outcome, signatures } => {
                 self.memory.entry(from).or_default().remember(outcome);
                 if let Some(dispute) = self.disputes.get_mut(opening) {
-                    dispute.rulings.insert(from, (*outcome, signatures.clone()));
+                    let ruled = (*outcome, signatures.clone());
+                    let known = dispute.rulings.entry(from).or_insert_with(|| ruled.clone());
+                    // The evidence only grows, so the higher outcome is the later one.
+                    if known.0.earned < outcome.earned {
+                        *known = ruled;
+                    }
                 }
             }
         }
@@ -224,14 +240,18 @@ impl State {
             if present(terms, facts, &dispute.opening, Culprit::Sender).is_err() {
                 continue;
             }
-            match seat {
+            let due = match seat {
                 Seat::Validator(place) => {
-                    effects.extend(self.validator(terms, facts, evidence, *id, dispute, place)?);
+                    self.validator(terms, facts, evidence, *id, dispute, place)
                 }
-                _ if seat == dispute.opening.requester => {
-                    effects.extend(requester(terms, facts, *id, dispute)?);
-                }
-                _ => {}
+                _ if seat == dispute.opening.requester => requester(terms, facts, *id, dispute),
+                _ => continue,
+            };
+            match due {
+                Ok(due) => effects.extend(due),
+                // A request that cannot be granted holds up nothing else.
+                Err(error @ Error::Refused { .. }) => effects.push(Effect::Decline(error)),
+                Err(error) => return Err(error),
             }
         }
         Ok(effects)
@@ -247,9 +267,20 @@ impl State {
         place: u8,
     ) -> Result<Vec<Effect>> {
         let seat = Seat::Validator(place);
-        let subject = Subject::Opening { digest: id.0 };
-        if !self.receipts.iter().any(|r| r.validator == place && r.subject == subject) {
-            return Ok(vec![Effect::Receipt(subject)]);
+        let unseen = |subject: &Subject| {
+            !self.receipts.iter().any(|r| r.validator == place && r.subject == *subject)
+        };
+        let opening = Subject::Opening { digest: id.0 };
+        if unseen(&opening) {
+            return Ok(vec![Effect::Receipt(opening)]);
+        }
+        let heard = self.heard_at(terms, facts, dispute)?;
+        if heard.is_none_or(|height| facts.tip() < height) {
+            let answers = dispute.shown.keys().map(|id| Subject::Answer { digest: id.0 });
+            let due: Vec<Effect> = answers.filter(unseen).map(Effect::Receipt).collect();
+            if !due.is_empty() {
+                return Ok(due);
+            }
         }
         // One ruling an output: it is broadcast before anything more is signed on it.
         let outpoint = dispute.opening.outpoint;
@@ -259,7 +290,6 @@ impl State {
         if self.disputes.values().any(signed) {
             return Ok(Vec::new());
         }
-        let heard = self.heard_at(terms, facts, id)?;
         match heard {
             Some(height) if facts.tip() >= height => {}
             Some(until) => {
@@ -278,23 +308,41 @@ impl State {
         Ok(vec![Effect::Sign { draft, task: Task::Ruling { opening: id, outcome } }])
     }
 
-    /// The height from which the dispute may be ruled on; `None` until k receipts have opened it.
-    fn heard_at(&self, terms: &EscrowTerms, facts: &Facts, id: WordId) -> Result<Option<u32>> {
+    /// The height from which the dispute may be ruled on; `None` until k receipts have opened it in
+    /// time.
+    fn heard_at(
+        &self,
+        terms: &EscrowTerms,
+        facts: &Facts,
+        dispute: &Dispute,
+    ) -> Result<Option<u32>> {
+        let digest = dispute.opening.id()?.0;
+        let coin = present(terms, facts, &dispute.opening, Culprit::Sender)?;
+        let last = coin.height.map(|height| opens_until(terms, height));
+        let opened = self.sealed(terms, facts, &Subject::Opening { digest })?;
+        Ok(opened.filter(|height| last >= Some(*height)).map(|height| ruled_from(terms, height)))
+    }
+
+    /// The k-th lowest height among validators' receipts for a subject.
+    fn sealed(
+        &self,
+        terms: &EscrowTerms,
+        facts: &Facts,
+        subject: &Subject,
+    ) -> Result<Option<u32>> {
         let federation = &terms.reward.federation;
-        let subject = Subject::Opening { digest: id.0 };
-        let opened = sealed_height(
+        Ok(sealed_height(
             terms.position()?,
-            &subject,
+            subject,
             &self.receipts,
             &federation.ruling_keys(),
             usize::from(federation.threshold),
             &facts.headers,
-        );
-        Ok(opened.map(|height| ruled_from(terms, height)))
+        ))
     }
 
     /// The outcome that the federation rules: what the evidence says, and at least what the holder
-    /// signed himself.
+    /// signed himself, as far as k validators had seen it within the answer span.
     fn outcome(
         &self,
         terms: &EscrowTerms,
@@ -302,24 +350,19 @@ impl State {
         evidence: &Evidence,
         dispute: &Dispute,
     ) -> Result<Outcome> {
-        let id = dispute.opening.id()?;
-        match self.heard_at(terms, facts, id)? {
-            Some(height) if facts.tip() >= height => {}
-            other => {
-                return Err(HEARD.unavailable(
-                    format_args!("dispute {id}"),
-                    format_args!(
-                        "height {}",
-                        other.map_or("unknown".to_owned(), |h| h.to_string())
-                    ),
-                    facts.tip(),
-                ));
-            }
-        }
+        let heard = self.heard_at(terms, facts, dispute)?;
+        let Some(heard) = heard.filter(|height| facts.tip() >= *height) else {
+            return Err(HEARD.unavailable(
+                format_args!("dispute {}", dispute.opening.id()?),
+                heard.map_or("k receipts in time".to_owned(), |h| format!("height {h}")),
+                facts.tip(),
+            ));
+        };
         let period = dispute.opening.period;
         let mut outcome = outcome(terms, facts, evidence, period)?;
-        for shown in &dispute.shown {
-            if shown.outcome.period <= period {
+        for (id, shown) in &dispute.shown {
+            let seen = self.sealed(terms, facts, &Subject::Answer { digest: id.0 })?;
+            if shown.outcome.period <= period && seen.is_some_and(|height| height < heard) {
                 outcome.earned = outcome.earned.max(shown.outcome.earned);
             }
         }
@@ -370,12 +413,20 @@ fn check_opening(terms: &EscrowTerms, facts: &Facts, opening: &Opening) -> Resul
     terms.check_rate(opening.sat_per_vb, by)?;
     let coin = present(terms, facts, opening, by)?;
     let ripe = terms.ruling_height(opening.period)?;
-    let last = opens_until(terms, coin.height.unwrap_or(0));
-    if coin.height.is_none() || facts.tip() < ripe || facts.tip() > last {
+    // Our server may lag behind the speaker's: what is early here may be in time there.
+    let Some(confirmed) = coin.height.filter(|_| facts.tip() >= ripe) else {
+        return Err(TIMELY.unavailable(
+            "opening",
+            format_args!("a confirmed output and height {ripe}"),
+            facts.tip(),
+        ));
+    };
+    let last = opens_until(terms, confirmed);
+    if facts.tip() > last {
         return Err(TIMELY.refuses(
             by,
             "opening",
-            format_args!("a confirmed output and heights {ripe} to {last}"),
+            format_args!("heights {ripe} to {last}"),
             facts.tip(),
         ));
     }
@@ -388,9 +439,16 @@ fn present(
     opening: &Opening,
     by: Culprit,
 ) -> Result<EscrowCoin> {
+    let expected = "the escrow's present output";
     match progress(terms, facts)? {
         Progress::Open(coin) if coin.outpoint == opening.outpoint => Ok(coin),
-        _ => Err(TIMELY.refuses(by, "opening", "the escrow's present output", opening.outpoint)),
+        // An output that we have not seen may be one that our server has not seen yet.
+        Progress::Open(_) | Progress::Unfunded
+            if !facts.transactions.contains_key(&opening.outpoint.txid) =>
+        {
+            Err(TIMELY.unavailable("opening", expected, opening.outpoint))
+        }
+        _ => Err(TIMELY.refuses(by, "opening", expected, opening.outpoint)),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Words about installments, and what each seat does next.
 
-use bitcoin::OutPoint;
+use bitcoin::{Amount, OutPoint};
 use bitcoin::secp256k1::schnorr;
 use serde::{Deserialize, Serialize};
 
@@ -9,10 +9,10 @@ use crate::facts::Facts;
 use crate::flow::escrow::coins::{EscrowCoin, Progress, progress};
 use crate::flow::escrow::outcome::outcome;
 use crate::flow::escrow::terms::EscrowTerms;
-use crate::flow::escrow::txs::{DUE, Outcome, settlement};
+use crate::flow::escrow::txs::{DUE, OUTCOME, Outcome, settlement};
 use crate::flow::{Effect, Event as FlowEvent, Task, check_speaker};
 use crate::party::Seat;
-use crate::script::lock::Path;
+use crate::script::lock::{LEAF, Path};
 use crate::tx::draft::Draft;
 use crate::tx::signed::Signed;
 use crate::work::verdict::Evidence;
@@ -40,6 +40,13 @@ pub struct Ask {
     pub outcome: Outcome,
     /// Fee rate, sat/vB; the miner pays it.
     pub sat_per_vb: u64,
+}
+
+impl Ask {
+    /// Of two requests on one output the later one, whatever the order in which they came.
+    fn rank(&self) -> (Amount, u32, u64) {
+        (self.outcome.earned, self.outcome.period, self.sat_per_vb)
+    }
 }
 
 /// Words of the escrow flow.
@@ -87,7 +94,7 @@ impl State {
         self.signed
             .iter()
             .filter(|(seat, ask, _)| *seat == Seat::Holder && ask.outpoint == outpoint)
-            .max_by_key(|(_, ask, _)| ask.outcome.earned)
+            .max_by_key(|(_, ask, _)| ask.rank())
             .map(|(_, ask, signatures)| (*ask, signatures.as_slice()))
     }
 
@@ -98,8 +105,10 @@ impl State {
             Event::Signed { ask, signatures } if !self.has_signed(from, ask) => {
                 self.signed.push((from, *ask, signatures.clone()));
             }
-            Event::Joined { ask, signature } => self.joined.push((*ask, *signature)),
-            Event::Asked(_) | Event::Signed { .. } => {}
+            Event::Joined { ask, signature } if !self.joined.iter().any(|(a, _)| a == ask) => {
+                self.joined.push((*ask, *signature));
+            }
+            Event::Asked(_) | Event::Signed { .. } | Event::Joined { .. } => {}
         }
     }
 
@@ -113,22 +122,27 @@ impl State {
     ) -> Result<()> {
         let history = facts.is_history(event.ask().outpoint);
         match event {
-            Event::Asked(_) if history => {
-                check_speaker(from, from == Seat::Miner, "settlement request", "the miner")
-            }
-            Event::Signed { .. } | Event::Joined { .. } if history => Ok(()),
-            Event::Asked(ask) => {
+            Event::Asked(_) => {
                 check_speaker(from, from == Seat::Miner, "settlement request", "the miner")?;
+            }
+            Event::Signed { .. } => {
+                let party = matches!(from, Seat::Miner | Seat::Holder);
+                check_speaker(from, party, "state", "miner or holder")?;
+            }
+            Event::Joined { .. } => {
+                check_speaker(from, from == Seat::Miner, "joint signature", "the miner")?;
+            }
+        }
+        match event {
+            _ if history => Ok(()),
+            Event::Asked(ask) => {
                 draft(terms, facts, ask, Path::Agreed, from.into()).map(|_| ())
             }
             Event::Signed { ask, signatures } => {
-                let party = matches!(from, Seat::Miner | Seat::Holder);
-                check_speaker(from, party, "state", "miner or holder")?;
                 let draft = draft(terms, facts, ask, Path::Agreed, from.into())?;
                 Signed::new(draft).add(from, signatures)
             }
             Event::Joined { ask, signature } => {
-                check_speaker(from, from == Seat::Miner, "joint signature", "the miner")?;
                 let draft = draft(terms, facts, ask, Path::Key, from.into())?;
                 Signed::new(draft).add_key_path(0, *signature)
             }
@@ -159,26 +173,23 @@ impl State {
         evidence: &Evidence,
         coin: &EscrowCoin,
     ) -> Result<Vec<Effect>> {
-        for (ask, signature) in &self.joined {
-            if ask.outpoint == coin.outpoint {
-                let mut signed = Signed::new(draft(terms, facts, ask, Path::Key, Culprit::Miner)?);
-                signed.add_key_path(0, *signature)?;
-                return Ok(vec![Effect::broadcast(signed.finish()?)]);
-            }
+        let here = |ask: &Ask| ask.outpoint == coin.outpoint;
+        let joined = self.joined.iter().filter(|(ask, _)| here(ask));
+        if let Some((ask, signature)) = joined.max_by_key(|(ask, _)| ask.rank()) {
+            let mut signed = Signed::new(draft(terms, facts, ask, Path::Key, Culprit::Miner)?);
+            signed.add_key_path(0, *signature)?;
+            return Ok(vec![Effect::broadcast(signed.finish()?)]);
         }
-        if let Some((_, ask, his)) = self
-            .signed
-            .iter()
-            .find(|(seat, ask, _)| *seat == Seat::Miner && ask.outpoint == coin.outpoint)
-        {
-            let mut signed = Signed::new(draft(terms, facts, ask, Path::Agreed, Culprit::Miner)?);
-            if let Some((_, _, theirs)) =
-                self.signed.iter().find(|(seat, other, _)| *seat == Seat::Holder && other == ask)
-            {
-                signed.add(Seat::Holder, theirs)?;
-                signed.add(Seat::Miner, his)?;
-                return Ok(vec![Effect::broadcast(signed.finish()?)]);
-            }
+        let complete = |(seat, ask, his): &'_ (Seat, Ask, Vec<schnorr::Signature>)| {
+            let theirs = self.signatures(Seat::Holder, ask)?;
+            (*seat == Seat::Miner && here(ask)).then(|| (*ask, his.clone(), theirs))
+        };
+        let published = self.signed.iter().filter_map(complete);
+        if let Some((ask, his, theirs)) = published.max_by_key(|(ask, ..)| ask.rank()) {
+            let mut signed = Signed::new(draft(terms, facts, &ask, Path::Agreed, Culprit::Miner)?);
+            signed.add(Seat::Holder, theirs)?;
+            signed.add(Seat::Miner, &his)?;
+            return Ok(vec![Effect::broadcast(signed.finish()?)]);
         }
         let Some(period) = last_ripe(terms, facts) else {
             return Ok(vec![wait(terms, 0, "the first period can be settled")?]);
@@ -198,6 +209,8 @@ impl State {
             }
             // Nothing is due yet, which is no fault of anybody.
             Err(error) if error.rule() == DUE.id => Ok(Vec::new()),
+            // The holder gave more than the evidence bears out, or a reorg took some of it away.
+            Err(error) if error.rule() == OUTCOME.id => Ok(vec![Effect::Decline(error)]),
             Err(error) => Err(error),
         }
     }
@@ -224,7 +237,12 @@ impl State {
     }
 
     fn has_signed(&self, seat: Seat, ask: &Ask) -> bool {
-        self.signed.iter().any(|(signer, known, _)| *signer == seat && known == ask)
+        self.signatures(seat, ask).is_some()
+    }
+
+    fn signatures(&self, seat: Seat, ask: &Ask) -> Option<&[schnorr::Signature]> {
+        let his = self.signed.iter().find(|(signer, known, _)| *signer == seat && known == ask);
+        his.map(|(_, _, signatures)| signatures.as_slice())
     }
 }
 
@@ -239,10 +257,16 @@ pub fn draft(
     let place = "settlement request";
     let coin = match progress(terms, facts)? {
         Progress::Open(coin) if coin.outpoint == ask.outpoint => coin,
+        // An output that we have not seen may be one that our server has not seen yet.
+        Progress::Unfunded => {
+            return Err(PRESENT.unavailable(place, "a funded escrow", ask.outpoint));
+        }
+        Progress::Open(coin) if !facts.transactions.contains_key(&ask.outpoint.txid) => {
+            return Err(PRESENT.unavailable(place, coin.outpoint, ask.outpoint));
+        }
         Progress::Open(coin) => {
             return Err(PRESENT.refuses(by, place, coin.outpoint, ask.outpoint));
         }
-        Progress::Unfunded => return Err(PRESENT.refuses(by, place, "a funded escrow", "none")),
         Progress::Ended { by: txid, .. } => {
             return Err(PRESENT.refuses(
                 by,
@@ -252,6 +276,9 @@ pub fn draft(
             ));
         }
     };
+    if coin.lock.check_path(path).is_err() {
+        return Err(LEAF.refuses(by, place, "a way into this lock", path));
+    }
     terms.check_rate(ask.sat_per_vb, by)?;
     let ripe = terms.ruling_height(ask.outcome.period)?;
     if facts.tip() < ripe {

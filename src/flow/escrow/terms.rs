@@ -40,7 +40,7 @@ pub const PRICE: Rule = Rule::new(
 /// Fee rates are within reason.
 pub const FEES: Rule = Rule::new(
     "terms-fees",
-    "the fee floor is at least 1 sat/vB, the cap at least the floor and at most 1,000 sat/vB",
+    "the fee floor is at least 1 sat/vB, the cap at least the floor and at most 1,000 sat/vB, the ruling fee above dust",
     "agree on other fee bounds",
 );
 
@@ -296,6 +296,15 @@ impl EscrowTerms {
                 "terms, fees",
                 "1 <= floor <= cap <= 1,000 sat/vB",
                 format_args!("floor {floor}, cap {cap}"),
+            ));
+        }
+        let dust = self.reward.federation.payout_script().minimal_non_dust();
+        if ruling < dust {
+            return Err(FEES.refuses(
+                Culprit::Sender,
+                "terms, ruling fee",
+                format_args!("at least {dust}, or no ruling can pay it"),
+                ruling,
             ));
         }
         // A settlement through the agreed leaf: two outputs of 43 vB, an input of 116 vB.

@@ -151,7 +151,14 @@ impl Split<'_> {
             |value: Amount, script: &ScriptBuf| (value >= dust(script)).then(|| out(value, script));
 
         let blank = [out(Amount::ZERO, &miner_script), out(Amount::ZERO, &self.second)];
-        let refund = self.rest.checked_sub(ruling_cost(Seat::Holder)).unwrap_or(Amount::ZERO);
+        let refund = self.rest.checked_sub(ruling_cost(Seat::Holder)).ok_or_else(|| {
+            DUE.refuses(
+                Culprit::Holder,
+                title,
+                format_args!("a rest that pays the ruling, {}", ruling_cost(Seat::Holder)),
+                self.rest,
+            )
+        })?;
         let with_refund = !self.closes || refund >= dust(&self.second);
         let shape = if with_refund { &blank[..] } else { &blank[..1] };
         let miner = self
@@ -168,16 +175,17 @@ impl Split<'_> {
                     outputs.push(out(refund, &self.second));
                 }
             }
-            (None, false) => {
+            // Nor can a miner ask for a ruling that his due does not pay.
+            (None, closes) if !closes || ruling_cost(Seat::Miner) > Amount::ZERO => {
                 return Err(DUE.refuses(
-                    Culprit::Sender,
+                    if self.ruling.is_some() { Culprit::Miner } else { Culprit::Sender },
                     title,
-                    format_args!("due - fee above {}", dust(&miner_script)),
+                    format_args!("due - fees above {}", dust(&miner_script)),
                     format_args!("{} due", self.due),
                 ));
             }
             // The miner's part is left out; the holder bears the fee and gets what it leaves.
-            (None, true) => {
+            (None, _) => {
                 let costs = amount::sum([cost(&blank[1..])?, ruling_cost(Seat::Holder)], title)?;
                 let whole = amount::sum([self.due, self.rest], title)?;
                 let value = whole.checked_sub(costs).and_then(|value| keep(value, &self.second));

@@ -1,6 +1,6 @@
 //! Words about work and rewards, and what each seat does next.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bitcoin::OutPoint;
 use bitcoin::secp256k1::schnorr;
@@ -88,7 +88,7 @@ pub struct State {
 
 #[derive(Clone, Debug)]
 struct Sweep {
-    by: Seat,
+    by: BTreeSet<Seat>,
     ask: SweepAsk,
     signatures: BTreeMap<Seat, Vec<schnorr::Signature>>,
 }
@@ -111,8 +111,12 @@ impl State {
             Event::Certified(certificate) => self.certified(certificate),
             Event::Receipted(receipt) => self.receipted(receipt),
             Event::SweepAsked(ask) => {
-                let sweep = Sweep { by: from, ask: ask.clone(), signatures: BTreeMap::new() };
-                self.sweeps.entry(ask.id()?).or_insert(sweep);
+                let sweep = self.sweeps.entry(ask.id()?).or_insert_with(|| Sweep {
+                    by: BTreeSet::new(),
+                    ask: ask.clone(),
+                    signatures: BTreeMap::new(),
+                });
+                sweep.by.insert(from);
             }
             Event::SweepSigned { ask, signatures } => {
                 if let Some(sweep) = self.sweeps.get_mut(ask) {
@@ -185,7 +189,7 @@ impl State {
                 effects.push(Effect::Sign { draft, task: Task::Sweep(*id) });
                 continue;
             }
-            if seat != sweep.by {
+            if !sweep.by.contains(&seat) {
                 continue;
             }
             let mut signed = Signed::new(draft);

@@ -1,0 +1,237 @@
+//! Terms: every bound refuses by its rule, and one file has one id for ever.
+
+use bitcoin::{Amount, Network, Target};
+use hashmix::flow::escrow::terms::{EscrowTerms, TERMS_MAX_BYTES};
+use hashmix::work::agreement::Profile;
+use serde_json::Value;
+
+use crate::world::terms;
+
+/// The terms of the first deal, as their file was written once (fixtures/README.md).
+const FIRST_DEAL: &str = include_str!("../../fixtures/terms/first_deal.json");
+const FIRST_DEAL_ID: &str = include_str!("../../fixtures/terms/first_deal.id");
+
+#[test]
+fn the_first_deals_file_loads_for_ever_under_the_same_id() {
+    let terms = EscrowTerms::from_json(FIRST_DEAL).unwrap();
+    assert_eq!(terms.id().unwrap().to_string(), FIRST_DEAL_ID.trim());
+    assert_eq!(serde_json::to_value(&terms).unwrap(), value(FIRST_DEAL));
+}
+
+fn value(text: &str) -> Value {
+    serde_json::from_str(text).unwrap()
+}
+
+/// The same JSON with the fields of every object in the opposite order.
+fn reversed(value: &Value) -> String {
+    match value {
+        Value::Object(fields) => {
+            let fields = fields.iter().rev();
+            let fields: Vec<String> = fields
+                .map(|(k, v)| format!("{}: {}", Value::from(k.as_str()), reversed(v)))
+                .collect();
+            format!("{{ {} }}", fields.join(" ,\n"))
+        }
+        Value::Array(items) => {
+            format!("[ {} ]", items.iter().map(reversed).collect::<Vec<_>>().join(" , "))
+        }
+        other => other.to_string(),
+    }
+}
+
+#[test]
+fn neither_order_nor_white_space_changes_the_id() {
+    let id = FIRST_DEAL_ID.trim();
+    let compact = value(FIRST_DEAL).to_string();
+    let reversed = reversed(&value(FIRST_DEAL));
+    assert_ne!(compact, reversed);
+    for text in [compact, reversed] {
+        assert_eq!(EscrowTerms::from_json(&text).unwrap().id().unwrap().to_string(), id);
+    }
+}
+
+#[test]
+fn every_field_changes_the_id() {
+    let honest = terms().id().unwrap();
+    let changes: [fn(&mut EscrowTerms); 24] = [
+        |t| t.format.push('x'),
+        |t| t.profile = Profile::Mainnet,
+        |t| t.reward.network = Network::Signet,
+        |t| t.reward.contract.push('x'),
+        |t| t.reward.variant = hashmix::script::template::Variant::Nums,
+        |t| t.reward.miner.signature.push('x'),
+        |t| t.reward.holder.record.contract.push('x'),
+        |t| t.reward.federation.threshold += 1,
+        |t| t.reward.exit_delay += 1,
+        |t| t.reward.service_ppm += 1,
+        |t| t.price += Amount::from_sat(1),
+        |t| t.delivery.start += 1,
+        |t| t.delivery.periods += 1,
+        |t| t.delivery.window += 1,
+        |t| t.delivery.rate += 1,
+        |t| t.delivery.target = Target::MAX,
+        |t| t.delivery.expected += 1,
+        |t| t.delivery.coinbase_cap += Amount::from_sat(1),
+        |t| t.delivery.receipt_span += 1,
+        |t| t.delivery.ruling_depth += 1,
+        |t| t.delays.state_depth += 1,
+        |t| t.delays.answer += 1,
+        |t| t.fees.floor += 1,
+        |t| t.fees.ruling += Amount::from_sat(1),
+    ];
+    for (place, change) in changes.into_iter().enumerate() {
+        let mut changed = terms();
+        change(&mut changed);
+        assert_ne!(changed.id().unwrap(), honest, "change {place}");
+    }
+}
+
+#[test]
+fn unknown_missing_doubled_and_giant_fields_are_refused_by_form() {
+    let honest = value(FIRST_DEAL);
+    let mut bad = Vec::new();
+    for object in ["", "/reward", "/delivery", "/delays", "/fees", "/reward/federation"] {
+        let mut unknown = honest.clone();
+        unknown.pointer_mut(object).unwrap()["surprise"] = 1.into();
+        bad.push(unknown.to_string());
+        let mut missing = honest.clone();
+        let fields = missing.pointer_mut(object).unwrap().as_object_mut().unwrap();
+        let first = fields.keys().next().unwrap().clone();
+        fields.remove(&first);
+        bad.push(missing.to_string());
+    }
+    for (field, value) in [
+        ("/price", Value::from(-1)),
+        ("/price", Value::from(0.5)),
+        ("/price", "60000000".into()),
+        ("/delivery/start", Value::from(u64::from(u32::MAX) + 1)),
+        ("/delivery/target", "00".into()),
+        ("/delivery/rule", "all".into()),
+        ("/format", "hashmix terms 2".into()),
+    ] {
+        let mut wrong = honest.clone();
+        *wrong.pointer_mut(field).unwrap() = value;
+        bad.push(wrong.to_string());
+    }
+    bad.push(FIRST_DEAL.replacen('{', "{\"price\": 60000000,", 1));
+    bad.push(" ".repeat(TERMS_MAX_BYTES + 1));
+    bad.push("garbage".into());
+    for text in bad {
+        let error = EscrowTerms::from_json(&text).unwrap_err();
+        assert_eq!(error.rule(), "terms-form", "{text:.200}\n{error}");
+    }
+}
+
+#[test]
+fn every_bound_of_the_regtest_profile_refuses_by_its_rule() {
+    type Change = fn(&mut EscrowTerms);
+    let bounds: [(&str, Change); 24] = [
+        ("terms-form", |t| t.format = "hashmix terms 2".into()),
+        ("terms-profile", |t| t.reward.network = Network::Signet),
+        ("record-network", |t| {
+            t.profile = Profile::Mainnet;
+            t.reward.network = Network::Signet;
+        }),
+        ("record-contract", |t| t.reward.contract = "other deal".into()),
+        ("federation-majority", |t| t.reward.federation.threshold = 1),
+        ("reward-service-share", |t| t.reward.service_ppm = 9_999),
+        ("reward-service-share", |t| t.reward.service_ppm = 1_000_000),
+        ("work-terms-shares", |t| t.delivery.rate += 1_000),
+        ("work-terms-spans", |t| t.delivery.period = 13),
+        ("work-terms-term", |t| t.delivery.start = 0),
+        ("terms-delays", |t| t.delays.state_depth = 1),
+        ("terms-delays", |t| t.delays.relock = 5),
+        ("terms-delays", |t| t.delays.grace = 23),
+        ("terms-delays", |t| t.delays.miner_exit = 11),
+        ("terms-delays", |t| t.delays.answer = 2),
+        ("terms-delays", |t| t.delays.quiet = 5),
+        ("terms-delays", |t| t.delays.late_dispute = 5),
+        ("terms-delays", |t| t.reward.exit_delay = 11),
+        ("terms-delays", |t| t.delays.miner_exit = 499_999_900),
+        ("terms-delays", |t| t.delays.quiet = t.delays.grace + 1),
+        ("terms-fees", |t| t.fees.floor = 0),
+        ("terms-fees", |t| t.fees.cap = 1_001),
+        ("terms-fees", |t| t.fees.cap = t.fees.floor - 1),
+        ("terms-fees", |t| t.fees.ruling = Amount::from_sat(329)),
+    ];
+    for (place, (rule, change)) in bounds.into_iter().enumerate() {
+        let mut changed = terms();
+        change(&mut changed);
+        assert_eq!(changed.check().unwrap_err().rule(), rule, "change {place}");
+    }
+    let lowest: [Change; 4] = [
+        |t| t.delays.state_depth = 2,
+        |t| t.delays.answer = 3,
+        |t| t.delays.quiet = t.delays.grace,
+        |t| t.fees.ruling = Amount::from_sat(330),
+    ];
+    for change in lowest {
+        let mut changed = terms();
+        change(&mut changed);
+        assert_eq!(changed.check(), Ok(()));
+    }
+}
+
+#[test]
+fn an_installment_below_ten_times_its_cost_is_refused_to_the_satoshi() {
+    // 215 vB at 50 sat/vB and the ruling fee, ten times, in six periods.
+    let least = 6 * 10 * (215 * 50 + 20_000);
+    for (price, expected) in
+        [(least, Ok(())), (least - 1, Err("terms-price")), (0, Err("terms-price"))]
+    {
+        let mut changed = terms();
+        changed.price = Amount::from_sat(price);
+        assert_eq!(changed.check().map_err(|error| error.rule()), expected);
+    }
+    let mut changed = terms();
+    changed.price = Amount::from_sat(2_100_000_000_000_001);
+    assert_eq!(changed.check().unwrap_err().rule(), "amount-limit");
+}
+
+#[test]
+fn the_mainnet_profile_has_longer_delays() {
+    type Change = fn(&mut EscrowTerms);
+    // On a test network, so that the records of the rehearsal fit.
+    let mainnet = || {
+        let mut terms = terms();
+        terms.profile = Profile::Mainnet;
+        terms.delivery.period = 144;
+        (terms.delivery.periods, terms.delivery.window) = (28, 28);
+        (terms.delivery.rate, terms.delivery.expected) = (100_000_000_000_000, 30);
+        let delivery = &mut terms.delivery;
+        delivery.target = hashmix::work::agreement::share_target(
+            delivery.rate,
+            delivery.expected,
+            delivery.slice,
+        );
+        (terms.delivery.receipt_span, terms.delivery.proof_span) = (36, 42);
+        terms.delivery.ruling_depth = 144;
+        terms.reward.exit_delay = 26_280;
+        terms.delays = hashmix::flow::escrow::terms::Delays {
+            state_depth: 6,
+            relock: 2_016,
+            grace: 12_960,
+            miner_exit: 52_560,
+            answer: 144,
+            quiet: 432,
+            late_dispute: 1_584,
+        };
+        terms
+    };
+    assert_eq!(mainnet().check(), Ok(()));
+    let bounds: [Change; 8] = [
+        |t| t.delays.state_depth -= 1,
+        |t| t.delays.relock -= 1,
+        |t| t.delays.grace -= 1,
+        |t| t.delays.miner_exit -= 1,
+        |t| t.delays.answer -= 1,
+        |t| t.delays.quiet -= 1,
+        |t| t.delays.late_dispute -= 1,
+        |t| t.reward.exit_delay -= 1,
+    ];
+    for (place, change) in bounds.into_iter().enumerate() {
+        let mut changed = mainnet();
+        change(&mut changed);
+        assert_eq!(changed.check().unwrap_err().rule(), "terms-delays", "change {place}");
+    }
+}
