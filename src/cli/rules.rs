@@ -17,12 +17,7 @@ pub fn all() -> Vec<Rule> {
     let mut rules = Vec::new();
     rules.extend([amount::LIMIT]);
     rules.extend([canonical::NUMBER]);
-    rules.extend([
-        chain::electrum::BRANCH,
-        chain::electrum::BITS,
-        chain::electrum::URL,
-        chain::electrum::SERVER,
-    ]);
+    rules.extend([chain::electrum::BRANCH, chain::electrum::URL, chain::electrum::SERVER]);
     #[cfg(feature = "regtest")]
     rules.extend([chain::embedded::STARTS, chain::embedded::BLOCK, chain::embedded::REORG]);
     rules.extend([cli::ARGUMENTS, cli::OUTPUT]);
