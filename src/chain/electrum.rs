@@ -53,7 +53,6 @@ mod scripted;
 mod tests;
 
 pub use branch::{BRANCH, DEEPEST};
-pub use header_run::BITS;
 pub use wire::{Patience, SERVER, URL};
 
 use wire::Wire;

@@ -26,7 +26,6 @@ pub fn all() -> Vec<Rule> {
         chain::electrum::BROADCAST,
         chain::electrum::FEE_RATE,
         chain::electrum::BRANCH,
-        chain::electrum::BITS,
         chain::electrum::URL,
         chain::electrum::SERVER,
     ]);
