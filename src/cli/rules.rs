@@ -17,7 +17,18 @@ pub fn all() -> Vec<Rule> {
     let mut rules = Vec::new();
     rules.extend([amount::LIMIT]);
     rules.extend([canonical::NUMBER]);
-    rules.extend([chain::electrum::BRANCH, chain::electrum::URL, chain::electrum::SERVER]);
+    rules.extend([
+        chain::electrum::NETWORK,
+        chain::electrum::ANSWER,
+        chain::electrum::STEADY,
+        chain::electrum::TRANSACTION,
+        chain::electrum::NOT_64,
+        chain::electrum::BROADCAST,
+        chain::electrum::FEE_RATE,
+        chain::electrum::BRANCH,
+        chain::electrum::URL,
+        chain::electrum::SERVER,
+    ]);
     #[cfg(feature = "regtest")]
     rules.extend([chain::embedded::STARTS, chain::embedded::BLOCK, chain::embedded::REORG]);
     rules.extend([cli::ARGUMENTS, cli::OUTPUT]);
@@ -75,6 +86,22 @@ pub fn all() -> Vec<Rule> {
     rules.extend([id::HEX]);
     rules.extend([keys::EXPRESSION, keys::NETWORK, keys::HARDENED]);
     rules.extend([message::TEXT, message::DIGEST]);
+    rules.extend([
+        musig::PARTICIPANTS,
+        musig::DUPLICATE,
+        musig::PATH,
+        musig::TWEAK,
+        musig::RANDOMNESS,
+        musig::SIGNER,
+        musig::NONCE,
+        musig::NONCE_SET,
+        musig::NONCE_DEAD,
+        musig::NONCE_PURPOSE,
+        musig::PARTIAL,
+        musig::PARTIAL_SET,
+        musig::PARTIAL_WRONG,
+        musig::SIGNATURE,
+    ]);
     rules.extend([
         musig::psbt::FIELD,
         musig::psbt::LISTED,

@@ -144,3 +144,20 @@ fn help_and_version_are_answers_and_not_faults() {
     assert!(ok(&["rules"]).lines().count() > 100);
     assert!(ok(&["rules", "work-branch"]).contains("advice"));
 }
+
+#[test]
+fn a_reader_that_stops_early_is_no_fault() {
+    use std::process::{Command, Stdio};
+    for arguments in [&["rules"][..], &["demo"]] {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_hashmix"))
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        drop(child.stdout.take());
+        let output = child.wait_with_output().unwrap();
+        let err = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), err.as_str()), (Some(0), ""), "{arguments:?}");
+    }
+}
