@@ -119,7 +119,7 @@ pub fn terms(variant: Variant, start: u32, payouts: &Payouts) -> Result<EscrowTe
         },
         delays: Delays {
             state_depth: 6,
-            relock: 12,
+            relock: 24,
             grace: 100,
             miner_exit: 48,
             answer: 6,
