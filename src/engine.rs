@@ -239,7 +239,10 @@ impl Engine {
             && !facts.transactions.contains_key(&tx.compute_txid())
             && matches!(progress(self.contract.terms(), &facts)?, Progress::Unfunded)
         {
-            self.chain.broadcast(tx)?;
+            let title = "sale".to_owned();
+            reports.extend(
+                passing(self.chain.broadcast(tx))?.map(|error| Report::Refused(title, error)),
+            );
         }
         self.read_inbox(&facts, &mut reports)?;
         let mut sent = BTreeSet::new();
@@ -251,8 +254,12 @@ impl Engine {
             let mut acted = false;
             for effect in effects {
                 match self.carry_out(effect, &facts, &mut sent)? {
-                    Some(report @ (Report::Waiting { .. } | Report::Refused(..))) => {
-                        waits.push(report);
+                    Some(report @ Report::Waiting { .. }) => waits.push(report),
+                    // One thing that cannot be done holds up nothing else.
+                    Some(report @ Report::Refused(..)) => {
+                        if !reports.contains(&report) {
+                            reports.push(report);
+                        }
                     }
                     Some(report) => {
                         reports.push(report);
@@ -277,6 +284,8 @@ impl Engine {
         let signature = self.signer.sign_digest(Word::message(id, self.seat, &event)?)?;
         let word = Word::new(id, self.seat, event, signature);
         let text = word.to_json()?;
+        // What nobody would read must not be said: our own store would not read it either.
+        Word::from_json(&text)?;
         self.take(&word, &text)?;
         self.post(&word, &text, self.said)
     }
@@ -315,7 +324,9 @@ impl Engine {
                 if !sent.insert(tx.compute_txid()) {
                     return Ok(None);
                 }
-                self.chain.broadcast(&tx)?;
+                if let Some(error) = passing(self.chain.broadcast(&tx))? {
+                    return Ok(Some(Report::Refused(title.0.to_owned(), error)));
+                }
                 let height = facts.tip();
                 let sent = Sent { title: title.0, tx, fee, path, signers, height };
                 Ok(Some(Report::Sent(sent)))
@@ -441,6 +452,16 @@ impl Engine {
         let validators = (0u8..).take(validators).map(Seat::Validator);
         let all = [Seat::Miner, Seat::Holder].into_iter().chain(validators);
         all.filter(|seat| *seat != self.seat).collect()
+    }
+}
+
+/// What the network refuses or cannot take now is reported and tried again at the next step; a fault
+/// of ours or of the disk stops us.
+fn passing<T>(outcome: Result<T>) -> Result<Option<Error>> {
+    match outcome {
+        Ok(_) => Ok(None),
+        Err(error @ (Error::Refused { .. } | Error::Unavailable(_))) => Ok(Some(error)),
+        Err(error) => Err(error),
     }
 }
 

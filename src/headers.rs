@@ -49,7 +49,7 @@ pub const KNOWN: Rule = Rule::new(
 pub const MEDIAN_SPAN: u32 = 11;
 
 /// Blocks from one change of difficulty to the next.
-const RETARGET: u32 = 2_016;
+pub const RETARGET: u32 = 2_016;
 
 /// Seconds without a block after which the testnets allow one at minimum difficulty.
 const TESTNET_PATIENCE: u32 = 2 * 600;

@@ -31,6 +31,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use bitcoin::block::Header;
 use bitcoin::blockdata::constants::genesis_block;
 use bitcoin::consensus::encode::serialize_hex;
 use bitcoin::{BlockHash, FeeRate, Network, Script, ScriptBuf, Transaction, Txid};
@@ -135,6 +136,8 @@ pub struct Electrum {
     /// Transactions whose branch led to the header of this block.
     proven: Mutex<BTreeSet<(Txid, BlockHash)>>,
     run: Mutex<Option<Headers>>,
+    /// Headers that left the chain while we looked: receipts may name them.
+    stale: Mutex<Vec<Header>>,
 }
 
 impl Electrum {
@@ -168,6 +171,7 @@ impl Electrum {
             transactions: Mutex::default(),
             proven: Mutex::default(),
             run: Mutex::default(),
+            stale: Mutex::default(),
         })
     }
 

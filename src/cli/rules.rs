@@ -56,7 +56,7 @@ pub fn all() -> Vec<Rule> {
     rules.extend([cli::seed::PRIVATE]);
     rules.extend([cli::terms::INDEX, cli::terms::CHECKSUM]);
     rules.extend([cli::wallet::HOME]);
-    rules.extend([cli::work::ARGUMENT, cli::work::ADDRESS_NETWORK, cli::work::FILE]);
+    rules.extend([cli::work::ARGUMENT, cli::work::ADDRESS_NETWORK]);
     rules.extend([engine::SEAT, engine::POSSIBLE, engine::READABLE, engine::WALLET]);
     rules.extend([engine::joint::ROUND]);
     rules.extend([flow::SPEAKER]);
@@ -118,7 +118,7 @@ pub fn all() -> Vec<Rule> {
         party::FORM,
     ]);
     #[cfg(feature = "regtest")]
-    rules.extend([crate::rehearsal::machines::FOUND]);
+    rules.extend([crate::rehearsal::deal::WALLETS, crate::rehearsal::machines::FOUND]);
     rules.extend([relay::folder::FOLDER, relay::folder::MESSAGE]);
     rules.extend([script::lock::SANE, script::lock::LEAF, script::lock::SIGNED]);
     rules.extend([script::template::POLICY]);

@@ -1,16 +1,17 @@
 //! `hashmix work`: what a share in a file proves.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use bitcoin::address::NetworkUnchecked;
 use bitcoin::{Address, Amount, Network, ScriptBuf, Target};
 
 use crate::amount::{MAX_SATOSHIS, MILLION, bounded};
+use crate::cli::file;
 use crate::error::{Result, Rule};
 use crate::work::agreement::Demand;
 use crate::work::credit::share_work;
-use crate::work::share_file::{FORMAT, LONGEST_FILE, ShareFile};
+use crate::work::share_file::{LONGEST_FILE, ShareFile};
 
 /// Arguments are understood.
 pub const ARGUMENT: Rule = Rule::new(
@@ -24,9 +25,6 @@ pub const ADDRESS_NETWORK: Rule = Rule::new(
     "the address is one of the network that the share's file names",
     "give an address of that network",
 );
-/// The file is there.
-pub const FILE: Rule =
-    Rule::new("work-file", "the file can be read", "check the path and its permissions");
 
 /// Arguments of `hashmix work verify`, as text.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -49,7 +47,7 @@ pub struct Verify {
 
 /// Reads the file and says in lines of text what it proves, or refuses by rule.
 pub fn verify(arguments: &Verify) -> Result<Vec<String>> {
-    let text = read(&arguments.file)?;
+    let text = file::text(&arguments.file, LONGEST_FILE)?;
     verify_text(arguments, &text).map_err(|e| match e {
         // What is wrong with the command line has its place there.
         crate::error::Error::Usage(_) => e,
@@ -106,16 +104,6 @@ fn behind(demand: &Demand<'_>) -> String {
         None => String::new(),
         Some((script, ppm)) => format!(" and, {ppm} ppm of it, to {script:x} behind"),
     }
-}
-
-fn read(path: &Path) -> Result<String> {
-    let place = path.display();
-    let size = std::fs::metadata(path).map_err(|e| FILE.misused(&place, "a file", e))?.len();
-    if usize::try_from(size).map_or(true, |size| size > LONGEST_FILE) {
-        let most = format_args!("at most {LONGEST_FILE} bytes").to_string();
-        return Err(FORMAT.misused(&place, most, format_args!("{size} bytes")));
-    }
-    std::fs::read_to_string(path).map_err(|e| FILE.misused(&place, "a file of text", e))
 }
 
 fn lock(arguments: &Verify, network: Network) -> Result<ScriptBuf> {
@@ -275,10 +263,10 @@ mod tests {
         let refused = verify(&Verify { file, ..script("51") }).unwrap_err();
         assert!(refused.to_string().contains("share.json, coinbase"), "{refused}");
         let missing = Verify { file: folder.path().join("none"), ..script("51") };
-        assert_eq!(verify(&missing).unwrap_err().rule(), "work-file");
+        assert_eq!(verify(&missing).unwrap_err().rule(), "cli-file");
         let huge = folder.path().join("huge");
         std::fs::write(&huge, vec![b' '; LONGEST_FILE + 1]).unwrap();
         let refused = verify(&Verify { file: huge, ..script("51") }).unwrap_err();
-        assert_eq!(refused.rule(), "work-file-format");
+        assert_eq!(refused.rule(), "cli-file");
     }
 }

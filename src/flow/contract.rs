@@ -4,6 +4,7 @@ use bitcoin::ScriptBuf;
 
 use crate::error::Result;
 use crate::facts::Facts;
+use crate::headers::{MEDIAN_SPAN, RETARGET};
 use crate::flow::dispute::state::State as Dispute;
 use crate::flow::escrow::state::State as Escrow;
 use crate::flow::escrow::terms::EscrowTerms;
@@ -97,9 +98,14 @@ impl Contract {
     }
 
     /// First height whose header the contract's facts need: median-time-past of the block before
-    /// the term looks eleven blocks back.
+    /// the term looks eleven blocks back, and the first change of difficulty in the term looks back
+    /// to the first block of its span.
     pub fn headers_from(&self) -> u32 {
-        self.terms.delivery.start.saturating_sub(crate::headers::MEDIAN_SPAN.saturating_add(1))
+        let first = self.terms.delivery.start.saturating_sub(MEDIAN_SPAN.saturating_add(1));
+        if self.terms.reward.network.params().no_pow_retargeting {
+            return first;
+        }
+        first.saturating_sub(first.checked_rem(RETARGET).unwrap_or(0))
     }
 
     /// Height after which no dispute opens on the present output, if the escrow is open.

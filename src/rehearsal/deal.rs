@@ -6,7 +6,7 @@ use bitcoin::ScriptBuf;
 
 use crate::amount;
 use crate::engine::{Engine, Report, Sent};
-use crate::error::Result;
+use crate::error::{Result, Rule};
 use crate::facts::Facts;
 use crate::flow::escrow::terms::EscrowTerms;
 use crate::flow::reward::txs::SweepPath;
@@ -17,6 +17,13 @@ use crate::rehearsal::people::{self, Payouts, Person, VALIDATORS};
 use crate::rehearsal::world::World;
 use crate::script::template::Variant;
 use crate::work::verdict::Evidence;
+
+/// Everybody counts his coins.
+pub const WALLETS: Rule = Rule::new(
+    "rehearsal-wallets",
+    "miner, holder and federation each have a wallet",
+    "report this: somebody sat down without one",
+);
 
 /// First height of the term.
 pub const START: u32 = 120;
@@ -254,7 +261,13 @@ impl<'w, W: World> Deal<'w, W> {
                 "wallet",
             )?);
         }
-        let left = left.try_into().unwrap_or_default();
+        let left = left.try_into().map_err(|left: Vec<_>| {
+            WALLETS.broken(
+                "balance sheet",
+                "the wallets of miner, holder and federation",
+                left.len(),
+            )
+        })?;
         let outside = outside.coins(&self.network);
         let ledger = Ledger::new(&self.terms, &facts, &self.sent, &outside, left)?;
         let evidence = self.holder.contract().evidence().clone();

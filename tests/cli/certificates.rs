@@ -58,7 +58,7 @@ fn a_real_block_proves_what_it_paid_and_to_no_other_script() {
     refused(&["work", "verify", BLOCK, "--script", PAID, "--target", "1"], "work-target", 3);
     refused(&["work", "verify", BLOCK, "--script", PAID, "--cap", "1"], "work-pay-total", 3);
     refused(&["work", "verify", BLOCK], "cli-arguments", 2);
-    refused(&["work", "verify", "no such file", "--script", PAID], "work-file", 2);
+    refused(&["work", "verify", "no such file", "--script", PAID], "cli-file", 2);
 }
 
 #[test]

@@ -78,7 +78,10 @@ proptest! {
         prop_assert!(miner <= due);
         if miner > 0 {
             let his = if requester == Some(Seat::Miner) { ruling } else { 0 };
-            prop_assert_eq!(miner, due - asked - his);
+            // Above the floor the holder bears the rate that he chose.
+            let floor = terms.fees.floor * draft.vsize().unwrap();
+            let borne = if requester == Some(Seat::Holder) { floor } else { asked };
+            prop_assert_eq!(miner, due - borne - his);
         }
         let refund = to(&terms.reward.holder.payout_script());
         let relock: u64 = value - cost - ruling - miner - refund;

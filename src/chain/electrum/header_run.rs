@@ -28,10 +28,10 @@ impl Electrum {
             kept.first() <= first && kept.tip() == height && kept.hash(height) == Some(hash)
         };
         if let Some(kept) = kept.as_ref().filter(current) {
-            return from(kept, first).map(Some);
+            return Ok(Some(self.with_stale(from(kept, first)?)));
         }
-        let run = match kept {
-            Some(kept) if kept.first() <= first => self.extend(&kept, height)?,
+        let run = match &kept {
+            Some(kept) if kept.first() <= first => self.extend(kept, height)?,
             _ => None,
         };
         let (start, run) = match run {
@@ -43,8 +43,19 @@ impl Electrum {
         }
         let headers = Headers::new(self.network, start, run)?;
         let answer = from(&headers, first)?;
+        if let Some(kept) = kept {
+            let left = |h: &u32| kept.hash(*h) != headers.hash(*h);
+            let left = (kept.first()..=kept.tip()).filter(left).filter_map(|h| kept.header(h));
+            lock(&self.stale).extend(left);
+        }
         *lock(&self.run) = Some(headers);
-        Ok(Some(answer))
+        Ok(Some(self.with_stale(answer)))
+    }
+
+    /// The run with the headers that left it while we looked, as far as they hang on it.
+    fn with_stale(&self, headers: Headers) -> Headers {
+        let stale = lock(&self.stale).clone();
+        headers.clone().with_stale(stale).unwrap_or(headers)
     }
 
     /// The kept run, continued to `height` from the highest block that the server still has, as

@@ -89,6 +89,12 @@ impl Shown {
         let said = canonical::bytes(&(opening, self))?;
         Ok(WordId(tagged_hash("hashmix/answer/1", &[&said])))
     }
+
+    /// Refuses a state that the holder has not signed on `coin`.
+    fn verify(&self, terms: &EscrowTerms, coin: &EscrowCoin) -> Result<()> {
+        let state = settlement(terms, coin, self.outcome, Path::Agreed, self.sat_per_vb, None)?;
+        Signed::new(state).add(Seat::Holder, &self.signatures)
+    }
 }
 
 /// Words of the dispute flow.
@@ -209,9 +215,7 @@ impl State {
                     return Ok(());
                 }
                 let coin = present(terms, facts, &dispute.opening, from.into())?;
-                let state =
-                    settlement(terms, &coin, shown.outcome, Path::Agreed, shown.sat_per_vb, None)?;
-                Signed::new(state).add(Seat::Holder, &shown.signatures)
+                shown.verify(terms, &coin)
             }
             Event::Ruled { opening, outcome, signatures } => {
                 let dispute = self.dispute(opening)?;
@@ -222,13 +226,13 @@ impl State {
                     return Ok(());
                 }
                 let ours = self.outcome(terms, facts, evidence, dispute)?;
+                let (expected, found) = (format!("{ours:?}"), format!("{outcome:?}"));
+                if outcome.earned > ours.earned {
+                    // He may have evidence that has not reached us: the word waits for it.
+                    return Err(JUST.unavailable(format_args!("ruling of {from}"), expected, found));
+                }
                 if ours != *outcome {
-                    return Err(JUST.refuses(
-                        from.into(),
-                        "ruling",
-                        format_args!("{ours:?}"),
-                        format_args!("{outcome:?}"),
-                    ));
+                    return Err(JUST.refuses(from.into(), "ruling", expected, found));
                 }
                 let draft = draft(terms, facts, &dispute.opening, ours)?;
                 Signed::new(draft).add(from, signatures)
@@ -280,7 +284,12 @@ impl State {
     ) -> Result<Vec<Effect>> {
         let seat = Seat::Validator(place);
         let unseen = |subject: &Subject| {
-            !self.receipts.iter().any(|r| r.validator == place && r.subject == *subject)
+            // A receipt on a tip that left the chain and is forgotten counts no more.
+            !self.receipts.iter().any(|r| {
+                r.validator == place
+                    && r.subject == *subject
+                    && facts.headers.active_ancestor(r.tip).is_some()
+            })
         };
         let opening = Subject::Opening { digest: id.0 };
         if unseen(&opening) {
@@ -288,19 +297,13 @@ impl State {
         }
         let heard = self.heard_at(terms, facts, dispute)?;
         if heard.is_none_or(|height| facts.tip() < height) {
-            let answers = dispute.shown.keys().map(|id| Subject::Answer { digest: id.0 });
+            let coin = present(terms, facts, &dispute.opening, Culprit::Sender)?;
+            let genuine = dispute.shown.iter().filter(|(_, shown)| shown.verify(terms, &coin).is_ok());
+            let answers = genuine.map(|(id, _)| Subject::Answer { digest: id.0 });
             let due: Vec<Effect> = answers.filter(unseen).map(Effect::Receipt).collect();
             if !due.is_empty() {
                 return Ok(due);
             }
-        }
-        // One ruling an output: it is broadcast before anything more is signed on it.
-        let outpoint = dispute.opening.outpoint;
-        let signed = |other: &Dispute| {
-            other.opening.outpoint == outpoint && other.rulings.contains_key(&seat)
-        };
-        if self.disputes.values().any(signed) {
-            return Ok(Vec::new());
         }
         match heard {
             Some(height) if facts.tip() >= height => {}
@@ -313,6 +316,13 @@ impl State {
             None => return Ok(Vec::new()),
         }
         let outcome = self.outcome(terms, facts, evidence, dispute)?;
+        // A ruling may rise with new evidence, and the other side may have one of its own on the
+        // same output, or whoever asked first could lock the escrow by keeping his. What a
+        // validator may never do is contradict himself, and that his memory refuses.
+        let ruled = dispute.rulings.get(&seat);
+        if ruled.is_some_and(|(ruled, _)| outcome.earned <= ruled.earned) {
+            return Ok(Vec::new());
+        }
         if let Some(memory) = self.memory.get(&seat) {
             memory.admit(&outcome)?;
         }
@@ -372,9 +382,12 @@ impl State {
         };
         let period = dispute.opening.period;
         let mut outcome = outcome(terms, facts, evidence, period)?;
+        let coin = present(terms, facts, &dispute.opening, Culprit::Sender)?;
         for (id, shown) in &dispute.shown {
             let seen = self.sealed(terms, facts, &Subject::Answer { digest: id.0 })?;
-            if shown.outcome.period <= period && seen.is_some_and(|height| height < heard) {
+            let counts = shown.outcome.period <= period && seen.is_some_and(|height| height < heard);
+            // One that came while the output was spent was never checked.
+            if counts && shown.verify(terms, &coin).is_ok() {
                 outcome.earned = outcome.earned.max(shown.outcome.earned);
             }
         }
@@ -466,5 +479,6 @@ fn present(
 
 fn draft(terms: &EscrowTerms, facts: &Facts, opening: &Opening, outcome: Outcome) -> Result<Draft> {
     let coin = present(terms, facts, opening, Culprit::Sender)?;
+    terms.check_rate(opening.sat_per_vb, opening.requester.into())?;
     ruling(terms, &coin, outcome, opening.requester, opening.sat_per_vb)
 }

@@ -210,14 +210,16 @@ impl State {
         // A word that came as history and was made present by a reorg was never checked: one that
         // does not fit is passed over.
         for (ask, signature) in joined.into_iter().rev() {
-            let mut signed = Signed::new(draft(terms, facts, ask, Path::Key, Culprit::Miner)?);
+            let Ok(draft) = draft(terms, facts, ask, Path::Key, Culprit::Miner) else { continue };
+            let mut signed = Signed::new(draft);
             if signed.add_key_path(0, *signature).is_ok() {
                 return signed.finish().map(Some);
             }
         }
         for (_, ask, his) in published.into_iter().rev() {
             let Some(theirs) = self.signatures(Seat::Holder, ask) else { continue };
-            let mut signed = Signed::new(draft(terms, facts, ask, Path::Agreed, Culprit::Miner)?);
+            let Ok(draft) = draft(terms, facts, ask, Path::Agreed, Culprit::Miner) else { continue };
+            let mut signed = Signed::new(draft);
             if signed.add(Seat::Holder, theirs).is_ok() && signed.add(Seat::Miner, his).is_ok() {
                 return signed.finish().map(Some);
             }
@@ -238,8 +240,11 @@ impl State {
             if self.has_signed(Seat::Holder, ask) || !deep_enough(terms, facts, coin) {
                 continue;
             }
-            if outcome(terms, facts, evidence, ask.outcome.period)? == ask.outcome {
-                let draft = draft(terms, facts, ask, Path::Agreed, Culprit::Miner)?;
+            // A request that came as history, or that our evidence does not bear out, is passed over.
+            let ours = outcome(terms, facts, evidence, ask.outcome.period);
+            if ours.is_ok_and(|ours| ours == ask.outcome)
+                && let Ok(draft) = draft(terms, facts, ask, Path::Agreed, Culprit::Miner)
+            {
                 effects.push(Effect::Sign { draft, task: Task::State(*ask) });
             }
         }

@@ -61,7 +61,8 @@ pub struct RulingFee {
 /// close: due - fee to the miner, the rest to the holder; where the miner's part would be dust it
 /// is left out, and the fee then comes from the holder's part. A ruling fee is one last output at
 /// the requester's expense; a holder can only ask for a close, because in a re-lock his fee would
-/// be counted as paid to the miner.
+/// be counted as paid to the miner. What he asks for above the fee floor he bears himself, or he
+/// could spend the miner's last due on fees.
 ///
 /// nLockTime is the height from which the period may be ruled on.
 pub fn settlement(
@@ -147,10 +148,11 @@ impl Split<'_> {
         let tail: Vec<TxOut> = self.ruling.iter().map(|fee| out(fee.amount, &fee.payee)).collect();
 
         // Sizes do not depend on values, so each shape is priced before it is filled.
-        let cost = |first: &[TxOut]| {
+        let cost_at = |first: &[TxOut], rate| {
             let all: Vec<TxOut> = first.iter().chain(&tail).cloned().collect();
-            fee(vsize(spends, &all)?, sat_per_vb)
+            fee(vsize(spends, &all)?, rate)
         };
+        let cost = |first: &[TxOut]| cost_at(first, sat_per_vb);
         let keep =
             |value: Amount, script: &ScriptBuf| (value >= dust(script)).then(|| out(value, script));
 
@@ -165,9 +167,16 @@ impl Split<'_> {
         })?;
         let with_refund = !self.closes || refund >= dust(&self.second);
         let shape = if with_refund { &blank[..] } else { &blank[..1] };
+        let cost_of_all = cost(shape)?;
+        // The miner bears the fee, but no more than at the floor where the holder chose the rate.
+        let his_cost = match self.ruling {
+            Some(fee) if fee.requester == Seat::Holder => cost_at(shape, terms.fees.floor)?,
+            _ => cost_of_all,
+        };
+        let extra = cost_of_all.checked_sub(his_cost).unwrap_or(Amount::ZERO);
         let miner = self
             .due
-            .checked_sub(cost(shape)?)
+            .checked_sub(his_cost)
             .and_then(|value| value.checked_sub(ruling_cost(Seat::Miner)))
             .and_then(|value| keep(value, &miner_script));
 
@@ -175,6 +184,12 @@ impl Split<'_> {
         match (miner, self.closes) {
             (Some(miner), _) => {
                 outputs.push(miner);
+                let refund = refund.checked_sub(extra).filter(|refund| {
+                    extra == Amount::ZERO || *refund >= dust(&self.second)
+                });
+                let refund = refund.ok_or_else(|| {
+                    DUE.refuses(Culprit::Holder, title, "a rest that pays the fee", self.rest)
+                })?;
                 if with_refund {
                     outputs.push(out(refund, &self.second));
                 }

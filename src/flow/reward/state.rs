@@ -7,9 +7,9 @@ use bitcoin::secp256k1::schnorr;
 use serde::{Deserialize, Serialize};
 
 use crate::canonical;
-use crate::error::{Result, Rule};
+use crate::error::{Culprit, Error, Result, Rule};
 use crate::facts::{Coin, Facts};
-use crate::flow::escrow::terms::EscrowTerms;
+use crate::flow::escrow::terms::{EscrowTerms, FEES};
 use crate::flow::reward::coins;
 use crate::flow::reward::txs::{SWEEPABLE, SweepPath, sweep};
 use crate::flow::{Effect, Task, check_speaker};
@@ -19,6 +19,7 @@ use crate::tx::draft::Draft;
 use crate::tx::signed::Signed;
 use crate::work::certificate::Certificate;
 use crate::work::receipt::{Receipt, Subject};
+use crate::work::share::PARENT;
 use crate::work::verdict::{Evidence, SealedCertificate};
 
 /// A signature answers a request that was made.
@@ -140,7 +141,8 @@ impl State {
             Event::Certified(certificate) => {
                 check_speaker(from, from == Seat::Miner, "certificate", "the miner")?;
                 self.check_position(certificate.position, from)?;
-                certificate.check(&terms.work()?, &facts.headers).map(|_| ())
+                let checked = certificate.check(&terms.work()?, &facts.headers);
+                checked.map(|_| ()).map_err(parent_may_come)
             }
             Event::Receipted(receipt) => {
                 let his = from == Seat::Validator(receipt.validator);
@@ -160,7 +162,6 @@ impl State {
                 if ask.is_history(facts) {
                     return Ok(());
                 }
-                terms.check_rate(ask.sat_per_vb, from.into())?;
                 draft(terms, facts, ask).map(|_| ())
             }
             Event::SweepSigned { ask, signatures } => {
@@ -240,7 +241,11 @@ impl State {
             let over = calendar.slice_blocks(certificate.slice).map(|blocks| *blocks.end());
             let open = calendar.receipts_until(certificate.slice).is_some_and(|h| facts.tip() <= h);
             let ended = over.is_some_and(|height| facts.tip() >= height);
-            if open && ended && !receipts.iter().any(|receipt| receipt.validator == place) {
+            // A receipt on a tip that left the chain and is forgotten counts no more: give another.
+            let given = receipts.iter().any(|receipt| {
+                receipt.validator == place && facts.headers.active_ancestor(receipt.tip).is_some()
+            });
+            if open && ended && !given {
                 effects.push(Effect::Receipt(subject));
             }
         }
@@ -250,6 +255,15 @@ impl State {
 
 fn subject(certificate: &Certificate) -> Subject {
     Subject::Certificate { slice: certificate.slice, digest: certificate.digest() }
+}
+
+/// Our server may lag behind the miner's, or be on another branch for a while: a share whose parent
+/// is not in our chain makes the certificate wait, and only another fault refuses it.
+fn parent_may_come(error: Error) -> Error {
+    match error {
+        Error::Refused { fault, .. } if fault.rule == PARENT => Error::Unavailable(fault),
+        other => other,
+    }
 }
 
 /// The rewards that could be swept in the next block, oldest first.
@@ -263,13 +277,24 @@ pub fn sweepable(terms: &EscrowTerms, facts: &Facts) -> Result<Vec<Coin>> {
 }
 
 /// The sweep of a request, rebuilt from the terms and our own view of the chain.
+///
+/// Where the holder is gone, the miner asks at the fee floor: it is not his money that the fee takes.
 pub fn draft(terms: &EscrowTerms, facts: &Facts, ask: &SweepAsk) -> Result<Draft> {
+    terms.check_rate(ask.sat_per_vb, Culprit::Sender)?;
+    if ask.path == SweepPath::MinerRuling && ask.sat_per_vb > terms.fees.floor {
+        return Err(FEES.refuses(
+            Culprit::Miner,
+            "sweep request of the miner",
+            format_args!("the floor of {} sat/vB", terms.fees.floor),
+            ask.sat_per_vb,
+        ));
+    }
     let known = sweepable(terms, facts)?;
     let mut rewards = Vec::with_capacity(ask.rewards.len());
     for outpoint in &ask.rewards {
         let coin = known.iter().find(|coin| coin.outpoint == *outpoint).ok_or_else(|| {
             SWEEPABLE.refuses(
-                crate::error::Culprit::Sender,
+                Culprit::Sender,
                 "sweep request",
                 "a mature unspent reward",
                 outpoint,
