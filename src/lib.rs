@@ -43,6 +43,7 @@ pure! {
     pub mod error;
     pub mod facts;
     pub mod flow;
+    pub mod guard;
     pub mod headers;
     pub mod height;
     pub mod id;
@@ -60,6 +61,8 @@ pub mod chain;
 pub mod cli;
 #[cfg(all(feature = "electrum", feature = "sqlite", feature = "signer"))]
 pub mod engine;
+#[cfg(all(feature = "electrum", feature = "sqlite"))]
+pub mod header_sync;
 #[cfg(feature = "regtest")]
 pub mod rehearsal;
 pub mod relay;

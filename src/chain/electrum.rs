@@ -53,7 +53,7 @@ mod scripted;
 mod tests;
 
 pub use branch::{BRANCH, DEEPEST};
-pub use header_run::BITS;
+pub use header_run::{BITS, CHUNK};
 pub use wire::{Patience, SERVER, URL};
 
 use wire::Wire;
@@ -398,6 +398,11 @@ impl Electrum {
             }
         }
         Ok(())
+    }
+
+    /// The server by name, for people.
+    pub(crate) fn place(&self) -> String {
+        self.wire.place()
     }
 
     fn restless(&self, what: &str) -> crate::error::Error {
