@@ -274,3 +274,6 @@ fn latest() -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     now.saturating_add(AHEAD)
 }
+
+#[cfg(test)]
+mod tests;

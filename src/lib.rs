@@ -72,3 +72,8 @@ pub mod sign;
 pub mod store;
 #[cfg(all(feature = "electrum", feature = "sqlite"))]
 pub mod wallet;
+
+/// The README's examples, run as tests.
+#[cfg(all(doctest, feature = "signer"))]
+#[doc = include_str!("../README.md")]
+pub struct Readme;

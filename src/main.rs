@@ -1,3 +1,7 @@
 //! The command `hashmix`.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ExitCode::from(hashmix::cli::run(std::env::args_os()))
+}

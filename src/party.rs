@@ -171,6 +171,14 @@ impl Record {
         Ok(record)
     }
 
+    /// The record as a file.
+    pub fn to_json(&self) -> String {
+        // Strings always have a JSON form.
+        let mut text = serde_json::to_string_pretty(self).unwrap_or_default();
+        text.push('\n');
+        text
+    }
+
     /// Checks form, network and signature.
     pub fn check(&self) -> Result<()> {
         let body = &self.record;

@@ -53,7 +53,7 @@ mod scripted;
 mod tests;
 
 pub use branch::{BRANCH, DEEPEST};
-pub use header_run::{BITS, CHUNK};
+pub use header_run::CHUNK;
 pub use wire::{Patience, SERVER, URL};
 
 use wire::Wire;

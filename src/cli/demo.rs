@@ -18,6 +18,17 @@ use crate::rehearsal::world::World;
 use crate::script::template::Variant;
 use crate::work::receipt::Subject;
 
+/// Prints a line. Whoever reads through a pipe may stop when he has seen enough; the standard
+/// library's macro would panic then.
+macro_rules! println {
+    ($($text:tt)*) => {{
+        let _ = std::io::Write::write_fmt(
+            &mut std::io::stdout(),
+            format_args!("{}\n", format_args!($($text)*)),
+        );
+    }};
+}
+
 /// The rehearsal has a folder for stores and messages.
 pub const FOLDER: Rule = Rule::new(
     "demo-folder",

@@ -1,6 +1,162 @@
 //! What the command `hashmix` does, one file per subject: functions that take parsed arguments and
 //! answer with lines of text.
+//!
+//! | outcome | where it goes | exit code |
+//! |---|---|---|
+//! | done | lines on standard output | 0 |
+//! | anything else | one line on standard error: kind, rule id, place, expected, found, advice | [`Error::exit_code`] |
+//!
+//! Nothing is printed before a command is done, so a refusal never follows half an answer (the demo
+//! alone tells its story as it happens), and files are written under another name and moved into
+//! place when they are whole.
 
+use std::ffi::OsString;
+use std::io::Write;
+
+use clap::Parser;
+use clap::error::{ContextKind, ErrorKind};
+
+use crate::error::{Error, Result, Rule};
+
+pub mod arguments;
+pub mod certificate;
 #[cfg(feature = "regtest")]
 pub mod demo;
+pub mod descriptor;
+pub mod file;
+pub mod headers;
+pub mod psbt;
+pub mod record;
+pub mod rules;
+pub mod seed;
+pub mod summary;
+pub mod terms;
+pub mod wallet;
 pub mod work;
+
+use arguments::{
+    Arguments, Command, DescriptorCommand, HeadersCommand, PsbtCommand, RecordCommand, SeedCommand,
+    TermsCommand, WalletCommand, WorkCommand,
+};
+
+/// Arguments are those of the help.
+pub const ARGUMENTS: Rule = Rule::new(
+    "cli-arguments",
+    "commands and arguments are those that the help shows",
+    "see `hashmix --help` or the help of the subcommand",
+);
+/// The answer reaches whoever asked.
+pub const OUTPUT: Rule = Rule::new(
+    "cli-output",
+    "the answer can be written to standard output",
+    "check where the output goes and whether the disk is full",
+);
+
+/// Runs the command and answers with its exit code.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
+    match parse(arguments).and_then(|said| match said {
+        Said::Text(text) => print(&text),
+        Said::Command(command) => print(&text_of(&perform(command)?)),
+    }) {
+        Ok(()) => 0,
+        Err(error) => {
+            // If standard error is gone too, the exit code is all that is left to say.
+            let _ = writeln!(std::io::stderr(), "{error}");
+            error.exit_code()
+        }
+    }
+}
+
+/// What the command line asks for.
+enum Said {
+    /// Help or version.
+    Text(String),
+    /// Work.
+    Command(Command),
+}
+
+fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Said> {
+    match Arguments::try_parse_from(arguments) {
+        Ok(arguments) => Ok(Said::Command(arguments.command)),
+        Err(error) => match error.kind() {
+            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Ok(Said::Text(error.to_string())),
+            _ => Err(misused(&error)),
+        },
+    }
+}
+
+/// The parser's complaint in our one line.
+fn misused(error: &clap::Error) -> Error {
+    let text = error.to_string();
+    let usage = text.lines().find_map(|line| line.trim().strip_prefix("Usage: "));
+    let expected = usage.unwrap_or("what the help shows").to_owned();
+    let found = match error.kind() {
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand => {
+            "nothing behind it".to_owned()
+        }
+        _ => {
+            let complaint = text
+                .lines()
+                .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"));
+            let words: Vec<&str> = complaint.flat_map(str::split_whitespace).collect();
+            let line = words.join(" ");
+            line.strip_prefix("error: ").unwrap_or(&line).to_owned()
+        }
+    };
+    let place = match error.get(ContextKind::InvalidArg) {
+        Some(clap::error::ContextValue::String(argument)) => format!("argument {argument}"),
+        _ => "command line".to_owned(),
+    };
+    ARGUMENTS.misused(place, expected, found)
+}
+
+fn perform(command: Command) -> Result<Vec<String>> {
+    match command {
+        #[cfg(feature = "regtest")]
+        Command::Demo { variant, keep } => demo::run(variant.into(), keep).map(|()| Vec::new()),
+        Command::Work(WorkCommand::Verify(arguments)) => work::verify(&arguments.into()),
+        Command::Work(WorkCommand::Certificate { file, terms }) => {
+            certificate::check(&file, &terms)
+        }
+        Command::Seed(SeedCommand::New { out }) => seed::new(&out),
+        Command::Record(RecordCommand::New(arguments)) => record::new(&arguments),
+        Command::Record(RecordCommand::Check { files }) => record::check(&files),
+        Command::Terms(TermsCommand::Check { file }) => terms::check(&file),
+        Command::Terms(TermsCommand::Show { file }) => terms::show(&file),
+        Command::Terms(TermsCommand::Address { file, index, lock }) => {
+            terms::address(&file, index, lock)
+        }
+        Command::Terms(TermsCommand::Descriptor { file }) => terms::descriptor(&file),
+        Command::Psbt(PsbtCommand::Check { file, terms }) => psbt::check(&file, &terms),
+        Command::Descriptor(DescriptorCommand::Check { descriptor, network, terms }) => {
+            descriptor::check(&descriptor, network, terms.as_deref())
+        }
+        Command::Wallet(WalletCommand::Address(home)) => wallet::address(&home),
+        Command::Wallet(WalletCommand::Balance { home, server }) => {
+            wallet::balance(&home, &server.electrum)
+        }
+        Command::Wallet(WalletCommand::Send { home, server, to, sat, fee_rate }) => {
+            wallet::send(&home, &server.electrum, &to, sat, fee_rate)
+        }
+        Command::Headers(HeadersCommand::Sync { folder, server }) => {
+            headers::sync(&folder, &server.electrum)
+        }
+        Command::Headers(HeadersCommand::Show(folder)) => headers::show(&folder),
+        Command::Rules { about, markdown } => rules::list(about.as_deref(), markdown),
+    }
+}
+
+fn text_of(lines: &[String]) -> String {
+    lines.iter().map(|line| format!("{line}\n")).collect()
+}
+
+fn print(text: &str) -> Result<()> {
+    let mut out = std::io::stdout();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        // Whoever reads through a pipe may stop when he has seen enough.
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(OUTPUT.unstored("standard output", "room for the answer", error))
+        }
+        _ => Ok(()),
+    }
+}

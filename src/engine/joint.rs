@@ -8,16 +8,18 @@
 //! nothing but nonces and partial signatures out of what the other sent.
 
 use bitcoin::Psbt;
-use bitcoin::secp256k1::PublicKey;
+use bitcoin::secp256k1::{PublicKey, schnorr};
 use serde::{Deserialize, Serialize};
 
+use crate::canonical;
 use crate::engine::{Engine, POSSIBLE, Report};
-use crate::error::{Culprit, Result, Rule};
+use crate::error::{Culprit, Error, Result, Rule};
 use crate::facts::Facts;
 use crate::flow::escrow::outcome::check_outcome;
 use crate::flow::escrow::state::{Ask, Event as EscrowEvent, draft, last_ripe};
 use crate::flow::{Event, escrow};
-use crate::id::TermsId;
+use crate::id::{TermsId, tagged_hash};
+use crate::message;
 use crate::musig::{KeyContext, SecretNonce, Session, psbt};
 use crate::party::Seat;
 use crate::script::lock::Path;
@@ -47,6 +49,22 @@ struct Round {
     from: Seat,
     ask: Ask,
     psbt: String,
+    /// By the sender's communication key: nobody breaks a rule in another's name.
+    signature: schnorr::Signature,
+}
+
+/// What the sender of a round signs.
+fn digest(contract: TermsId, from: Seat, ask: &Ask, psbt: &str) -> Result<[u8; 32]> {
+    let said = canonical::bytes(&(contract, from, ask, psbt))?;
+    Ok(tagged_hash("HashMix/round", &[&said]))
+}
+
+/// What was found in a signed round is its sender's doing.
+fn blame(by: Culprit) -> impl Fn(Error) -> Error {
+    move |error| match error {
+        Error::Refused { by: Culprit::Sender, fault } => Error::Refused { by, fault },
+        other => other,
+    }
 }
 
 /// Whether a message is a round of a joint settlement.
@@ -92,15 +110,23 @@ impl Engine {
         if round.contract != self.contract.id() {
             return Err(unread(&format_args!("contract {}", round.contract)));
         }
-        let received: Psbt = round.psbt.parse().map_err(|error| unread(&error))?;
         let by = Culprit::from(round.from);
         let terms = self.contract.terms();
+        let seats = terms.reward.seats();
+        let record = seats.record(round.from).ok_or_else(|| unread(&round.from))?;
+        let signed = digest(round.contract, round.from, &round.ask, &round.psbt)?;
+        message::verify_digest(by, record.record.communication, signed, &round.signature)?;
+        let received: Psbt = round.psbt.parse().map_err(|error| unread(&error))?;
         let draft = draft(terms, facts, &round.ask, Path::Key, by)?;
         check_outcome(terms, facts, self.contract.evidence(), &round.ask.outcome)?;
         draft.compare(&received, by)?;
         match (self.seat, round.from) {
-            (Seat::Holder, Seat::Miner) => self.answer_round(round.ask, &draft, received),
-            (Seat::Miner, Seat::Holder) => self.finish_round(round.ask, &draft, &received, reports),
+            (Seat::Holder, Seat::Miner) => {
+                self.answer_round(round.ask, &draft, received).map_err(blame(by))
+            }
+            (Seat::Miner, Seat::Holder) => {
+                self.finish_round(round.ask, &draft, &received, reports).map_err(blame(by))
+            }
             (seat, from) => Err(unread(&format_args!("a round from {from} to {seat}"))),
         }
     }
@@ -130,14 +156,22 @@ impl Engine {
         received: &Psbt,
         reports: &mut Vec<Report>,
     ) -> Result<()> {
-        let place = self.rounds.0.iter().position(|(begun, _)| *begun == ask).ok_or_else(|| {
-            ROUND.refuses(Culprit::Holder, "round", "one that we began", "none in memory")
-        })?;
         let context = context(draft)?;
         let Some(input) = received.inputs.first() else { return Ok(()) };
-        let session = Session::new(&context, &psbt::nonces(input, &context)?, draft.sighash(0)?)?;
+        let nonces = psbt::nonces(input, &context)?;
+        // A round is known by our own nonce in it: an old one must not use up a fresh one's.
+        let ours = |(begun, secret): &(Ask, SecretNonce)| {
+            *begun == ask && nonces.contains(&(secret.owner(), secret.public()))
+        };
+        let place = self.rounds.0.iter().position(ours).ok_or_else(|| {
+            ROUND.refuses(Culprit::Holder, "round", "one that we began", "none in memory")
+        })?;
+        let session = Session::new(&context, &nonces, draft.sighash(0)?)?;
         let mut parts: Vec<(PublicKey, _)> = psbt::parts(input, &context)?;
-        // His part is verified before our nonce is used up.
+        // His part is there and verified before our nonce is used up.
+        if parts.is_empty() {
+            return Err(ROUND.refuses(Culprit::Holder, "round", "a partial signature", "none"));
+        }
         for (participant, part) in &parts {
             session.verify(participant, part)?;
         }
@@ -152,12 +186,15 @@ impl Engine {
     }
 
     fn post_round(&self, to: Seat, ask: Ask, carrier: &Psbt) -> Result<()> {
+        let (contract, psbt) = (self.contract.id(), carrier.to_string());
+        let signed = digest(contract, self.seat, &ask, &psbt)?;
         let round = Round {
             format: ROUND_FORMAT.to_owned(),
-            contract: self.contract.id(),
+            contract,
             from: self.seat,
             ask,
-            psbt: carrier.to_string(),
+            psbt,
+            signature: self.signer.sign_digest(signed)?,
         };
         let text = serde_json::to_string(&round)
             .map_err(|error| ROUND.broken("joint settlement", "JSON", error))?;

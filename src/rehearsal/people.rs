@@ -4,7 +4,6 @@
 
 use std::path::Path;
 
-use bitcoin::address::NetworkUnchecked;
 use bitcoin::hashes::{Hash, sha256};
 use bitcoin::{Address, Amount, Network, NetworkKind, ScriptBuf};
 
@@ -14,10 +13,10 @@ use crate::error::Result;
 use crate::flow::escrow::terms::{Delays, Delivery, EscrowTerms, Fees, TERMS_FORMAT};
 use crate::flow::reward::terms::RewardTerms;
 use crate::id::RecordId;
-use crate::keys::KeyExpression;
-use crate::party::{Federation, RECORD_FORMAT, Record, RecordBody, Role, Seat};
+use crate::party::{Federation, Record, Role, Seat};
 use crate::relay::folder::{Folder, folder_name};
 use crate::script::template::Variant;
+use crate::sign::record::record;
 use crate::sign::seed::Seed;
 use crate::sign::software::SoftwareSigner;
 use crate::store::Store;
@@ -53,30 +52,6 @@ pub fn signer(seat: Seat, network: Network) -> Result<SoftwareSigner> {
         Network::Regtest => SoftwareSigner::rehearsing(secrets),
         _ => SoftwareSigner::new(secrets, network),
     }
-}
-
-/// Makes and signs a record, paid at `payout`.
-pub fn record(
-    signer: &SoftwareSigner,
-    role: Role,
-    network: Network,
-    contract: &str,
-    payout: Address<NetworkUnchecked>,
-) -> Result<Record> {
-    let keys = signer.keys();
-    let record = RecordBody {
-        format: RECORD_FORMAT.to_owned(),
-        role,
-        network,
-        contract: contract.to_owned(),
-        musig: keys.musig.parse::<KeyExpression>()?,
-        leaf: keys.leaf.parse::<KeyExpression>()?,
-        exit: keys.exit.parse::<KeyExpression>()?,
-        payout,
-        communication: keys.communication,
-    };
-    let signature = signer.sign_text(&record.statement()?)?;
-    Ok(Record { record, signature })
 }
 
 /// The record of a seat in the rehearsal, paid at `payout`.
@@ -144,7 +119,7 @@ pub fn terms(variant: Variant, start: u32, payouts: &Payouts) -> Result<EscrowTe
         },
         delays: Delays {
             state_depth: 6,
-            relock: 12,
+            relock: 24,
             grace: 100,
             miner_exit: 48,
             answer: 6,

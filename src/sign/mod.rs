@@ -4,6 +4,7 @@
 //! randomness. A signer receives digests and sessions, and answers with signatures that it has
 //! verified itself. What is to be signed has been rebuilt from the terms before it comes here.
 
+pub mod record;
 pub mod seed;
 pub mod software;
 

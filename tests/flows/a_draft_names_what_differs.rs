@@ -113,7 +113,7 @@ fn dust_and_outputs_above_inputs_are_refused_to_the_satoshi() {
 fn a_draft_waits_for_the_later_of_the_terms_and_the_leaf() {
     let early = build(vec![spend(1, 50_000, Path::HolderExit)], vec![output(1_000)]).unwrap();
     assert_eq!(early.transaction().lock_time, LockTime::from_height(191).unwrap());
-    assert_eq!(early.transaction().input[0].sequence, Sequence::from_height(12));
+    assert_eq!(early.transaction().input[0].sequence, Sequence::from_height(24));
     let later = Draft::new(
         Title("test"),
         TRUC,

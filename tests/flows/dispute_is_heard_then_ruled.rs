@@ -190,7 +190,9 @@ fn a_fresh_relock_can_be_disputed_whatever_the_end_of_the_term() {
     for seat in [V0, V1, Seat::Miner] {
         play.act(seat);
     }
-    assert_eq!(play.judge(Seat::Miner, &opened(first)), "admitted", "its output is history");
+    assert_eq!(play.judge(Seat::Miner, &opened(first)), "admitted", "as history, without effect");
+    play.say(Seat::Miner, opened(first)).unwrap();
+    assert!(about_to_rule(&play, V2).is_none());
     // The re-lock confirms at 185: twelve blocks more.
     play.world.mine_to(197);
     let again = play.opening(Seat::Holder, 5);

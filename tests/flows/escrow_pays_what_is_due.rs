@@ -109,6 +109,17 @@ fn an_outcome_below_what_is_paid_or_above_the_price_is_refused() {
 }
 
 #[test]
+fn a_close_below_what_is_paid_owes_the_miner_nothing_and_the_holder_the_rest() {
+    let terms = terms();
+    let close = settle(&terms, 40_000_000, outcome(3, 19_999_999, true)).unwrap();
+    let outputs = &close.transaction().output;
+    let rest = Amount::from_sat(40_000_000) - close.fee().unwrap();
+    assert_eq!(outputs.len(), 1);
+    assert_eq!(outputs[0].value, rest);
+    assert_eq!(outputs[0].script_pubkey, terms.reward.holder.payout_script());
+}
+
+#[test]
 fn a_period_outside_the_term_is_refused() {
     let refused = settle(&terms(), 40_000_000, outcome(6, 35_000_000, true)).unwrap_err();
     assert_eq!(refused.rule(), "terms-period");
@@ -187,7 +198,7 @@ fn exits_wait_for_their_heights_and_pay_whoever_leaves() {
     let coin = coin_of(&terms, 2, Amount::from_sat(40_000_000));
     let end = START_OF_EXITS;
     for (seat, height, sequence, payee) in [
-        (Seat::Holder, end, Sequence::from_height(12), terms.reward.holder.payout_script()),
+        (Seat::Holder, end, Sequence::from_height(24), terms.reward.holder.payout_script()),
         (
             Seat::Miner,
             end + 48,

@@ -151,7 +151,7 @@ fn expected(word: &str, chain: &str) -> &'static str {
         "unfunded" | "waiting" => ("escrow-present", "dispute-timely"),
         "unripe" => ("escrow-ripe", "dispute-timely"),
         "open" => ("admitted", "admitted"),
-        // History: kept for whoever was away, and without effect.
+        // Kept as history, without effect: whoever was away can read it later.
         "spent" | "relocked" | "ended" | "exited" => ("admitted", "admitted"),
         other => panic!("no state is called {other}"),
     };
@@ -237,7 +237,6 @@ fn words_of_a_dispute_meet_every_stage_from_every_seat() {
                 let found = play.judge(seat, event);
                 let expected = match (*word, stage) {
                     ("opened", _) if !right => "flow-speaker",
-                    // Once settled, words about it are history.
                     ("opened", _) => "admitted",
                     ("receipted", _) if right => "admitted",
                     ("receipted", _) => "flow-speaker",
@@ -251,6 +250,7 @@ fn words_of_a_dispute_meet_every_stage_from_every_seat() {
                     ("ruled by a validator" | "ruled by the miner", "said" | "opened") => {
                         "dispute-heard"
                     }
+                    // About a spent output everything is history.
                     ("ruled by a validator" | "ruled by the miner", "settled") => "admitted",
                     ("ruled by a validator" | "ruled by the miner", _) if right => "admitted",
                     ("ruled by a validator" | "ruled by the miner", _) => "tx-signature",
@@ -318,7 +318,7 @@ fn words_about_rewards_meet_every_state_of_a_reward_from_every_seat() {
                 let party = matches!(seat, Seat::Miner | Seat::Holder);
                 let allowed = if *word == "asked by both" { party } else { seat == *speaker };
                 let sweeps = match state {
-                    // Once swept, a request is history.
+                    // About a swept reward everything is history.
                     "mature" | "swept" => "admitted",
                     _ => "reward-sweepable",
                 };

@@ -125,7 +125,7 @@ fn unknown_missing_doubled_and_giant_fields_are_refused_by_form() {
 #[test]
 fn every_bound_of_the_regtest_profile_refuses_by_its_rule() {
     type Change = fn(&mut EscrowTerms);
-    let bounds: [(&str, Change); 24] = [
+    let bounds: [(&str, Change); 26] = [
         ("terms-form", |t| t.format = "hashmix terms 2".into()),
         ("terms-profile", |t| t.reward.network = Network::Signet),
         ("record-network", |t| {
@@ -146,6 +146,8 @@ fn every_bound_of_the_regtest_profile_refuses_by_its_rule() {
         ("terms-delays", |t| t.delays.answer = 2),
         ("terms-delays", |t| t.delays.quiet = 5),
         ("terms-delays", |t| t.delays.late_dispute = 5),
+        ("terms-delays", |t| t.delays.late_dispute = 18),
+        ("terms-delays", |t| t.delays.answer = 12),
         ("terms-delays", |t| t.reward.exit_delay = 11),
         ("terms-delays", |t| t.delays.miner_exit = 499_999_900),
         ("terms-delays", |t| t.delays.quiet = t.delays.grace + 1),

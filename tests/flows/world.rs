@@ -55,15 +55,18 @@ const EASIEST: u32 = 0x207f_ffff;
 pub(crate) const SEATS: [Seat; 5] =
     [Seat::Miner, Seat::Holder, Seat::Validator(0), Seat::Validator(1), Seat::Validator(2)];
 
-static SIGNERS: LazyLock<BTreeMap<Seat, SoftwareSigner>> = LazyLock::new(|| {
-    SEATS.into_iter().map(|seat| (seat, people::signer(seat, NETWORK).unwrap())).collect()
-});
+thread_local! {
+    static SIGNERS: BTreeMap<Seat, &'static SoftwareSigner> = SEATS
+        .into_iter()
+        .map(|seat| (seat, &*Box::leak(Box::new(people::signer(seat, NETWORK).unwrap()))))
+        .collect();
+}
 
 static TERMS: LazyLock<EscrowTerms> = LazyLock::new(|| agreed(Variant::Musig));
 
 /// A seat's signer.
 pub(crate) fn signer(seat: Seat) -> &'static SoftwareSigner {
-    &SIGNERS[&seat]
+    SIGNERS.with(|signers| signers[&seat])
 }
 
 /// The small contract.

@@ -1,20 +1,13 @@
 //! Reading headers: in chunks, kept between calls, joined where the kept run and the server's
 //! chain agree.
 
+use bitcoin::BlockHash;
 use bitcoin::block::Header;
-use bitcoin::{BlockHash, Network};
 use electrum_client::Param;
 
 use super::{Electrum, answers, lock};
-use crate::error::{Culprit, Result, Rule};
+use crate::error::Result;
 use crate::headers::{Headers, KNOWN};
-
-/// Difficulty follows from the headers before.
-pub const BITS: Rule = Rule::new(
-    "chain-bits",
-    "each header states the difficulty that the headers before it demand",
-    "ask another server",
-);
 
 /// Headers in one answer: what all servers grant.
 pub const CHUNK: u32 = 2_016;
@@ -49,7 +42,6 @@ impl Electrum {
             return Ok(None);
         }
         let headers = Headers::new(self.network, start, run)?;
-        check_bits(&headers)?;
         let answer = from(&headers, first)?;
         *lock(&self.run) = Some(headers);
         Ok(Some(answer))
@@ -113,27 +105,4 @@ fn from(headers: &Headers, first: u32) -> Result<Headers> {
     }
     let run = (first..=headers.tip()).filter_map(|h| headers.header(h)).copied().collect();
     Headers::new(headers.network(), first, run)
-}
-
-/// Refuses a run whose difficulty jumps. A change whose span begins before the run cannot be
-/// checked and passes; testnets allow minimum difficulty at any time and are not checked.
-fn check_bits(headers: &Headers) -> Result<()> {
-    if !matches!(headers.network(), Network::Bitcoin | Network::Signet | Network::Regtest) {
-        return Ok(());
-    }
-    for height in headers.first().saturating_add(1)..=headers.tip() {
-        let Some(header) = headers.header(height) else { continue };
-        match headers.child_bits(height.saturating_sub(1)) {
-            Ok(bits) if bits != header.bits => {
-                return Err(BITS.refuses(
-                    Culprit::Server,
-                    format_args!("header at height {height}"),
-                    format_args!("{:08x}", bits.to_consensus()),
-                    format_args!("{:08x}", header.bits.to_consensus()),
-                ));
-            }
-            _ => {}
-        }
-    }
-    Ok(())
 }

@@ -448,7 +448,7 @@ fn a_difficulty_that_the_chain_does_not_demand_is_refused() {
         }
     });
     let error = server.connect().unwrap().headers(0).unwrap_err();
-    assert_eq!((error.rule(), error.fault().found.as_str()), ("chain-bits", "2070ffff"));
+    assert_eq!((error.rule(), error.fault().found.as_str()), ("headers-bits", "2070ffff"));
 }
 
 #[test]

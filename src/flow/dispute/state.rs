@@ -250,7 +250,9 @@ impl State {
             match due {
                 Ok(due) => effects.extend(due),
                 // A request that cannot be granted holds up nothing else.
-                Err(error @ Error::Refused { .. }) => effects.push(Effect::Decline(error)),
+                Err(error @ (Error::Refused { .. } | Error::Unavailable(_))) => {
+                    effects.push(Effect::Decline(error));
+                }
                 Err(error) => return Err(error),
             }
         }

@@ -6,13 +6,11 @@ use crate::error::Result;
 use crate::facts::Facts;
 use crate::flow::escrow::terms::EscrowTerms;
 use crate::script::lock::Lock;
-use crate::script::template;
+use crate::script::template::{self, Policy};
 
-/// The escrow lock after `index` settlements (the sale's own output has index 0).
-pub fn lock(terms: &EscrowTerms, index: u32) -> Result<Lock> {
-    Lock::new(
-        template::escrow(terms.reward.variant),
-        terms.reward.variant,
+/// The escrow's policy: the file under `descriptors/` with people and numbers in place.
+pub fn policy(terms: &EscrowTerms) -> Result<Policy> {
+    template::escrow(terms.reward.variant).fill(
         terms.reward.seats(),
         &[
             ("relock", u32::from(terms.delays.relock)),
@@ -20,8 +18,12 @@ pub fn lock(terms: &EscrowTerms, index: u32) -> Result<Lock> {
             ("miner_exit", terms.miner_exit_height()),
         ],
         terms.reward.network,
-        index,
     )
+}
+
+/// The escrow lock after `index` settlements (the sale's own output has index 0).
+pub fn lock(terms: &EscrowTerms, index: u32) -> Result<Lock> {
+    Lock::from_policy(&policy(terms)?, terms.reward.variant, terms.reward.seats(), index)
 }
 
 /// The output that a sale pays: the whole price into the escrow lock of index 0.
@@ -57,6 +59,8 @@ impl EscrowCoin {
 }
 
 /// How far the escrow has come, read from the chain alone.
+// Made once a reading and taken apart at once: a box would buy nothing.
+#[expect(clippy::large_enum_variant)]
 #[derive(Clone, Debug)]
 pub enum Progress {
     /// No funding transaction is known.

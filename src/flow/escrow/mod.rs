@@ -30,6 +30,9 @@
 //! | `Asked` | the miner | another output than the present one, an unripe period, a fee rate outside the terms |
 //! | `Signed` | holder, then miner | the signature is not of the settlement rebuilt from the terms |
 //! | `Joined` | the miner | as above, for the key path |
+//!
+//! A word about an output or a height that our server has not seen yet waits; one about a spent
+//! output is kept as history, without effect.
 
 pub mod coins;
 pub mod outcome;

@@ -14,7 +14,7 @@ use crate::flow::{Effect, Event as FlowEvent, Task, check_speaker};
 use crate::party::Seat;
 use crate::script::lock::{LEAF, Path};
 use crate::tx::draft::Draft;
-use crate::tx::signed::Signed;
+use crate::tx::signed::{Final, Signed};
 use crate::work::verdict::Evidence;
 
 /// States are signed on the present escrow output.
@@ -120,24 +120,18 @@ impl State {
         from: Seat,
         event: &Event,
     ) -> Result<()> {
-        let history = facts.is_history(event.ask().outpoint);
+        let party = matches!(from, Seat::Miner | Seat::Holder);
+        let miner = from == Seat::Miner;
         match event {
-            Event::Asked(_) => {
-                check_speaker(from, from == Seat::Miner, "settlement request", "the miner")?;
-            }
-            Event::Signed { .. } => {
-                let party = matches!(from, Seat::Miner | Seat::Holder);
-                check_speaker(from, party, "state", "miner or holder")?;
-            }
-            Event::Joined { .. } => {
-                check_speaker(from, from == Seat::Miner, "joint signature", "the miner")?;
-            }
+            Event::Asked(_) => check_speaker(from, miner, "settlement request", "the miner")?,
+            Event::Signed { .. } => check_speaker(from, party, "state", "miner or holder")?,
+            Event::Joined { .. } => check_speaker(from, miner, "joint signature", "the miner")?,
+        }
+        if facts.is_history(event.ask().outpoint) {
+            return Ok(());
         }
         match event {
-            _ if history => Ok(()),
-            Event::Asked(ask) => {
-                draft(terms, facts, ask, Path::Agreed, from.into()).map(|_| ())
-            }
+            Event::Asked(ask) => draft(terms, facts, ask, Path::Agreed, from.into()).map(|_| ()),
             Event::Signed { ask, signatures } => {
                 let draft = draft(terms, facts, ask, Path::Agreed, from.into())?;
                 Signed::new(draft).add(from, signatures)
@@ -173,23 +167,8 @@ impl State {
         evidence: &Evidence,
         coin: &EscrowCoin,
     ) -> Result<Vec<Effect>> {
-        let here = |ask: &Ask| ask.outpoint == coin.outpoint;
-        let joined = self.joined.iter().filter(|(ask, _)| here(ask));
-        if let Some((ask, signature)) = joined.max_by_key(|(ask, _)| ask.rank()) {
-            let mut signed = Signed::new(draft(terms, facts, ask, Path::Key, Culprit::Miner)?);
-            signed.add_key_path(0, *signature)?;
-            return Ok(vec![Effect::broadcast(signed.finish()?)]);
-        }
-        let complete = |(seat, ask, his): &'_ (Seat, Ask, Vec<schnorr::Signature>)| {
-            let theirs = self.signatures(Seat::Holder, ask)?;
-            (*seat == Seat::Miner && here(ask)).then(|| (*ask, his.clone(), theirs))
-        };
-        let published = self.signed.iter().filter_map(complete);
-        if let Some((ask, his, theirs)) = published.max_by_key(|(ask, ..)| ask.rank()) {
-            let mut signed = Signed::new(draft(terms, facts, &ask, Path::Agreed, Culprit::Miner)?);
-            signed.add(Seat::Holder, theirs)?;
-            signed.add(Seat::Miner, &his)?;
-            return Ok(vec![Effect::broadcast(signed.finish()?)]);
+        if let Some(last) = self.complete(terms, facts, coin)? {
+            return Ok(vec![Effect::broadcast(last)]);
         }
         let Some(period) = last_ripe(terms, facts) else {
             return Ok(vec![wait(terms, 0, "the first period can be settled")?]);
@@ -213,6 +192,37 @@ impl State {
             Err(error) if error.rule() == OUTCOME.id => Ok(vec![Effect::Decline(error)]),
             Err(error) => Err(error),
         }
+    }
+
+    /// The last settlement of the present output that needs no further signature.
+    fn complete(
+        &self,
+        terms: &EscrowTerms,
+        facts: &Facts,
+        coin: &EscrowCoin,
+    ) -> Result<Option<Final>> {
+        let here = |ask: &Ask| ask.outpoint == coin.outpoint;
+        let mut joined: Vec<_> = self.joined.iter().filter(|(ask, _)| here(ask)).collect();
+        joined.sort_by_key(|(ask, _)| ask.rank());
+        let published = |(seat, ask, _): &&(Seat, Ask, _)| *seat == Seat::Miner && here(ask);
+        let mut published: Vec<_> = self.signed.iter().filter(published).collect();
+        published.sort_by_key(|(_, ask, _)| ask.rank());
+        // A word that came as history and was made present by a reorg was never checked: one that
+        // does not fit is passed over.
+        for (ask, signature) in joined.into_iter().rev() {
+            let mut signed = Signed::new(draft(terms, facts, ask, Path::Key, Culprit::Miner)?);
+            if signed.add_key_path(0, *signature).is_ok() {
+                return signed.finish().map(Some);
+            }
+        }
+        for (_, ask, his) in published.into_iter().rev() {
+            let Some(theirs) = self.signatures(Seat::Holder, ask) else { continue };
+            let mut signed = Signed::new(draft(terms, facts, ask, Path::Agreed, Culprit::Miner)?);
+            if signed.add(Seat::Holder, theirs).is_ok() && signed.add(Seat::Miner, his).is_ok() {
+                return signed.finish().map(Some);
+            }
+        }
+        Ok(None)
     }
 
     /// The holder signs each request that the evidence bears out.

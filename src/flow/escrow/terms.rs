@@ -276,6 +276,19 @@ impl EscrowTerms {
         let last = u64::from(self.calendar().end());
         let exits =
             last.saturating_add(delays.grace.into()).saturating_add(delays.miner_exit.into());
+        // Whatever opens last is ruled on before the holder's exit opens.
+        let late = delays.late_dispute.saturating_add(delays.answer);
+        if late >= u32::from(delays.relock) || delays.answer >= delays.quiet {
+            return Err(DELAYS.refuses(
+                Culprit::Sender,
+                "terms, disputes",
+                "a late dispute and its answer within the re-lock delay, an answer within the quiet span",
+                format_args!(
+                    "late dispute {}, answer {}, re-lock {}, quiet {}",
+                    delays.late_dispute, delays.answer, delays.relock, delays.quiet
+                ),
+            ));
+        }
         if exits >= u64::from(bitcoin::absolute::LOCK_TIME_THRESHOLD) || delays.quiet > delays.grace
         {
             return Err(DELAYS.refuses(

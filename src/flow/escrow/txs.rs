@@ -73,7 +73,11 @@ pub fn settlement(
     ruling: Option<&RulingFee>,
 ) -> Result<Draft> {
     let paid = terms.price.checked_sub(coin.value);
-    let due = paid.and_then(|paid| outcome.earned.checked_sub(paid));
+    // A close below what is paid (a reorg took evidence away) owes nothing: what is paid is paid.
+    let due = paid.and_then(|paid| match outcome.earned.checked_sub(paid) {
+        None if outcome.closes && outcome.earned <= terms.price => Some(Amount::ZERO),
+        due => due,
+    });
     let rest = due.and_then(|due| coin.value.checked_sub(due));
     let (Some(due), Some(rest)) = (due, rest) else {
         return Err(OUTCOME.refuses(

@@ -6,18 +6,20 @@ use crate::amount;
 use crate::error::Result;
 use crate::flow::reward::terms::RewardTerms;
 use crate::script::lock::Lock;
-use crate::script::template;
+use crate::script::template::{self, Policy};
 
-/// The lock that every coinbase of the contract pays (index 0).
-pub fn lock(terms: &RewardTerms) -> Result<Lock> {
-    Lock::new(
-        template::reward(terms.variant),
-        terms.variant,
+/// The reward lock's policy: the file under `descriptors/` with people and numbers in place.
+pub fn policy(terms: &RewardTerms) -> Result<Policy> {
+    template::reward(terms.variant).fill(
         terms.seats(),
         &[("reward_exit", u32::from(terms.exit_delay))],
         terms.network,
-        0,
     )
+}
+
+/// The lock that every coinbase of the contract pays (index 0).
+pub fn lock(terms: &RewardTerms) -> Result<Lock> {
+    Lock::from_policy(&policy(terms)?, terms.variant, terms.seats(), 0)
 }
 
 /// The two outputs of a coinbase that pays the whole `reward` (satoshis): the lock, and directly

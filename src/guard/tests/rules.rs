@@ -169,7 +169,7 @@ fn bip_94_retargets_from_the_first_block_of_the_span() {
     };
     let from = |network: Network, bits: CompactTarget| {
         // 35 steps of one second, the last of them of three.
-        CompactTarget::from_next_work_required(bits, u64::from(SPAN) + 1, &small(network))
+        CompactTarget::from_next_work_required(bits, u64::from(SPAN) + 1, small(network))
     };
     let (hard, found) = after(Network::Testnet4);
     assert_ne!(hard, bits(LIMIT));

@@ -1,0 +1,33 @@
+# The project's errands. `just` lists them.
+
+default:
+    @just --list --unsorted
+
+# Install what is missing besides Rust, or name it.
+setup:
+    regtest/setup --test
+
+# The first deal as a story, on the embedded node.
+demo *arguments:
+    regtest/demo {{ arguments }}
+
+# Every test and check.
+test:
+    regtest/test
+
+# What a build machine runs: the same, built outside the checkout.
+ci:
+    .ci/run
+
+# Format the code.
+format:
+    cargo fmt
+
+# Write docs/rules.md anew from the rules in the code.
+rules:
+    cargo run --locked --quiet --features regtest --bin hashmix -- rules --markdown > docs/rules.md.new
+    mv docs/rules.md.new docs/rules.md
+
+# The figures, as ratios of one run.
+figures:
+    cargo bench --locked

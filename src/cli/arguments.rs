@@ -1,0 +1,362 @@
+//! Everything that can be typed behind `hashmix`.
+
+use std::path::PathBuf;
+
+use bitcoin::Network;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::cli::work::Verify;
+use crate::party::Role;
+#[cfg(feature = "regtest")]
+use crate::script::template::Variant;
+
+/// Hash power bought, sold and proven on Bitcoin alone.
+#[derive(Debug, Parser)]
+#[command(name = "hashmix", version, max_term_width = 100)]
+pub struct Arguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The subjects.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// A whole deal on a Bitcoin network inside this process, told as it happens
+    #[cfg(feature = "regtest")]
+    Demo {
+        /// How the locks' key path is built
+        #[arg(long, value_enum, default_value_t = VariantName::Musig)]
+        variant: VariantName,
+        /// Keep everybody's stores and messages in this new folder
+        #[arg(long, value_name = "DIR")]
+        keep: Option<PathBuf>,
+    },
+    /// Shares and certificates: what work they prove
+    #[command(subcommand)]
+    Work(WorkCommand),
+    /// The words that all keys come from
+    #[command(subcommand)]
+    Seed(SeedCommand),
+    /// A person's keys for one contract
+    #[command(subcommand)]
+    Record(RecordCommand),
+    /// What a contract is agreed on
+    #[command(subcommand)]
+    Terms(TermsCommand),
+    /// Transactions that somebody asks you to sign
+    #[command(subcommand)]
+    Psbt(PsbtCommand),
+    /// Descriptors of locks and wallets
+    #[command(subcommand)]
+    Descriptor(DescriptorCommand),
+    /// Your own coins, through an Electrum server
+    #[command(subcommand)]
+    Wallet(WalletCommand),
+    /// The chain's headers, judged by their work and kept in your store
+    #[command(subcommand)]
+    Headers(HeadersCommand),
+    /// Every rule that something can be refused by
+    Rules {
+        /// Show rules whose id begins with this, with advice
+        about: Option<String>,
+        /// As a Markdown document
+        #[arg(long, conflicts_with = "about")]
+        markdown: bool,
+    },
+}
+
+/// A lock's variant by name.
+#[cfg(feature = "regtest")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum VariantName {
+    /// Miner and holder sign it together, as one (MuSig2)
+    Musig,
+    /// It is closed: every spend shows its leaf
+    Nums,
+}
+
+#[cfg(feature = "regtest")]
+impl From<VariantName> for Variant {
+    fn from(name: VariantName) -> Self {
+        match name {
+            VariantName::Musig => Self::Musig,
+            VariantName::Nums => Self::Nums,
+        }
+    }
+}
+
+/// `hashmix work`
+#[derive(Debug, Subcommand)]
+pub enum WorkCommand {
+    /// Check rules 2 to 5 for one share: coinbase, branch, payment, target
+    Verify(VerifyArguments),
+    /// Check a certificate against the terms, without the chain's headers
+    Certificate {
+        /// The certificate's file
+        file: PathBuf,
+        /// The terms' file
+        #[arg(long, value_name = "FILE")]
+        terms: PathBuf,
+    },
+}
+
+/// `hashmix work verify`
+#[derive(Debug, Args)]
+pub struct VerifyArguments {
+    /// The share's file: header, coinbase, branch
+    pub file: PathBuf,
+    /// The script that must be paid
+    #[arg(long, value_name = "HEX", required_unless_present = "address")]
+    pub script: Option<String>,
+    /// The address that must be paid
+    #[arg(long, conflicts_with = "script")]
+    pub address: Option<String>,
+    /// The target that must be met; the header's own nBits if left out
+    #[arg(long, value_name = "HEX")]
+    pub target: Option<String>,
+    /// The script of the service share, paid in the output directly behind
+    #[arg(long, value_name = "HEX", requires = "service_ppm")]
+    pub service: Option<String>,
+    /// The service share, in parts per million of both payments
+    #[arg(long, value_name = "N", requires = "service")]
+    pub service_ppm: Option<u32>,
+    /// Most that the coinbase may pay out beyond the subsidy; any fees if left out
+    #[arg(long, value_name = "SATOSHIS")]
+    pub cap: Option<u64>,
+}
+
+impl From<VerifyArguments> for Verify {
+    fn from(arguments: VerifyArguments) -> Self {
+        let VerifyArguments { file, script, address, target, service, service_ppm, cap } =
+            arguments;
+        Self { file, script, address, target, service, service_ppm, cap }
+    }
+}
+
+/// `hashmix seed`
+#[derive(Debug, Subcommand)]
+pub enum SeedCommand {
+    /// Write 24 fresh words into a new file that only you may read
+    New {
+        /// The file to make
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
+}
+
+/// `hashmix record`
+#[derive(Debug, Subcommand)]
+pub enum RecordCommand {
+    /// Make and sign a record for one seat of one contract
+    New(RecordArguments),
+    /// Check records, and that no two share a key
+    Check {
+        /// The records' files
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+    },
+}
+
+/// `hashmix record new`
+#[derive(Debug, Args)]
+pub struct RecordArguments {
+    /// The seed's file (mode 0600)
+    #[arg(long, value_name = "FILE")]
+    pub seed: PathBuf,
+    /// The record's number: each is used for one contract, never again
+    #[arg(long, value_name = "N")]
+    pub number: u32,
+    /// The seat it is made for
+    #[arg(long, value_enum)]
+    pub role: RoleName,
+    /// The network
+    #[arg(long, value_parser = network)]
+    pub network: Network,
+    /// The contract's name, as both sides use it
+    #[arg(long, value_name = "NAME")]
+    pub contract: String,
+    /// Where you are paid
+    #[arg(long, value_name = "ADDRESS")]
+    pub payout: String,
+    /// The file to make; standard output if left out
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+}
+
+/// A seat by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum RoleName {
+    /// Runs machines, is paid by installments
+    Miner,
+    /// Pays the price, receives the rewards
+    Holder,
+    /// Decides with the others of the federation
+    Validator,
+}
+
+impl From<RoleName> for Role {
+    fn from(name: RoleName) -> Self {
+        match name {
+            RoleName::Miner => Self::Miner,
+            RoleName::Holder => Self::Holder,
+            RoleName::Validator => Self::Validator,
+        }
+    }
+}
+
+/// `hashmix terms`
+#[derive(Debug, Subcommand)]
+pub enum TermsCommand {
+    /// Check every number and every record of the terms
+    Check {
+        /// The terms' file
+        file: PathBuf,
+    },
+    /// Say in plain words what the terms mean: price, duties, exits, trust
+    Show {
+        /// The terms' file
+        file: PathBuf,
+    },
+    /// The addresses of the contract's locks
+    Address {
+        /// The terms' file
+        file: PathBuf,
+        /// Settlements before the escrow output; the reward lock has index 0 only
+        #[arg(long, value_name = "N", default_value_t = 0)]
+        index: u32,
+        /// Which lock; both if left out
+        #[arg(long, value_enum)]
+        lock: Option<LockName>,
+    },
+    /// The descriptors of the contract's locks, for Bitcoin Core, wallets and backups
+    Descriptor {
+        /// The terms' file
+        file: PathBuf,
+    },
+}
+
+/// A lock by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LockName {
+    /// What a coinbase pays
+    Reward,
+    /// What holds the price until it is earned
+    Escrow,
+}
+
+/// `hashmix psbt`
+#[derive(Debug, Subcommand)]
+pub enum PsbtCommand {
+    /// Say what a PSBT spends and pays, seen from a contract; sign nothing
+    Check {
+        /// The PSBT's file, Base64 or binary
+        file: PathBuf,
+        /// The terms' file
+        #[arg(long, value_name = "FILE")]
+        terms: PathBuf,
+    },
+}
+
+/// `hashmix descriptor`
+#[derive(Debug, Subcommand)]
+pub enum DescriptorCommand {
+    /// Check a public descriptor, and say which lock of a contract it is
+    Check {
+        /// The descriptor, or a file that holds it
+        descriptor: String,
+        /// The network that it must be of
+        #[arg(long, value_parser = network)]
+        network: Option<Network>,
+        /// The terms' file; the descriptor must then be one of its locks
+        #[arg(long, value_name = "FILE")]
+        terms: Option<PathBuf>,
+    },
+}
+
+/// `hashmix wallet`
+#[derive(Debug, Subcommand)]
+pub enum WalletCommand {
+    /// Show a fresh address
+    Address(Home),
+    /// Synchronise and show what the wallet holds
+    Balance {
+        /// Whose wallet.
+        #[command(flatten)]
+        home: Home,
+        /// Through which server.
+        #[command(flatten)]
+        server: Server,
+    },
+    /// Synchronise, pay an address, and send the transaction
+    Send {
+        /// Whose wallet.
+        #[command(flatten)]
+        home: Home,
+        /// Through which server.
+        #[command(flatten)]
+        server: Server,
+        /// Who is paid
+        #[arg(long, value_name = "ADDRESS")]
+        to: String,
+        /// How much
+        #[arg(long, value_name = "SATOSHIS")]
+        sat: u64,
+        /// Fee rate in sat/vB; the server's estimate if left out
+        #[arg(long, value_name = "SAT_PER_VB")]
+        fee_rate: Option<u64>,
+    },
+}
+
+/// Whose wallet, on which network.
+#[derive(Debug, Args)]
+pub struct Home {
+    /// The folder of your store; made if it does not exist (mode 0700)
+    #[arg(long, value_name = "DIR")]
+    pub home: PathBuf,
+    /// The seed's file; `seed` in the home folder if left out
+    #[arg(long, value_name = "FILE")]
+    pub seed: Option<PathBuf>,
+    /// The network
+    #[arg(long, value_parser = network)]
+    pub network: Network,
+}
+
+/// `hashmix headers`
+#[derive(Debug, Subcommand)]
+pub enum HeadersCommand {
+    /// Bring the headers up to the server's tip
+    Sync {
+        /// Which store.
+        #[command(flatten)]
+        folder: Folder,
+        /// Through which server.
+        #[command(flatten)]
+        server: Server,
+    },
+    /// Show what the store has, without asking anybody
+    Show(Folder),
+}
+
+/// Which store, on which network; no seed is needed.
+#[derive(Debug, Args)]
+pub struct Folder {
+    /// The folder of your store; made if it does not exist (mode 0700)
+    #[arg(long, value_name = "DIR")]
+    pub home: PathBuf,
+    /// The network
+    #[arg(long, value_parser = network)]
+    pub network: Network,
+}
+
+/// Which Electrum server.
+#[derive(Debug, Args)]
+pub struct Server {
+    /// The Electrum server, tcp://host:port (ssl:// with the feature tls)
+    #[arg(long, value_name = "URL")]
+    pub electrum: String,
+}
+
+fn network(text: &str) -> Result<Network, String> {
+    text.parse().map_err(|_| "known are bitcoin, testnet, testnet4, signet, regtest".to_owned())
+}

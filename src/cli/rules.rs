@@ -1,0 +1,329 @@
+//! `hashmix rules`: every rule by which something can be refused.
+//!
+//! The list is complete: a test reads the sources and fails for a rule that is missing here.
+
+use crate::error::{Result, Rule};
+use crate::{
+    amount, canonical, chain, cli, engine, flow, guard, header_sync, headers, id, keys, message,
+    musig, party, relay, script, sign, store, tx, wallet, work,
+};
+
+/// A rule has an id.
+pub const KNOWN: Rule =
+    Rule::new("cli-rule", "a rule that is asked for exists", "see `hashmix rules` for all of them");
+
+/// Every rule, by the module that applies it.
+pub fn all() -> Vec<Rule> {
+    let mut rules = Vec::new();
+    rules.extend([amount::LIMIT]);
+    rules.extend([canonical::NUMBER]);
+    rules.extend([
+        chain::electrum::NETWORK,
+        chain::electrum::ANSWER,
+        chain::electrum::STEADY,
+        chain::electrum::TRANSACTION,
+        chain::electrum::NOT_64,
+        chain::electrum::BROADCAST,
+        chain::electrum::FEE_RATE,
+        chain::electrum::BRANCH,
+        chain::electrum::URL,
+        chain::electrum::SERVER,
+    ]);
+    #[cfg(feature = "regtest")]
+    rules.extend([chain::embedded::STARTS, chain::embedded::BLOCK, chain::embedded::REORG]);
+    rules.extend([cli::ARGUMENTS, cli::OUTPUT]);
+    rules.extend([cli::certificate::POSITION]);
+    #[cfg(feature = "regtest")]
+    rules.extend([cli::demo::FOLDER, cli::demo::BALANCE]);
+    rules.extend([
+        cli::descriptor::FORM,
+        cli::descriptor::CHECKSUM,
+        cli::descriptor::SANE,
+        cli::descriptor::PUBLIC,
+        cli::descriptor::NETWORK,
+        cli::descriptor::OURS,
+    ]);
+    rules.extend([cli::file::READABLE, cli::file::TEXT, cli::file::FREE, cli::file::WRITABLE]);
+    rules.extend([
+        cli::psbt::FORM,
+        cli::psbt::PREVOUT,
+        cli::psbt::AMOUNTS,
+        cli::psbt::OURS,
+        cli::psbt::HINTS,
+        cli::psbt::SIGNATURE,
+    ]);
+    rules.extend([cli::rules::KNOWN]);
+    rules.extend([cli::seed::PRIVATE]);
+    rules.extend([cli::terms::INDEX, cli::terms::CHECKSUM]);
+    rules.extend([cli::wallet::HOME]);
+    rules.extend([cli::work::ARGUMENT, cli::work::ADDRESS_NETWORK, cli::work::FILE]);
+    rules.extend([engine::SEAT, engine::POSSIBLE, engine::READABLE, engine::WALLET]);
+    rules.extend([engine::joint::ROUND]);
+    rules.extend([flow::SPEAKER]);
+    rules.extend([flow::dispute::memory::CONSISTENT]);
+    rules.extend([
+        flow::dispute::state::TIMELY,
+        flow::dispute::state::OPENED,
+        flow::dispute::state::HEARD,
+        flow::dispute::state::JUST,
+    ]);
+    rules.extend([flow::escrow::outcome::VERDICT]);
+    rules.extend([flow::escrow::state::PRESENT, flow::escrow::state::RIPE]);
+    rules.extend([
+        flow::escrow::terms::FORM,
+        flow::escrow::terms::PROFILE,
+        flow::escrow::terms::DELAYS,
+        flow::escrow::terms::PRICE,
+        flow::escrow::terms::FEES,
+        flow::escrow::terms::PERIOD,
+    ]);
+    rules.extend([flow::escrow::txs::DUE, flow::escrow::txs::OUTCOME]);
+    rules.extend([flow::reward::state::ASKED, flow::reward::state::POSITION]);
+    rules.extend([flow::reward::terms::SERVICE]);
+    rules.extend([flow::reward::txs::SWEEPABLE]);
+    rules.extend([flow::word::FORM, flow::word::CONTRACT, flow::word::SEAT]);
+    rules.extend([
+        guard::ANCHOR,
+        guard::PARENT,
+        guard::BITS,
+        guard::WORK,
+        guard::TIME,
+        guard::TIMEWARP,
+        guard::VERSION,
+        guard::CHECKPOINT,
+        guard::LEAST_WORK,
+        guard::VOUCHED,
+        guard::PIN,
+    ]);
+    rules.extend([header_sync::FUTURE, header_sync::SEQUENCE, header_sync::COMMON]);
+    rules.extend([headers::LINKED, headers::WORK, headers::BITS, headers::TIME, headers::KNOWN]);
+    rules.extend([id::HEX]);
+    rules.extend([keys::EXPRESSION, keys::NETWORK, keys::HARDENED]);
+    rules.extend([message::TEXT, message::DIGEST]);
+    rules.extend([
+        musig::PARTICIPANTS,
+        musig::DUPLICATE,
+        musig::PATH,
+        musig::TWEAK,
+        musig::RANDOMNESS,
+        musig::SIGNER,
+        musig::NONCE,
+        musig::NONCE_SET,
+        musig::NONCE_DEAD,
+        musig::NONCE_PURPOSE,
+        musig::PARTIAL,
+        musig::PARTIAL_SET,
+        musig::PARTIAL_WRONG,
+        musig::SIGNATURE,
+    ]);
+    rules.extend([
+        musig::psbt::FIELD,
+        musig::psbt::LISTED,
+        musig::psbt::SPENDS,
+        musig::psbt::FOREIGN,
+        musig::psbt::CONFLICT,
+    ]);
+    rules.extend([
+        party::DISTINCT,
+        party::NETWORK,
+        party::ROLE,
+        party::CONTRACT,
+        party::MAJORITY,
+        party::FORM,
+    ]);
+    #[cfg(feature = "regtest")]
+    rules.extend([crate::rehearsal::machines::FOUND]);
+    rules.extend([relay::folder::FOLDER, relay::folder::MESSAGE]);
+    rules.extend([script::lock::SANE, script::lock::LEAF, script::lock::SIGNED]);
+    rules.extend([script::template::POLICY]);
+    rules.extend([sign::RANDOMNESS]);
+    rules.extend([sign::seed::WORDS, sign::seed::RECORD, sign::seed::DERIVES]);
+    rules.extend([sign::software::PATH, sign::software::FAULTY]);
+    rules.extend([
+        store::WRITABLE,
+        store::NOT_A_STORE,
+        store::FOREIGN,
+        store::VERSION,
+        store::BUSY,
+        store::FULL,
+        store::DAMAGED,
+        store::DISK,
+        store::APPEND_ONLY,
+        store::MEMORY_CONFLICT,
+        store::CHANGES,
+        store::HEADER_RUN,
+        store::WALLET_IDENTITY,
+    ]);
+    rules.extend([tx::draft::REBUILT, tx::draft::BUILT]);
+    rules.extend([tx::signed::SIGNATURE]);
+    rules.extend([
+        wallet::KEY_NETWORK,
+        wallet::SAME_WALLET,
+        wallet::ADDRESS,
+        wallet::ADDRESS_NETWORK,
+        wallet::FUNDS,
+        wallet::DUST,
+        wallet::BUILD,
+        wallet::BEHIND,
+    ]);
+    rules.extend([
+        work::agreement::SPANS,
+        work::agreement::TERM,
+        work::agreement::SHARES,
+        work::agreement::SERVICE,
+        work::agreement::CAP,
+        work::agreement::LOCK,
+        work::agreement::CRITICAL,
+        work::agreement::PROFILE,
+    ]);
+    rules.extend([
+        work::certificate::FORMAT,
+        work::certificate::ORDER,
+        work::certificate::TWICE,
+        work::certificate::COUNT,
+        work::certificate::UNITE,
+    ]);
+    rules.extend([
+        work::coinbase::FORM,
+        work::coinbase::TRAILING,
+        work::coinbase::LENGTH,
+        work::coinbase::INPUT,
+        work::coinbase::SCRIPT,
+        work::coinbase::HEIGHT,
+        work::coinbase::FINAL,
+        work::coinbase::PAY_LOCK,
+        work::coinbase::PAY_SERVICE,
+        work::coinbase::PAY_TOTAL,
+    ]);
+    rules.extend([work::credit::PERIOD]);
+    rules.extend([work::receipt::SIGNATURE, work::receipt::VALIDATOR, work::receipt::FORMAT]);
+    rules.extend([
+        work::share::NETWORK,
+        work::share::PARENT,
+        work::share::SLICE,
+        work::share::BITS,
+        work::share::TIME,
+        work::share::VERSION,
+        work::share::ROOT,
+        work::share::DEPTH,
+        work::share::TWIN,
+        work::share::TARGET,
+    ]);
+    rules.extend([work::share_file::FORMAT, work::share_file::HASH]);
+    rules.extend([work::template::COINBASE_SCRIPT, work::template::COINBASE_TOTAL]);
+    rules.extend([work::verdict::DEPTH]);
+    rules.sort_by_key(|rule| rule.id);
+    rules
+}
+
+/// The rules whose id begins with `about`, with advice; all of them without, if it is left out.
+pub fn list(about: Option<&str>, markdown: bool) -> Result<Vec<String>> {
+    let rules = all();
+    if markdown {
+        return Ok(document(&rules));
+    }
+    let Some(about) = about else {
+        return Ok(rules.iter().map(|rule| format!("{:<28} {}", rule.id, rule.says)).collect());
+    };
+    let found: Vec<String> = rules
+        .iter()
+        .filter(|rule| rule.id.starts_with(about))
+        .flat_map(|rule| {
+            [
+                rule.id.to_owned(),
+                format!("  demands  {}", rule.says),
+                format!("  advice   {}", rule.advice),
+            ]
+        })
+        .collect();
+    match found.is_empty() {
+        true => Err(KNOWN.misused("rules", "the beginning of a rule's id", about)),
+        false => Ok(found),
+    }
+}
+
+/// The rules as docs/rules.md.
+fn document(rules: &[Rule]) -> Vec<String> {
+    let mut lines: Vec<String> = [
+        "# Rules",
+        "",
+        "Everything that can be refused is refused by one of these rules. The id stands in brackets in",
+        "the error's line and never changes its meaning. Written by `just rules`; do not edit.",
+        "",
+        "| id | what it demands | what to do |",
+        "|---|---|---|",
+    ]
+    .map(str::to_owned)
+    .to_vec();
+    let cell = |text: &str| text.replace('|', "\\|");
+    lines.extend(
+        rules
+            .iter()
+            .map(|rule| format!("| `{}` | {} | {} |", rule.id, cell(rule.says), cell(rule.advice))),
+    );
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::path::Path;
+
+    use super::*;
+
+    /// The ids behind every `Rule::new(` of the sources, tests' own left out.
+    fn written(folder: &Path, ids: &mut BTreeSet<String>) {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                written(&path, ids);
+            } else if path.extension().is_some_and(|end| end == "rs") {
+                let text = std::fs::read_to_string(&path).unwrap();
+                let found = text
+                    .split(concat!("Rule::", "new("))
+                    .skip(1)
+                    .filter_map(|behind| behind.trim_start().strip_prefix('"')?.split('"').next())
+                    .filter(|id| !id.starts_with("test-") && !id.is_empty());
+                ids.extend(found.map(str::to_owned));
+            }
+        }
+    }
+
+    #[cfg(feature = "regtest")]
+    #[test]
+    fn every_rule_of_the_sources_is_listed() {
+        let mut ids = BTreeSet::new();
+        written(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src")), &mut ids);
+        let listed: BTreeSet<String> = all().iter().map(|rule| rule.id.to_owned()).collect();
+        let missing: Vec<_> = ids.difference(&listed).collect();
+        assert!(missing.is_empty(), "list them in src/cli/rules.rs: {missing:?}");
+        assert!(ids.len() > 100, "only {} found", ids.len());
+    }
+
+    #[test]
+    fn no_two_rules_share_an_id_and_every_id_reads_area_name() {
+        let rules = all();
+        let ids: BTreeSet<&str> = rules.iter().map(|rule| rule.id).collect();
+        assert_eq!(ids.len(), rules.len());
+        for id in ids {
+            let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+            assert!(id.contains('-') && id.chars().all(plain), "{id}");
+        }
+    }
+
+    #[cfg(feature = "regtest")]
+    #[test]
+    fn the_document_of_all_rules_is_fresh() {
+        let fresh: String = document(&all()).iter().map(|line| format!("{line}\n")).collect();
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/rules.md");
+        let kept = std::fs::read_to_string(path).unwrap();
+        assert!(kept == fresh, "docs/rules.md is stale: run `just rules`");
+    }
+
+    #[test]
+    fn a_rule_that_does_not_exist_is_refused() {
+        assert_eq!(list(Some("no-such"), false).unwrap_err().rule(), "cli-rule");
+        let lines = list(Some("work-branch-root"), false).unwrap();
+        assert_eq!(lines.len(), 3);
+    }
+}

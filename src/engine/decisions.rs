@@ -1,0 +1,137 @@
+//! Decisions: what a person does of his own accord. Everything else follows from the rules.
+
+use bitcoin::consensus::serialize;
+use bitcoin::{Amount, FeeRate};
+
+use crate::engine::{Engine, FUNDING, POSSIBLE, Report, Sent, WALLET, sent};
+use crate::error::{Culprit, Error, Result};
+use crate::facts::Facts;
+use crate::flow::dispute::state::Opening;
+use crate::flow::escrow::coins::{Progress, progress};
+use crate::flow::reward::state::{SweepAsk, sweepable};
+use crate::flow::reward::txs::{SweepPath, sweep};
+use crate::flow::{Event, dispute, escrow, reward};
+use crate::script::lock::Path;
+use crate::tx::draft::Draft;
+use crate::tx::signed::Signed;
+use crate::wallet::Balance;
+use crate::work::certificate::Certificate;
+
+impl Engine {
+    /// The wallet's balance, after reading the chain.
+    pub fn balance(&mut self) -> Result<Balance> {
+        let wallet = self.wallet.as_mut().ok_or_else(no_wallet)?;
+        wallet.sync(&self.chain, &mut self.store)?;
+        Ok(wallet.balance())
+    }
+
+    /// The sale: pays the price into the escrow from the wallet. The signed transaction and what
+    /// the wallet spends for it are committed together, then it is broadcast; a step after a crash
+    /// broadcasts it again.
+    pub fn fund_escrow(&mut self, sat_per_vb: u64) -> Result<Report> {
+        self.contract.terms().check_rate(sat_per_vb, self.seat.into())?;
+        let facts = self.facts()?;
+        if self.funding.is_some()
+            || !matches!(progress(self.contract.terms(), &facts)?, Progress::Unfunded)
+        {
+            return Err(POSSIBLE.misused(
+                "sale",
+                "an escrow that is not funded yet",
+                "one that is",
+            ));
+        }
+        let output = escrow::coins::funding(self.contract.terms())?;
+        let wallet = self.wallet.as_mut().ok_or_else(no_wallet)?;
+        wallet.sync(&self.chain, &mut self.store)?;
+        let rate = FeeRate::from_sat_per_vb(sat_per_vb)
+            .ok_or_else(|| POSSIBLE.misused("sale", "a fee rate", sat_per_vb))?;
+        let spent: Vec<_> = wallet.coins();
+        let tx = wallet.fund(&[output], rate)?;
+        let changes = wallet.take_staged();
+        let events = [(FUNDING, serialize(&tx))];
+        if let Err(error) = self.store.append(&self.contract.id().0, &events, changes.as_ref()) {
+            wallet.release(&tx);
+            if let Some(changes) = changes {
+                wallet.restage(changes);
+            }
+            return Err(error);
+        }
+        self.funding = Some(tx.clone());
+        self.chain.broadcast(&tx)?;
+        let inputs = tx
+            .input
+            .iter()
+            .filter_map(|input| spent.iter().find(|coin| coin.outpoint == input.previous_output));
+        let paid_in = crate::amount::sum(inputs.map(|coin| coin.txout.value), "sale")?;
+        let paid_out = crate::amount::sum(tx.output.iter().map(|out| out.value), "sale")?;
+        let fee = paid_in.checked_sub(paid_out).unwrap_or(Amount::ZERO);
+        let (path, signers) = (Path::Key, vec![self.seat]);
+        Ok(Report::Sent(Sent { title: "sale", tx, fee, path, signers, height: facts.tip() }))
+    }
+
+    /// The miner seals a slice.
+    pub fn certify(&mut self, certificate: Certificate) -> Result<()> {
+        self.say(Event::Reward(reward::state::Event::Certified(certificate)))
+    }
+
+    /// Publishes the last state that the holder has signed: the miner's own signature under it.
+    pub fn publish_state(&mut self) -> Result<Vec<Report>> {
+        let facts = self.facts()?;
+        let coin = self.escrow_coin(&facts)?;
+        let (ask, _) = self.contract.escrow().last_state(coin.outpoint).ok_or_else(|| {
+            POSSIBLE.misused("publishing a state", "one that the holder signed", "none")
+        })?;
+        let terms = self.contract.terms();
+        let draft = escrow::state::draft(terms, &facts, &ask, Path::Agreed, Culprit::Miner)?;
+        let signatures = self.sign(&draft)?;
+        self.say(Event::Escrow(escrow::state::Event::Signed { ask, signatures }))?;
+        self.step()
+    }
+
+    /// Opens a dispute about `period` (0-based) on the escrow's present output.
+    pub fn open_dispute(&mut self, period: u32, sat_per_vb: u64) -> Result<()> {
+        let outpoint = self.escrow_coin(&self.facts()?)?.outpoint;
+        let opening = Opening { requester: self.seat, outpoint, period, sat_per_vb };
+        self.say(Event::Dispute(dispute::state::Event::Opened(opening)))
+    }
+
+    /// Asks for a sweep of every reward that can be spent now.
+    pub fn ask_sweep(&mut self, path: SweepPath, sat_per_vb: u64) -> Result<()> {
+        let rewards = sweepable(self.contract.terms(), &self.facts()?)?;
+        let rewards = rewards.iter().map(|coin| coin.outpoint).collect();
+        let ask = SweepAsk { path, rewards, sat_per_vb };
+        self.say(Event::Reward(reward::state::Event::SweepAsked(ask)))
+    }
+
+    /// Takes the escrow alone, once the delays of the seat's exit are over.
+    pub fn exit_escrow(&mut self, sat_per_vb: u64) -> Result<Report> {
+        let facts = self.facts()?;
+        let coin = self.escrow_coin(&facts)?;
+        let draft = escrow::txs::exit(self.contract.terms(), &coin, self.seat, sat_per_vb)?;
+        self.finish_alone(draft, &facts)
+    }
+
+    /// Takes every ripe reward alone, once the holder's delay is over.
+    pub fn exit_rewards(&mut self, sat_per_vb: u64) -> Result<Report> {
+        let facts = self.facts()?;
+        let terms = self.contract.terms();
+        let delay = u32::from(terms.reward.exit_delay);
+        let mut rewards = sweepable(terms, &facts)?;
+        rewards.retain(|coin| coin.depth(facts.tip()) >= delay);
+        let draft = sweep(&terms.reward, SweepPath::HolderExit, &rewards, sat_per_vb)?;
+        self.finish_alone(draft, &facts)
+    }
+
+    fn finish_alone(&mut self, draft: Draft, facts: &Facts) -> Result<Report> {
+        let signatures = self.sign(&draft)?;
+        let mut signed = Signed::new(draft);
+        signed.add(self.seat, &signatures)?;
+        let last = signed.finish()?;
+        self.chain.broadcast(&last.tx)?;
+        Ok(Report::Sent(sent(last, facts.tip())))
+    }
+}
+
+fn no_wallet() -> Error {
+    WALLET.misused("engine", "a wallet", "none")
+}

@@ -1,0 +1,8 @@
+//! The command as people run it: the built binary, its output, its exit code.
+
+mod bad_input;
+mod certificates;
+mod contracts;
+mod desk;
+mod secrets;
+mod wallets;

@@ -1,0 +1,103 @@
+//! The wallet, through the embedded node's Electrum server.
+
+use std::os::unix::fs::PermissionsExt;
+
+use bitcoin::{Address, Amount, Network, TxOut};
+use hashmix::chain::embedded::EmbeddedNode;
+
+use crate::desk::{Desk, address, ok, refused, text};
+
+fn pay(node: &EmbeddedNode, address: &str, blocks: u32) {
+    let to: Address = address.parse::<Address<_>>().unwrap().assume_checked();
+    let script = to.script_pubkey();
+    let payouts = |value: Amount| vec![TxOut { value, script_pubkey: script.clone() }];
+    node.mine(blocks, &payouts).unwrap();
+}
+
+#[test]
+fn coins_are_received_counted_and_sent() {
+    let node = EmbeddedNode::start().unwrap();
+    let url = node.electrum_url();
+    let desk = Desk::new();
+    let [home, seed] = ["home", "seed"].map(|name| text(&desk.path(name)));
+    ok(&["seed", "new", "--out", &seed]);
+    let own = ["--home", &home, "--seed", &seed, "--network", "regtest"];
+    let with = |first: &[&str], last: &[&str]| -> Vec<String> {
+        [&["wallet"], first, &own, last].concat().iter().map(|s| (*s).to_owned()).collect()
+    };
+    let run =
+        |arguments: Vec<String>| ok(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
+    let refuse = |arguments: Vec<String>, rule, code| {
+        refused(&arguments.iter().map(String::as_str).collect::<Vec<_>>(), rule, code)
+    };
+
+    let first = run(with(&["address"], &[]));
+    let second = run(with(&["address"], &[]));
+    assert_ne!(first, second, "an address is shown once");
+    let mode = |path: &str| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&home), 0o700);
+    assert_eq!(mode(&format!("{home}/store.sqlite")), 0o600);
+
+    pay(&node, first.trim(), 1);
+    let out = run(with(&["balance"], &["--electrum", &url]));
+    assert!(out.contains("immature   5000000000 sat"), "{out}");
+    pay(&node, &address(Network::Regtest), 100);
+    let out = run(with(&["balance"], &["--electrum", &url]));
+    assert!(out.contains("confirmed  5000000000 sat"), "{out}");
+
+    let payee = address(Network::Regtest);
+    let send = |to: &str, sat: &str| {
+        let last = ["--electrum", &url, "--to", to, "--sat", sat, "--fee-rate", "2"];
+        with(&["send"], &last)
+    };
+    let line = refuse(send(&address(Network::Bitcoin), "1000"), "wallet-address-network", 3);
+    assert!(line.contains("expected regtest, found bitcoin"), "{line}");
+    refuse(send(&payee, "100"), "wallet-dust", 3);
+    refuse(send(&payee, "5000000000"), "wallet-funds", 3);
+    refuse(send(&payee, "2100000000000001"), "amount-limit", 3);
+    assert!(node.mempool().is_empty());
+    let out = run(send(&payee, "1000000"));
+    let txid = node.mempool()[0].to_string();
+    assert!(out.contains(&txid), "{out}");
+    pay(&node, &payee, 1);
+    let out = run(with(&["balance"], &["--electrum", &url]));
+    // One key-path input of 57.5 vB and two P2TR outputs: 154 vB at 2 sat, and one for rounding.
+    assert!(out.contains("confirmed  4998999691 sat"), "{out}");
+
+    let other = ["wallet", "balance", "--home", &home, "--seed", &seed, "--network", "signet"];
+    refused(&[&other[..], &["--electrum", &url]].concat(), "wallet-same", 3);
+    let fresh = text(&desk.path("fresh"));
+    let other = ["wallet", "balance", "--home", &fresh, "--seed", &seed, "--network", "signet"];
+    let line = refused(&[&other[..], &["--electrum", &url]].concat(), "chain-network", 5);
+    assert!(line.contains("signet") && line.contains("regtest"), "{line}");
+}
+
+#[test]
+fn a_server_that_is_not_there_and_a_store_that_is_none_have_their_exit_codes() {
+    let desk = Desk::new();
+    let [home, seed] = ["home", "seed"].map(|name| text(&desk.path(name)));
+    ok(&["seed", "new", "--out", &seed]);
+    let balance = |home: &str, url: &str, rule: &str, code: i32| {
+        let own = ["wallet", "balance", "--home", home, "--seed", &seed, "--network", "regtest"];
+        refused(&[&own[..], &["--electrum", url]].concat(), rule, code)
+    };
+    balance(&home, "tcp://127.0.0.1:1", "chain-server", 5);
+    balance(&home, "nonsense", "chain-url", 2);
+
+    let garbage = text(&desk.path("garbage"));
+    std::fs::create_dir(&garbage).unwrap();
+    let store = format!("{garbage}/store.sqlite");
+    std::fs::write(&store, "no database at all, and long enough to look like one".repeat(40))
+        .unwrap();
+    let before = std::fs::read(&store).unwrap();
+    balance(&garbage, "tcp://127.0.0.1:1", "store-garbage", 7);
+    assert_eq!(std::fs::read(&store).unwrap(), before, "what is no store is left alone");
+
+    // A folder where the store should be, and a file where the folder should be: not even root
+    // can write there.
+    let folder = text(&desk.path("folder"));
+    std::fs::create_dir_all(format!("{folder}/store.sqlite")).unwrap();
+    balance(&folder, "tcp://127.0.0.1:1", "store-writable", 7);
+    let file = desk.put("file", "");
+    balance(&file, "tcp://127.0.0.1:1", "wallet-home", 7);
+}
