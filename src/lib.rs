@@ -12,6 +12,7 @@
 //!     receipt, broadcast, wait     v   |                         adapters: sockets, files, clocks
 //!  flow/<name>: terms -> coins -> txs -> state                   pure: no clock, RNG, socket, file
 //!  work/        share -> certificate -> verdict                  pure
+//!  guard/       headers in -> the chain with the most work       pure
 //!  script/ tx/  locks and transactions                           pure
 //!  amount, height, keys, party, id, error ...                    vocabulary
 //! ```

@@ -11,6 +11,7 @@ use ruint::aliases::U256;
 use super::anchor::Anchor;
 use super::checkpoints::{Checkpoints, least_work};
 use crate::error::{Culprit, Result, Rule};
+use crate::facts::Facts;
 use crate::headers::{Headers, KNOWN, MEDIAN_SPAN, difficulty};
 
 /// A header's parent is known.
@@ -483,8 +484,20 @@ impl Guard {
     /// The active chain from height `first` to the tip, with every known header beside it that
     /// left it there, so that receipts over a tip that lost find their place.
     pub fn headers(&self, first: u32) -> Result<Headers> {
+        self.headers_to(first, self.tip())
+    }
+
+    /// What a server told, with the headers that the guard believes in place of the server's:
+    /// refused unless they are the same, and richer by the branches beside them.
+    pub fn attest(&self, facts: Facts) -> Result<Facts> {
+        self.vouch(&facts.headers)?;
+        let headers = self.headers_to(facts.headers.first(), facts.tip())?;
+        Ok(Facts { headers, ..facts })
+    }
+
+    fn headers_to(&self, first: u32, tip: u32) -> Result<Headers> {
         let run: Vec<Header> =
-            (first..=self.tip()).filter_map(|height| self.header(height)).copied().collect();
+            (first..=tip).filter_map(|height| self.header(height)).copied().collect();
         if first < self.first || run.is_empty() {
             return Err(KNOWN.unavailable(
                 format_args!("headers from height {first}"),
@@ -498,7 +511,7 @@ impl Guard {
             .enumerate()
             .filter(|(place, entry)| {
                 !self.is_active(*place)
-                    && self.active_ancestor(entry.hash).is_some_and(|fork| fork >= first)
+                    && self.active_ancestor(entry.hash).is_some_and(|fork| (first..=tip).contains(&fork))
             })
             .map(|(_, entry)| entry.header)
             .collect();

@@ -354,6 +354,29 @@ fn a_damaged_run_is_refused_whatever_bit_of_it_changed() {
 }
 
 #[test]
+fn a_run_of_version_2_loads_for_ever_and_is_still_written_so() {
+    let dump = |path: &std::path::Path| -> Vec<(String, [Vec<u8>; 3])> {
+        let db = rusqlite::Connection::open(path).unwrap();
+        let mut select = db.prepare("SELECT network, parent, run, tip FROM header_runs").unwrap();
+        let rows = select.query_map([], |r| Ok((r.get(0)?, [r.get(1)?, r.get(2)?, r.get(3)?])));
+        rows.unwrap().map(|row| row.unwrap()).collect()
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let [old, new] = ["old", "new"].map(|name| folder.path().join(name));
+    drop(Store::open(&old).unwrap());
+    let db = rusqlite::Connection::open(&old).unwrap();
+    let pinned = include_str!("../../fixtures/store/version_2_headers.sql");
+    db.execute_batch(pinned).unwrap();
+    drop(db);
+    let guard = Store::open(&old).unwrap().guard(NETWORK).unwrap();
+    assert_eq!(guard.tip(), 2);
+    let headers = [1, 2].map(|height| *guard.header(height).unwrap());
+    assert_eq!(headers.map(|header| header.time), [1_296_688_603, 1_296_688_604]);
+    Store::open(&new).unwrap().append_headers(NETWORK, &headers).unwrap();
+    assert_eq!(dump(&old), dump(&new));
+}
+
+#[test]
 fn stored_headers_are_never_changed_or_removed() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("store");
@@ -402,6 +425,11 @@ fn a_guard_above_an_anchor_synchronises_and_is_filled_from_there() {
     assert_eq!((synced.guard.tip_hash(), synced.guard.work()), (truth.tip_hash(), truth.work()));
     let filled = store.fill(guard()).unwrap();
     assert_eq!((filled.first(), filled.tip()), (2_016, 4_100));
+    // From a store that begins at genesis, it takes what is above the anchor.
+    let mut whole = self::store();
+    sync(&Source::of(&truth), &mut whole).unwrap();
+    let filled = whole.fill(guard()).unwrap();
+    assert_eq!((filled.known(), filled.tip_hash()), (4_100 - 2_016 + 1, truth.tip_hash()));
     // A chain that misses the anchor shares nothing with us.
     let mut other = cut(&truth, 2_000);
     grow(&mut other, 100, 9);

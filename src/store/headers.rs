@@ -56,7 +56,7 @@ impl Store {
     /// The guard with every header stored of its network.
     ///
     /// Each run is hashed through, which shows any change; difficulty and times were judged when
-    /// the headers were let in.
+    /// the headers were let in. A guard above an anchor passes over what does not lead to it.
     pub fn fill(&self, mut guard: Guard) -> Result<Guard> {
         let read = |guard: &mut Guard| -> rusqlite::Result<Result<()>> {
             let mut select = self.db.prepare_cached(
@@ -93,11 +93,15 @@ impl Row {
             let header = long(parent, short).ok_or_else(|| {
                 HEADER_RUN.unstored(place, "headers of 48 bytes", format_args!("{}", short.len()))
             })?;
+            parent = header.block_hash();
+            let below = guard.first() > 0 && guard.height_of(header.prev_blockhash).is_none();
+            if below {
+                continue;
+            }
             guard.readmit(&header).map_err(|error| {
                 let fault = error.fault();
                 HEADER_RUN.unstored(place, &fault.expected, &fault.found)
             })?;
-            parent = header.block_hash();
         }
         if parent != self.tip {
             return Err(HEADER_RUN.unstored(place, self.tip, parent));

@@ -1,6 +1,9 @@
 //! Branches: the most work wins, reorgs are told, and order of arrival does not matter.
 
+use std::collections::BTreeMap;
+
 use super::*;
+use crate::facts::Facts;
 
 #[test]
 fn a_branch_of_equal_work_stays_beside_and_one_block_more_takes_over() {
@@ -105,6 +108,32 @@ fn a_span_becomes_headers_that_know_the_branches_beside_it() {
     grow(&mut longer, 1, 600, 0);
     assert_eq!(guard.vouch(&longer.headers(5).unwrap()).unwrap_err().rule(), "guard-vouched");
     longer.vouch(&headers).unwrap();
+}
+
+#[test]
+fn facts_are_attested_by_the_chain_with_the_most_work_and_none_other() {
+    let mut guard = Guard::new(Network::Regtest);
+    grow(&mut guard, 20, 600, 0);
+    let mut rival = Guard::new(Network::Regtest);
+    for height in 1..=15 {
+        rival.accept(guard.header(height).unwrap()).unwrap();
+    }
+    let facts = |headers| Facts { headers, transactions: BTreeMap::new() };
+    // A server that lags has seen less of the chain, and its facts stay those of its tip.
+    let lagging = rival.headers(3).unwrap();
+    let lost = grow(&mut rival, 1, 600, 7)[0];
+    guard.accept(&lost).unwrap();
+    assert_eq!(lagging.active_ancestor(lost.block_hash()), None);
+    let attested = guard.attest(facts(lagging)).unwrap();
+    assert_eq!((attested.headers.first(), attested.tip()), (3, 15));
+    assert_eq!(attested.headers.active_ancestor(lost.block_hash()), Some(15));
+    // A branch without the most work, and one that we have not seen.
+    let refused = guard.attest(facts(rival.headers(3).unwrap())).unwrap_err();
+    assert_eq!(refused.rule(), "guard-vouched");
+    let mut ahead = guard.clone();
+    grow(&mut ahead, 1, 600, 0);
+    let refused = guard.attest(facts(ahead.headers(3).unwrap())).unwrap_err();
+    assert_eq!(refused.rule(), "guard-vouched");
 }
 
 #[test]
