@@ -148,7 +148,7 @@ pub struct Record {
 impl RecordBody {
     /// The record's id: a tagged hash of its canonical form.
     pub fn id(&self) -> Result<RecordId> {
-        Ok(RecordId(tagged_hash("HashMix/record", &[&canonical::bytes(self)?])))
+        Ok(RecordId(tagged_hash("hashmix/record/1", &[&canonical::bytes(self)?])))
     }
 
     /// The text that the communication key signs.
@@ -318,6 +318,6 @@ impl Federation {
 
     /// The hash that a buyer pins when he chooses the federation.
     pub fn id(&self) -> Result<RecordId> {
-        Ok(RecordId(tagged_hash("HashMix/federation", &[&canonical::bytes(self)?])))
+        Ok(RecordId(tagged_hash("hashmix/federation/1", &[&canonical::bytes(self)?])))
     }
 }

@@ -56,7 +56,7 @@ struct Round {
 /// What the sender of a round signs.
 fn digest(contract: TermsId, from: Seat, ask: &Ask, psbt: &str) -> Result<[u8; 32]> {
     let said = canonical::bytes(&(contract, from, ask, psbt))?;
-    Ok(tagged_hash("HashMix/round", &[&said]))
+    Ok(tagged_hash("hashmix/round/1", &[&said]))
 }
 
 /// What was found in a signed round is its sender's doing.

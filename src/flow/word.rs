@@ -60,7 +60,7 @@ impl Word {
     /// What the speaker signs: a tagged hash of contract, speaker and event.
     pub fn message(contract: TermsId, from: Seat, event: &Event) -> Result<[u8; 32]> {
         let said = canonical::bytes(&(contract, from, event))?;
-        Ok(tagged_hash("HashMix/word", &[&said]))
+        Ok(tagged_hash("hashmix/word/1", &[&said]))
     }
 
     /// The word with a signature made of [`Word::message`].

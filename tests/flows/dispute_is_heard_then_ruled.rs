@@ -5,7 +5,7 @@ use hashmix::flow::dispute::state::{Event as DisputeEvent, Opening, Shown};
 use hashmix::flow::dispute::txs::ruling;
 use hashmix::flow::escrow::txs::{Outcome, settlement};
 use hashmix::flow::{Effect, Event};
-use hashmix::id::WordId;
+use hashmix::id::{PositionId, WordId};
 use hashmix::party::Seat;
 use hashmix::script::lock::Path;
 use hashmix::work::receipt::Subject;
@@ -420,4 +420,22 @@ fn a_dispute_waits_again_when_a_reorg_takes_its_receipts_heights_away() {
     assert!(about_to_rule(&play, V0).is_some());
     play.world.rewind_to(seen + 3);
     assert_eq!(about_to_rule(&play, V0), None);
+}
+
+#[test]
+fn a_receipt_for_something_else_is_no_receipt_of_a_dispute() {
+    let play = half_a_period_short();
+    let tip = play.world.tip();
+    let opening = play.opening(Seat::Miner, 1);
+    let heard = Subject::Opening { digest: opening.id().unwrap().0 };
+    let judged = |subject, position| {
+        let mut receipt = play.world.receipt(1, subject, tip);
+        receipt.position = position;
+        play.judge(V1, &Event::Dispute(DisputeEvent::Receipted(receipt)))
+    };
+    let ours = play.world.terms.position().unwrap();
+    assert_eq!(judged(heard, ours), "admitted");
+    assert_eq!(judged(heard, PositionId([7; 32])), "dispute-opened");
+    let digest = play.world.certificate(0, 2).digest();
+    assert_eq!(judged(Subject::Certificate { slice: 0, digest }, ours), "dispute-opened");
 }

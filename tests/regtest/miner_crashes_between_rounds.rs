@@ -81,7 +81,7 @@ fn tampered(text: &str, from: Seat, change: impl Fn(&mut Psbt)) -> String {
     change(&mut psbt);
     round["psbt"] = psbt.to_string().into();
     let said = (&round["contract"], &round["from"], &round["ask"], &round["psbt"]);
-    let digest = tagged_hash("HashMix/round", &[&canonical::bytes(&said).unwrap()]);
+    let digest = tagged_hash("hashmix/round/1", &[&canonical::bytes(&said).unwrap()]);
     round["signature"] = signer(from).sign_digest(digest).unwrap().to_string().into();
     // A round is told by its first field.
     let fields = ["format", "contract", "from", "ask", "psbt", "signature"];

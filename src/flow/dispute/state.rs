@@ -67,7 +67,7 @@ pub struct Opening {
 impl Opening {
     /// Names the opening by content; validators' receipts name this.
     pub fn id(&self) -> Result<WordId> {
-        Ok(WordId(tagged_hash("HashMix/opening", &[&canonical::bytes(self)?])))
+        Ok(WordId(tagged_hash("hashmix/opening/1", &[&canonical::bytes(self)?])))
     }
 }
 
@@ -87,7 +87,7 @@ impl Shown {
     /// Names the answer to an opening by content; validators' receipts name this.
     pub fn id(&self, opening: &WordId) -> Result<WordId> {
         let said = canonical::bytes(&(opening, self))?;
-        Ok(WordId(tagged_hash("HashMix/answer", &[&said])))
+        Ok(WordId(tagged_hash("hashmix/answer/1", &[&said])))
     }
 }
 
@@ -191,6 +191,16 @@ impl State {
             Event::Receipted(receipt) => {
                 let his = from == Seat::Validator(receipt.validator);
                 check_speaker(from, his, "receipt", "the validator who signed it")?;
+                let ours = terms.position()?;
+                let heard = matches!(receipt.subject, Subject::Opening { .. } | Subject::Answer { .. });
+                if receipt.position != ours || !heard {
+                    return Err(OPENED.refuses(
+                        from.into(),
+                        "receipt",
+                        format_args!("one for an opening or answer of position {ours}"),
+                        format_args!("{:?} of {}", receipt.subject, receipt.position),
+                    ));
+                }
                 receipt.check(&terms.reward.federation.ruling_keys())
             }
             Event::Answered { opening, shown } => {

@@ -60,13 +60,13 @@ pub const TERMS_MAX_BYTES: usize = 262_144;
 pub struct Delivery {
     /// First height of the term.
     pub start: u32,
-    /// Blocks in a period: a multiple of the slice, at least 12.
+    /// Blocks in a period: a multiple of the slice, at least 12 on mainnet.
     pub period: u32,
     /// Number of periods.
     pub periods: u32,
     /// Periods in a window.
     pub window: u32,
-    /// Blocks in a slice: 12.
+    /// Blocks in a slice: 12 on mainnet.
     pub slice: u32,
     /// Agreed rate, H/s.
     pub rate: u64,
@@ -172,7 +172,7 @@ impl EscrowTerms {
 
     /// The id of the terms: a tagged hash of their canonical form (deterministic CBOR).
     pub fn id(&self) -> Result<TermsId> {
-        Ok(TermsId(tagged_hash("HashMix/terms", &[&canonical::bytes(self)?])))
+        Ok(TermsId(tagged_hash("hashmix/terms/1", &[&canonical::bytes(self)?])))
     }
 
     /// The position's id. Until positions are issued on chain it is that of the terms.

@@ -50,7 +50,7 @@ pub struct SweepAsk {
 impl SweepAsk {
     /// Names the request by content.
     pub fn id(&self) -> Result<WordId> {
-        Ok(WordId(tagged_hash("HashMix/sweep", &[&canonical::bytes(self)?])))
+        Ok(WordId(tagged_hash("hashmix/sweep/1", &[&canonical::bytes(self)?])))
     }
 
     fn is_history(&self, facts: &Facts) -> bool {
