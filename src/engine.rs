@@ -256,11 +256,8 @@ impl Engine {
                 match self.carry_out(effect, &facts, &mut sent)? {
                     Some(report @ Report::Waiting { .. }) => waits.push(report),
                     // One thing that cannot be done holds up nothing else.
-                    Some(report @ Report::Refused(..)) => {
-                        if !reports.contains(&report) {
-                            reports.push(report);
-                        }
-                    }
+                    Some(report @ Report::Refused(..)) if reports.contains(&report) => {}
+                    Some(report @ Report::Refused(..)) => reports.push(report),
                     Some(report) => {
                         reports.push(report);
                         acted = true;

@@ -12,7 +12,9 @@ use std::collections::BTreeMap;
 use bitcoin::block::Header;
 use bitcoin::{BlockHash, CompactTarget, Network, Target};
 
-use crate::error::{Culprit, Result, Rule};
+use crate::error::{Culprit, Error, Result, Rule};
+
+pub mod difficulty;
 
 /// The headers follow one another by hash.
 pub const LINKED: Rule = Rule::new(
@@ -47,12 +49,6 @@ pub const KNOWN: Rule = Rule::new(
 
 /// Blocks that median-time-past looks back on (BIP 113).
 pub const MEDIAN_SPAN: u32 = 11;
-
-/// Blocks from one change of difficulty to the next.
-pub const RETARGET: u32 = 2_016;
-
-/// Seconds without a block after which the testnets allow one at minimum difficulty.
-const TESTNET_PATIENCE: u32 = 2 * 600;
 
 /// Consecutive headers of the active chain, from height `first` to the tip, and known headers
 /// beside it.
@@ -195,45 +191,16 @@ impl Headers {
     /// On the testnets a child that is more than 20 minutes late may be easier, see
     /// [`Headers::bits_after`].
     pub fn child_bits(&self, parent: u32) -> Result<CompactTarget> {
-        let time = self.known(parent, parent)?.time;
+        let time = self.header(parent).ok_or_else(|| self.unknown(parent, parent))?.time;
         self.bits_after(parent, time)
     }
 
-    /// The compact target that a child of the block at `parent` with this header time must state.
-    ///
-    /// Regtest never retargets; the other networks do so at multiples of 2,016 blocks, from the
-    /// first block of the ending span. On the testnets a block more than 20 minutes after its
-    /// parent has minimum difficulty, and the next one in time returns to what held before;
-    /// testnet4 also retargets from the span's first block, which such blocks cannot be (BIP 94).
+    /// The compact target that a child of the block at `parent` with this header time must state,
+    /// by the rule of the network ([`difficulty`]).
     pub fn bits_after(&self, parent: u32, time: u32) -> Result<CompactTarget> {
-        let last = self.known(parent, parent)?;
-        let params = self.network.params();
-        let child = parent.saturating_add(1);
-        // Regtest has one difficulty, so the walk back below would never end before its genesis.
-        if params.no_pow_retargeting {
-            return Ok(last.bits);
-        }
-        if child.is_multiple_of(RETARGET) {
-            let first = self.known(child.saturating_sub(RETARGET), parent)?;
-            // A time that runs backwards is clamped to the shortest span, as Core does.
-            let span = u64::from(last.time.saturating_sub(first.time));
-            let from = if self.network == Network::Testnet4 { first.bits } else { last.bits };
-            return Ok(CompactTarget::from_next_work_required(from, span, params));
-        }
-        if !params.allow_min_difficulty_blocks {
-            return Ok(last.bits);
-        }
-        let easiest = self.easiest().to_compact_lossy();
-        if time > last.time.saturating_add(TESTNET_PATIENCE) {
-            return Ok(easiest);
-        }
-        let mut height = parent;
-        let mut bits = last.bits;
-        while bits == easiest && !height.is_multiple_of(RETARGET) {
-            height = height.saturating_sub(1);
-            bits = self.known(height, parent)?.bits;
-        }
-        Ok(bits)
+        let at = |height| self.header(height).map(|header| (header.time, header.bits));
+        difficulty::bits_after(self.network.params(), parent, time, at)
+            .map_err(|missing| self.unknown(missing, parent))
     }
 
     /// The easiest target the network allows.
@@ -241,14 +208,12 @@ impl Headers {
         self.network.params().max_attainable_target
     }
 
-    fn known(&self, height: u32, parent: u32) -> Result<&Header> {
-        self.header(height).ok_or_else(|| {
-            KNOWN.unavailable(
-                format_args!("difficulty after height {parent}"),
-                format_args!("the header at height {height}"),
-                format_args!("headers {} to {}", self.first, self.tip()),
-            )
-        })
+    fn unknown(&self, height: u32, parent: u32) -> Error {
+        KNOWN.unavailable(
+            format_args!("difficulty after height {parent}"),
+            format_args!("the header at height {height}"),
+            format_args!("headers {} to {}", self.first, self.tip()),
+        )
     }
 
     fn check_child(&self, parent: u32, child: &Header) -> Result<()> {
@@ -270,6 +235,17 @@ impl Headers {
                 Culprit::Server,
                 format_args!("header after height {parent}"),
                 format_args!("a time after {median}"),
+                child.time,
+            ));
+        }
+        let earliest = self
+            .header(parent)
+            .and_then(|last| difficulty::earliest_after(self.network.params(), parent, last.time));
+        if let Some(earliest) = earliest.filter(|earliest| child.time < *earliest) {
+            return Err(TIME.refuses(
+                Culprit::Server,
+                format_args!("header after height {parent}"),
+                format_args!("{earliest} or later (BIP 94)"),
                 child.time,
             ));
         }

@@ -12,7 +12,8 @@
 //!     receipt, broadcast, wait     v   |                         adapters: sockets, files, clocks
 //!  flow/<name>: terms -> coins -> txs -> state                   pure: no clock, RNG, socket, file
 //!  work/        share -> certificate -> verdict                  pure
-//!  script/ tx/  locks and transactions                           pure
+//!  guard/       headers in -> the chain with the most work       pure
+//!  script/ tx/ musig/  locks, transactions, joint signatures     pure
 //!  amount, height, keys, party, id, error ...                    vocabulary
 //! ```
 //!
@@ -43,6 +44,7 @@ pure! {
     pub mod error;
     pub mod facts;
     pub mod flow;
+    pub mod guard;
     pub mod headers;
     pub mod height;
     pub mod id;
@@ -60,6 +62,8 @@ pub mod chain;
 pub mod cli;
 #[cfg(all(feature = "electrum", feature = "sqlite", feature = "signer"))]
 pub mod engine;
+#[cfg(all(feature = "electrum", feature = "sqlite"))]
+pub mod header_sync;
 #[cfg(feature = "regtest")]
 pub mod rehearsal;
 pub mod relay;

@@ -54,6 +54,7 @@ mod scripted;
 mod tests;
 
 pub use branch::{BRANCH, DEEPEST};
+pub use header_run::CHUNK;
 pub use wire::{Patience, SERVER, URL};
 
 use wire::Wire;
@@ -401,6 +402,11 @@ impl Electrum {
             }
         }
         Ok(())
+    }
+
+    /// The server by name, for people.
+    pub(crate) fn place(&self) -> String {
+        self.wire.place()
     }
 
     fn restless(&self, what: &str) -> crate::error::Error {

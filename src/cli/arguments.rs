@@ -53,6 +53,9 @@ pub enum Command {
     /// Your own coins, through an Electrum server
     #[command(subcommand)]
     Wallet(WalletCommand),
+    /// The chain's headers, judged by their work and kept in your store
+    #[command(subcommand)]
+    Headers(HeadersCommand),
     /// Every rule that something can be refused by
     Rules {
         /// Show rules whose id begins with this, with advice
@@ -314,6 +317,33 @@ pub struct Home {
     /// The seed's file; `seed` in the home folder if left out
     #[arg(long, value_name = "FILE")]
     pub seed: Option<PathBuf>,
+    /// The network
+    #[arg(long, value_parser = network)]
+    pub network: Network,
+}
+
+/// `hashmix headers`
+#[derive(Debug, Subcommand)]
+pub enum HeadersCommand {
+    /// Bring the headers up to the server's tip
+    Sync {
+        /// Which store.
+        #[command(flatten)]
+        folder: Folder,
+        /// Through which server.
+        #[command(flatten)]
+        server: Server,
+    },
+    /// Show what the store has, without asking anybody
+    Show(Folder),
+}
+
+/// Which store, on which network; no seed is needed.
+#[derive(Debug, Args)]
+pub struct Folder {
+    /// The folder of your store; made if it does not exist (mode 0700)
+    #[arg(long, value_name = "DIR")]
+    pub home: PathBuf,
     /// The network
     #[arg(long, value_parser = network)]
     pub network: Network,

@@ -24,6 +24,7 @@ pub mod certificate;
 pub mod demo;
 pub mod descriptor;
 pub mod file;
+pub mod headers;
 pub mod psbt;
 pub mod record;
 pub mod rules;
@@ -34,8 +35,8 @@ pub mod wallet;
 pub mod work;
 
 use arguments::{
-    Arguments, Command, DescriptorCommand, PsbtCommand, RecordCommand, SeedCommand, TermsCommand,
-    WalletCommand, WorkCommand,
+    Arguments, Command, DescriptorCommand, HeadersCommand, PsbtCommand, RecordCommand, SeedCommand,
+    TermsCommand, WalletCommand, WorkCommand,
 };
 
 /// Arguments are those of the help.
@@ -137,6 +138,10 @@ fn perform(command: Command) -> Result<Vec<String>> {
         Command::Wallet(WalletCommand::Send { home, server, to, sat, fee_rate }) => {
             wallet::send(&home, &server.electrum, &to, sat, fee_rate)
         }
+        Command::Headers(HeadersCommand::Sync { folder, server }) => {
+            headers::sync(&folder, &server.electrum)
+        }
+        Command::Headers(HeadersCommand::Show(folder)) => headers::show(&folder),
         Command::Rules { about, markdown } => rules::list(about.as_deref(), markdown),
     }
 }

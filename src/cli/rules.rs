@@ -4,8 +4,8 @@
 
 use crate::error::{Result, Rule};
 use crate::{
-    amount, canonical, chain, cli, engine, flow, headers, id, keys, message, musig, party, relay,
-    script, sign, store, tx, wallet, work,
+    amount, canonical, chain, cli, engine, flow, guard, header_sync, headers, id, keys, message,
+    musig, party, relay, script, sign, store, tx, wallet, work,
 };
 
 /// A rule has an id.
@@ -82,6 +82,20 @@ pub fn all() -> Vec<Rule> {
     rules.extend([flow::reward::terms::SERVICE]);
     rules.extend([flow::reward::txs::SWEEPABLE]);
     rules.extend([flow::word::FORM, flow::word::CONTRACT, flow::word::SEAT]);
+    rules.extend([
+        guard::ANCHOR,
+        guard::PARENT,
+        guard::BITS,
+        guard::WORK,
+        guard::TIME,
+        guard::TIMEWARP,
+        guard::VERSION,
+        guard::CHECKPOINT,
+        guard::LEAST_WORK,
+        guard::VOUCHED,
+        guard::PIN,
+    ]);
+    rules.extend([header_sync::FUTURE, header_sync::SEQUENCE, header_sync::COMMON]);
     rules.extend([headers::LINKED, headers::WORK, headers::BITS, headers::TIME, headers::KNOWN]);
     rules.extend([id::HEX]);
     rules.extend([keys::EXPRESSION, keys::NETWORK, keys::HARDENED]);
@@ -137,6 +151,7 @@ pub fn all() -> Vec<Rule> {
         store::APPEND_ONLY,
         store::MEMORY_CONFLICT,
         store::CHANGES,
+        store::HEADER_RUN,
         store::WALLET_IDENTITY,
     ]);
     rules.extend([tx::draft::REBUILT, tx::draft::BUILT]);

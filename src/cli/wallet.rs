@@ -22,7 +22,7 @@ pub const HOME: Rule = Rule::new(
 );
 
 /// The store's name in the home folder.
-const STORE: &str = "store.sqlite";
+pub(crate) const STORE: &str = "store.sqlite";
 /// The seed's name in the home folder.
 const SEED: &str = "seed";
 /// Blocks within which an estimated fee is to confirm.
@@ -108,7 +108,7 @@ fn open(home: &Home) -> Result<(Wallet, Store)> {
 }
 
 /// Makes the folder for its owner alone; one that is there is left as it is.
-fn make(home: &Path) -> Result<()> {
+pub(crate) fn make(home: &Path) -> Result<()> {
     if home.is_dir() {
         return Ok(());
     }

@@ -267,6 +267,6 @@ mod tests {
         let huge = folder.path().join("huge");
         std::fs::write(&huge, vec![b' '; LONGEST_FILE + 1]).unwrap();
         let refused = verify(&Verify { file: huge, ..script("51") }).unwrap_err();
-        assert_eq!(refused.rule(), "cli-file");
+        assert_eq!(refused.rule(), "cli-text");
     }
 }

@@ -4,7 +4,7 @@ use bitcoin::ScriptBuf;
 
 use crate::error::Result;
 use crate::facts::Facts;
-use crate::headers::{MEDIAN_SPAN, RETARGET};
+use crate::headers::{MEDIAN_SPAN, difficulty};
 use crate::flow::dispute::state::State as Dispute;
 use crate::flow::escrow::state::State as Escrow;
 use crate::flow::escrow::terms::EscrowTerms;
@@ -102,10 +102,11 @@ impl Contract {
     /// to the first block of its span.
     pub fn headers_from(&self) -> u32 {
         let first = self.terms.delivery.start.saturating_sub(MEDIAN_SPAN.saturating_add(1));
-        if self.terms.reward.network.params().no_pow_retargeting {
+        let params = self.terms.reward.network.params();
+        if params.no_pow_retargeting {
             return first;
         }
-        first.saturating_sub(first.checked_rem(RETARGET).unwrap_or(0))
+        first.saturating_sub(first.checked_rem(difficulty::span(params)).unwrap_or(0))
     }
 
     /// Height after which no dispute opens on the present output, if the escrow is open.

@@ -1,13 +1,14 @@
 //! Where a party keeps what must not be lost: one SQLite file.
 //!
-//! Three things live in it, and nothing else does. What the chain knows is never stored; it is
-//! read again.
+//! Four things live in it, and nothing else does. What the chain knows is never stored; it is
+//! read again. Headers are the exception: they prove themselves, and there are many.
 //!
 //! | table | holds | may change |
 //! |---|---|---|
 //! | `events` | what people said: messages, signatures, decisions, by contract | only grow |
 //! | `wallet_changes` | the change sets of `bdk_wallet`, by account | be folded, never lose |
 //! | `memory` | what a validator has bound himself to | only grow; one value a name |
+//! | `header_runs` | headers that the guard let in, by network | only grow |
 //!
 //! **One commit.** [`Store::append`] writes a step's events and the wallet's changes in one
 //! transaction, and they lie on the disk when it returns (write-ahead log, `synchronous = FULL`).
@@ -29,9 +30,11 @@
 //! **Versions.** `src/store/migrations/` is applied in order, each file once, under
 //! `PRAGMA user_version`. A file that a newer version wrote is refused, not guessed at.
 
+mod headers;
 mod sqlite;
 mod wallet_changes;
 
+pub use headers::HEADER_RUN;
 pub use sqlite::{
     APPEND_ONLY, BUSY, DAMAGED, DISK, Entry, FOREIGN, FULL, MEMORY_CONFLICT, NOT_A_STORE, Store,
     VERSION, WRITABLE,

@@ -4,5 +4,6 @@ mod bad_input;
 mod certificates;
 mod contracts;
 mod desk;
+mod headers;
 mod secrets;
 mod wallets;

@@ -87,7 +87,7 @@ fn a_fee_rate_outside_the_terms_is_not_ruled() {
 
 #[test]
 fn a_sweep_at_a_rate_outside_the_terms_is_not_signed() {
-    let mut play = Play::funded(20 + 99);
+    let play = Play::funded(20 + 99);
     let reward = play
         .world
         .transactions

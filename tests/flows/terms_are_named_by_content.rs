@@ -1,7 +1,10 @@
 //! Terms: every bound refuses by its rule, and one file has one id for ever.
 
 use bitcoin::{Amount, Network, Target};
+use hashmix::flow::Contract;
 use hashmix::flow::escrow::terms::{EscrowTerms, TERMS_MAX_BYTES};
+use hashmix::party::Seat;
+use hashmix::rehearsal::people::{federation, record_of, signer};
 use hashmix::work::agreement::Profile;
 use serde_json::Value;
 
@@ -194,32 +197,7 @@ fn an_installment_below_ten_times_its_cost_is_refused_to_the_satoshi() {
 fn the_mainnet_profile_has_longer_delays() {
     type Change = fn(&mut EscrowTerms);
     // On a test network, so that the records of the rehearsal fit.
-    let mainnet = || {
-        let mut terms = terms();
-        terms.profile = Profile::Mainnet;
-        terms.delivery.period = 144;
-        (terms.delivery.periods, terms.delivery.window) = (28, 28);
-        (terms.delivery.rate, terms.delivery.expected) = (100_000_000_000_000, 30);
-        let delivery = &mut terms.delivery;
-        delivery.target = hashmix::work::agreement::share_target(
-            delivery.rate,
-            delivery.expected,
-            delivery.slice,
-        );
-        (terms.delivery.receipt_span, terms.delivery.proof_span) = (36, 42);
-        terms.delivery.ruling_depth = 144;
-        terms.reward.exit_delay = 26_280;
-        terms.delays = hashmix::flow::escrow::terms::Delays {
-            state_depth: 6,
-            relock: 2_016,
-            grace: 12_960,
-            miner_exit: 52_560,
-            answer: 144,
-            quiet: 432,
-            late_dispute: 1_584,
-        };
-        terms
-    };
+    let mainnet = || mainnet_numbers(terms());
     assert_eq!(mainnet().check(), Ok(()));
     let bounds: [Change; 8] = [
         |t| t.delays.state_depth -= 1,
@@ -235,5 +213,50 @@ fn the_mainnet_profile_has_longer_delays() {
         let mut changed = mainnet();
         change(&mut changed);
         assert_eq!(changed.check().unwrap_err().rule(), "terms-delays", "change {place}");
+    }
+}
+
+/// The same terms with numbers that the mainnet profile admits.
+fn mainnet_numbers(mut terms: EscrowTerms) -> EscrowTerms {
+    terms.profile = Profile::Mainnet;
+    terms.delivery.period = 144;
+    (terms.delivery.periods, terms.delivery.window) = (28, 28);
+    (terms.delivery.rate, terms.delivery.expected) = (100_000_000_000_000, 30);
+    let delivery = &mut terms.delivery;
+    delivery.target =
+        hashmix::work::agreement::share_target(delivery.rate, delivery.expected, delivery.slice);
+    (terms.delivery.receipt_span, terms.delivery.proof_span) = (36, 42);
+    terms.delivery.ruling_depth = 144;
+    terms.reward.exit_delay = 26_280;
+    terms.delays = hashmix::flow::escrow::terms::Delays {
+        state_depth: 6,
+        relock: 2_016,
+        grace: 12_960,
+        miner_exit: 52_560,
+        answer: 144,
+        quiet: 432,
+        late_dispute: 1_584,
+    };
+    terms
+}
+
+#[test]
+fn a_contract_reads_headers_back_to_the_first_block_of_the_spans_difficulty() {
+    let network = Network::Bitcoin;
+    let mut terms = mainnet_numbers(terms());
+    let seat = |seat| record_of(seat, network, signer(seat, network).unwrap().address()).unwrap();
+    terms.reward.network = network;
+    (terms.reward.miner, terms.reward.holder) = (seat(Seat::Miner), seat(Seat::Holder));
+    let payout = signer(Seat::Validator(0), network).unwrap().address();
+    terms.reward.federation = federation(network, &payout).unwrap();
+    // On a boundary, behind one, and so close behind that median-time-past crosses it.
+    for (start, from) in
+        [(900_144, 899_136), (899_136, 897_120), (899_147, 897_120), (899_148, 899_136)]
+    {
+        terms.delivery.start = start;
+        let contract = Contract::new(terms.clone()).unwrap();
+        assert_eq!(contract.headers_from(), from, "start {start}");
+        let boundary = start.next_multiple_of(2_016);
+        assert!(contract.headers_from() <= boundary - 2_016 && from % 2_016 == 0);
     }
 }

@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::headers::{Headers, KNOWN};
 
 /// Headers in one answer: what all servers grant.
-const CHUNK: u32 = 2_016;
+pub const CHUNK: u32 = 2_016;
 
 impl Electrum {
     /// The headers from `first` to `tip`; `None` if the server's chain no longer ends there.
@@ -78,25 +78,32 @@ impl Electrum {
         }
     }
 
+    /// Up to 2,016 of the server's headers from height `first` on, unchecked: for a guard to judge.
+    /// Fewer if it has fewer, none if its chain ends before `first`.
+    pub fn header_chunk(&self, first: u32, count: u32) -> Result<Vec<Header>> {
+        let count = count.min(CHUNK);
+        let params = [Param::U32(first), Param::U32(count)];
+        let answer = self.wire.call("blockchain.block.headers", &params)?;
+        let some = answers::headers(&answer).map_err(|e| self.wire.garbled("headers", e))?;
+        let got = u32::try_from(some.len()).unwrap_or(u32::MAX);
+        if got > count {
+            let answer = serde_json::Value::from(got);
+            return Err(self.wire.garbled("headers", ("no more than asked for", answer)));
+        }
+        Ok(some)
+    }
+
     /// The server's headers from `first` to `last`, unchecked; fewer if it has fewer.
     fn read(&self, first: u32, last: u32) -> Result<Vec<Header>> {
         let mut run = Vec::new();
         let mut next = first;
         while next <= last {
-            let count = last.saturating_sub(next).saturating_add(1).min(CHUNK);
-            let params = [Param::U32(next), Param::U32(count)];
-            let answer = self.wire.call("blockchain.block.headers", &params)?;
-            let some = answers::headers(&answer).map_err(|e| self.wire.garbled("headers", e))?;
-            let got = u32::try_from(some.len()).unwrap_or(u32::MAX);
-            if got > count {
-                let answer = serde_json::Value::from(got);
-                return Err(self.wire.garbled("headers", ("no more than asked for", answer)));
-            }
-            run.extend(some);
-            if got == 0 {
+            let some = self.header_chunk(next, last.saturating_sub(next).saturating_add(1))?;
+            if some.is_empty() {
                 break;
             }
-            next = next.saturating_add(got);
+            next = next.saturating_add(u32::try_from(some.len()).unwrap_or(u32::MAX));
+            run.extend(some);
         }
         Ok(run)
     }

@@ -17,7 +17,7 @@
 //! | opened | heard | the answer span |
 //! | heard | ruled | k validators with the same outcome |
 //! | ruled | settled | the requester's own signature through his ruling leaf |
-//! | any | history | the output in dispute is spent |
+//! | any | history | the output in dispute is spent; if the spend vanishes, everything is checked anew |
 //!
 //! | who asks | outcome | transaction |
 //! |---|---|---|

@@ -19,7 +19,8 @@ pub fn path(requester: Seat) -> Path {
 
 /// The settlement or close that the federation rules, finished by `requester`.
 ///
-/// Both ruling leaves weigh the same, so it is one unsigned transaction whoever finishes it.
+/// Both ruling leaves weigh the same, so at one fee rate the transactions of both requesters differ
+/// in who pays the ruling fee and nothing else.
 pub fn ruling(
     terms: &EscrowTerms,
     coin: &EscrowCoin,
