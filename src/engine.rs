@@ -334,8 +334,11 @@ impl Engine {
     }
 
     fn say_and_report(&mut self, event: Event) -> Result<Report> {
-        self.say(event.clone())?;
-        Ok(Report::Said(event))
+        let word = kind(&event).to_owned();
+        Ok(match passing(self.say(event.clone()))? {
+            None => Report::Said(event),
+            Some(error) => Report::Refused(word, error),
+        })
     }
 
     /// Signs every input of a draft with the seat's key of its leaf.

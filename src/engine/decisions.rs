@@ -11,6 +11,7 @@ use crate::flow::escrow::coins::{Progress, progress};
 use crate::flow::reward::state::{SweepAsk, sweepable};
 use crate::flow::reward::txs::{SweepPath, sweep};
 use crate::flow::{Event, dispute, escrow, reward};
+use crate::party::Seat;
 use crate::script::lock::Path;
 use crate::tx::draft::Draft;
 use crate::tx::signed::Signed;
@@ -78,11 +79,18 @@ impl Engine {
     pub fn publish_state(&mut self) -> Result<Vec<Report>> {
         let facts = self.facts()?;
         let coin = self.escrow_coin(&facts)?;
-        let (ask, _) = self.contract.escrow().last_state(coin.outpoint).ok_or_else(|| {
+        let terms = self.contract.terms();
+        let rebuild = |ask: &escrow::state::Ask| {
+            escrow::state::draft(terms, &facts, ask, Path::Agreed, Culprit::Miner)
+        };
+        let mut states = self.contract.escrow().states(coin.outpoint).into_iter();
+        let last = states.find_map(|(ask, his)| {
+            Signed::new(rebuild(&ask).ok()?).add(Seat::Holder, his).ok().map(|()| ask)
+        });
+        let ask = last.ok_or_else(|| {
             POSSIBLE.misused("publishing a state", "one that the holder signed", "none")
         })?;
-        let terms = self.contract.terms();
-        let draft = escrow::state::draft(terms, &facts, &ask, Path::Agreed, Culprit::Miner)?;
+        let draft = rebuild(&ask)?;
         let signatures = self.sign(&draft)?;
         self.say(Event::Escrow(escrow::state::Event::Signed { ask, signatures }))?;
         self.step()

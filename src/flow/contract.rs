@@ -68,7 +68,7 @@ impl Contract {
         match event {
             Event::Reward(event) => self.reward.admit(terms, facts, from, event),
             Event::Escrow(event) => self.escrow.admit(terms, facts, from, event),
-            Event::Dispute(event) => self.dispute.admit(terms, facts, self.evidence(), from, event),
+            Event::Dispute(event) => self.dispute.admit(terms, facts, from, event),
         }
     }
 

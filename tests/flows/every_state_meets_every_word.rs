@@ -252,6 +252,12 @@ fn words_of_a_dispute_meet_every_stage_from_every_seat() {
                     }
                     // About a spent output everything is history.
                     ("ruled by a validator" | "ruled by the miner", "settled") => "admitted",
+                    // The side that asked signs under k equal rulings, not before.
+                    ("ruled by a validator" | "ruled by the miner", "heard")
+                        if seat == Seat::Miner =>
+                    {
+                        "dispute-heard"
+                    }
                     ("ruled by a validator" | "ruled by the miner", _) if right => "admitted",
                     ("ruled by a validator" | "ruled by the miner", _) => "tx-signature",
                     // Settlements go on beside a dispute until its output is spent.

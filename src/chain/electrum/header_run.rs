@@ -54,8 +54,14 @@ impl Electrum {
 
     /// The run with the headers that left it while we looked, as far as they hang on it.
     fn with_stale(&self, headers: Headers) -> Headers {
-        let stale = lock(&self.stale).clone();
-        headers.clone().with_stale(stale).unwrap_or(headers)
+        let mut headers = headers;
+        for header in lock(&self.stale).iter() {
+            // One that hangs below this run's first header tells nothing here.
+            if let Ok(more) = headers.clone().with_stale(vec![*header]) {
+                headers = more;
+            }
+        }
+        headers
     }
 
     /// The kept run, continued to `height` from the highest block that the server still has, as

@@ -2,7 +2,8 @@
 //!
 //! The outcome of a position is one number a period: satoshis earned through it, and whether it
 //! closes. For the same period it may only rise, with newly receipted evidence; it never falls
-//! with the period. Outpoint, fee and leaf are no part of it.
+//! with the period. A window that seemed failed may turn out not to be, never the other way round.
+//! Outpoint, fee and leaf are no part of it.
 
 use std::collections::BTreeMap;
 
@@ -29,9 +30,10 @@ impl Memory {
             let contradiction = match period.cmp(&outcome.period) {
                 core::cmp::Ordering::Less => outcome.earned < *earned,
                 core::cmp::Ordering::Equal => {
-                    outcome.earned < *earned || (*closed && !outcome.closes)
+                    outcome.earned < *earned || (!*closed && outcome.closes)
                 }
-                core::cmp::Ordering::Greater => outcome.earned > *earned,
+                // New evidence may raise an earlier period; later ones must then rise with it.
+                core::cmp::Ordering::Greater => false,
             };
             if contradiction {
                 return Err(CONSISTENT.refuses(
@@ -51,7 +53,7 @@ impl Memory {
     /// Remembers an outcome that was signed.
     pub fn remember(&mut self, outcome: &Outcome) {
         let entry = self.0.entry(outcome.period).or_insert((outcome.earned, outcome.closes));
-        *entry = (entry.0.max(outcome.earned), entry.1 || outcome.closes);
+        *entry = (entry.0.max(outcome.earned), entry.1 && outcome.closes);
     }
 }
 
@@ -80,15 +82,19 @@ mod tests {
 
     #[test]
     fn an_outcome_that_falls_is_refused() {
-        for fallen in [outcome(3, 499, false), outcome(4, 499, true), outcome(2, 501, false)] {
+        for fallen in [outcome(3, 499, false), outcome(4, 499, true)] {
             assert_eq!(memory().admit(&fallen).unwrap_err().rule(), "dispute-consistent");
         }
     }
 
     #[test]
-    fn a_close_is_not_taken_back() {
+    fn a_close_is_taken_back_by_new_evidence_and_an_open_outcome_is_not_closed() {
         let mut memory = memory();
-        memory.remember(&outcome(3, 500, true));
-        assert_eq!(memory.admit(&outcome(3, 500, false)).unwrap_err().rule(), "dispute-consistent");
+        let refused = memory.admit(&outcome(3, 500, true)).unwrap_err();
+        assert_eq!(refused.rule(), "dispute-consistent");
+        memory.remember(&outcome(5, 500, true));
+        assert!(memory.admit(&outcome(5, 530, false)).is_ok());
+        memory.remember(&outcome(5, 530, false));
+        assert_eq!(memory.admit(&outcome(5, 530, true)).unwrap_err().rule(), "dispute-consistent");
     }
 }

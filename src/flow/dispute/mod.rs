@@ -34,7 +34,7 @@
 //! | `Opened` | the side that asks | too late, an unripe period, another output, a fee rate outside the terms |
 //! | `Receipted` | the validator who signed | the signature is not his |
 //! | `Answered` | anyone | the state is not signed by the holder; it counts once k receipts have it in time |
-//! | `Ruled` | a validator, the side that asked | too early, another outcome than the evidence says, a signature of another transaction |
+//! | `Ruled` | a validator, the side that asked | too early, a signature of another transaction, the side that asked before k equal rulings |
 //!
 //! A validator's outcome for a period never falls ([`memory`]).
 

@@ -135,7 +135,20 @@ pub struct State {
 struct Dispute {
     opening: Opening,
     shown: BTreeMap<WordId, Shown>,
-    rulings: BTreeMap<Seat, (Outcome, Vec<schnorr::Signature>)>,
+    /// Each signer's rulings, oldest first: a later one adds to an earlier one and takes nothing away.
+    rulings: Vec<(Seat, Outcome, Vec<schnorr::Signature>)>,
+}
+
+impl Dispute {
+    fn has_ruled(&self, seat: Seat, outcome: &Outcome) -> bool {
+        self.rulings.iter().any(|(signer, ruled, _)| *signer == seat && ruled == outcome)
+    }
+
+    /// Validators who have ruled this outcome.
+    fn validators(&self, outcome: &Outcome) -> usize {
+        let validator = |seat: &Seat| matches!(seat, Seat::Validator(_));
+        self.rulings.iter().filter(|(seat, ruled, _)| validator(seat) && ruled == outcome).count()
+    }
 }
 
 impl State {
@@ -146,7 +159,7 @@ impl State {
                 let dispute = Dispute {
                     opening: *opening,
                     shown: BTreeMap::new(),
-                    rulings: BTreeMap::new(),
+                    rulings: Vec::new(),
                 };
                 self.disputes.entry(opening.id()?).or_insert(dispute);
             }
@@ -162,13 +175,10 @@ impl State {
             }
             Event::Ruled { opening, outcome, signatures } => {
                 self.memory.entry(from).or_default().remember(outcome);
-                if let Some(dispute) = self.disputes.get_mut(opening) {
-                    let ruled = (*outcome, signatures.clone());
-                    let known = dispute.rulings.entry(from).or_insert_with(|| ruled.clone());
-                    // The evidence only grows, so the higher outcome is the later one.
-                    if known.0.earned < outcome.earned {
-                        *known = ruled;
-                    }
+                if let Some(dispute) = self.disputes.get_mut(opening)
+                    && !dispute.has_ruled(from, outcome)
+                {
+                    dispute.rulings.push((from, *outcome, signatures.clone()));
                 }
             }
         }
@@ -180,7 +190,6 @@ impl State {
         &self,
         terms: &EscrowTerms,
         facts: &Facts,
-        evidence: &Evidence,
         from: Seat,
         event: &Event,
     ) -> Result<()> {
@@ -225,16 +234,18 @@ impl State {
                 if facts.is_history(dispute.opening.outpoint) {
                     return Ok(());
                 }
-                let ours = self.outcome(terms, facts, evidence, dispute)?;
-                let (expected, found) = (format!("{ours:?}"), format!("{outcome:?}"));
-                if outcome.earned > ours.earned {
-                    // He may have evidence that has not reached us: the word waits for it.
-                    return Err(JUST.unavailable(format_args!("ruling of {from}"), expected, found));
+                self.heard(terms, facts, dispute)?;
+                let k = usize::from(terms.reward.federation.threshold);
+                if from == dispute.opening.requester && dispute.validators(outcome) < k {
+                    return Err(HEARD.unavailable(
+                        format_args!("ruling of {from}"),
+                        format_args!("{k} equal rulings of validators first"),
+                        dispute.validators(outcome),
+                    ));
                 }
-                if ours != *outcome {
-                    return Err(JUST.refuses(from.into(), "ruling", expected, found));
-                }
-                let draft = draft(terms, facts, &dispute.opening, ours)?;
+                // What he rules is his own: k validators decide, and evidence that he has may still
+                // be on its way to us. Who differs from us is named (see `next`), not silenced.
+                let draft = draft(terms, facts, &dispute.opening, *outcome)?;
                 Signed::new(draft).add(from, signatures)
             }
         }
@@ -258,7 +269,10 @@ impl State {
                 Seat::Validator(place) => {
                     self.validator(terms, facts, evidence, *id, dispute, place)
                 }
-                _ if seat == dispute.opening.requester => requester(terms, facts, *id, dispute),
+                _ if seat == dispute.opening.requester => {
+                    effects.extend(self.differing(terms, facts, evidence, dispute));
+                    requester(terms, facts, *id, dispute)
+                }
                 _ => continue,
             };
             match due {
@@ -284,11 +298,11 @@ impl State {
     ) -> Result<Vec<Effect>> {
         let seat = Seat::Validator(place);
         let unseen = |subject: &Subject| {
-            // A receipt on a tip that left the chain and is forgotten counts no more.
+            // Whoever was away cannot place a receipt on a tip that left the chain: give another.
             !self.receipts.iter().any(|r| {
                 r.validator == place
                     && r.subject == *subject
-                    && facts.headers.active_ancestor(r.tip).is_some()
+                    && facts.headers.height_of(r.tip).is_some()
             })
         };
         let opening = Subject::Opening { digest: id.0 };
@@ -319,8 +333,8 @@ impl State {
         // A ruling may rise with new evidence, and the other side may have one of its own on the
         // same output, or whoever asked first could lock the escrow by keeping his. What a
         // validator may never do is contradict himself, and that his memory refuses.
-        let ruled = dispute.rulings.get(&seat);
-        if ruled.is_some_and(|(ruled, _)| outcome.earned <= ruled.earned) {
+        let ruled = dispute.rulings.iter().filter(|(signer, ..)| *signer == seat);
+        if ruled.map(|(_, ruled, _)| ruled.rank()).max() >= Some(outcome.rank()) {
             return Ok(Vec::new());
         }
         if let Some(memory) = self.memory.get(&seat) {
@@ -372,26 +386,58 @@ impl State {
         evidence: &Evidence,
         dispute: &Dispute,
     ) -> Result<Outcome> {
-        let heard = self.heard_at(terms, facts, dispute)?;
-        let Some(heard) = heard.filter(|height| facts.tip() >= *height) else {
-            return Err(HEARD.unavailable(
-                format_args!("dispute {}", dispute.opening.id()?),
-                heard.map_or("k receipts in time".to_owned(), |h| format!("height {h}")),
-                facts.tip(),
-            ));
-        };
+        self.heard(terms, facts, dispute)?;
         let period = dispute.opening.period;
         let mut outcome = outcome(terms, facts, evidence, period)?;
         let coin = present(terms, facts, &dispute.opening, Culprit::Sender)?;
-        for (id, shown) in &dispute.shown {
-            let seen = self.sealed(terms, facts, &Subject::Answer { digest: id.0 })?;
-            let counts = shown.outcome.period <= period && seen.is_some_and(|height| height < heard);
-            // One that came while the output was spent was never checked.
-            if counts && shown.verify(terms, &coin).is_ok() {
-                outcome.earned = outcome.earned.max(shown.outcome.earned);
+        // A state shown in one dispute binds in every other on the same output.
+        let outpoint = dispute.opening.outpoint;
+        for other in self.disputes.values().filter(|other| other.opening.outpoint == outpoint) {
+            let heard = self.heard_at(terms, facts, other)?;
+            for (id, shown) in &other.shown {
+                let seen = self.sealed(terms, facts, &Subject::Answer { digest: id.0 })?;
+                let counts = shown.outcome.period <= period && seen.is_some() && seen < heard;
+                // One that came while the output was spent was never checked.
+                if counts && shown.verify(terms, &coin).is_ok() {
+                    outcome.earned = outcome.earned.max(shown.outcome.earned);
+                }
             }
         }
         Ok(outcome)
+    }
+
+    /// Refuses to go on before the dispute was heard.
+    fn heard(&self, terms: &EscrowTerms, facts: &Facts, dispute: &Dispute) -> Result<()> {
+        let heard = self.heard_at(terms, facts, dispute)?;
+        if heard.is_some_and(|height| facts.tip() >= height) {
+            return Ok(());
+        }
+        Err(HEARD.unavailable(
+            format_args!("dispute {}", dispute.opening.id()?),
+            heard.map_or("k receipts in time".to_owned(), |h| format!("height {h}")),
+            facts.tip(),
+        ))
+    }
+
+    /// Names the validators whose last ruling differs from what our own evidence says.
+    fn differing(
+        &self,
+        terms: &EscrowTerms,
+        facts: &Facts,
+        evidence: &Evidence,
+        dispute: &Dispute,
+    ) -> Vec<Effect> {
+        let Ok(ours) = self.outcome(terms, facts, evidence, dispute) else { return Vec::new() };
+        let others = dispute.rulings.iter().filter(|(seat, ruled, _)| {
+            matches!(seat, Seat::Validator(_))
+                && *ruled != ours
+                && !dispute.has_ruled(*seat, &ours)
+        });
+        let decline = |(seat, ruled, _): &(Seat, Outcome, _)| {
+            let (expected, found) = (format_args!("{ours:?}"), format_args!("{ruled:?}"));
+            Effect::Decline(JUST.refuses((*seat).into(), "ruling", expected, found))
+        };
+        others.map(decline).collect()
     }
 
     fn dispute(&self, id: &WordId) -> Result<&Dispute> {
@@ -410,19 +456,23 @@ fn requester(
 ) -> Result<Vec<Effect>> {
     let seat = dispute.opening.requester;
     let k = usize::from(terms.reward.federation.threshold);
-    for (outcome, _) in dispute.rulings.values() {
-        let equal = || dispute.rulings.iter().filter(|(_, (other, _))| other == outcome);
-        let validators = equal().filter(|(seat, _)| matches!(seat, Seat::Validator(_))).count();
-        if validators < k {
+    let mut outcomes: Vec<&Outcome> = dispute.rulings.iter().map(|(_, outcome, _)| outcome).collect();
+    // With more evidence first: where several have k, the latest is the one.
+    outcomes.sort_by_key(|outcome| core::cmp::Reverse(outcome.rank()));
+    for outcome in outcomes {
+        if dispute.validators(outcome) < k {
             continue;
         }
-        let draft = draft(terms, facts, &dispute.opening, *outcome)?;
-        if !dispute.rulings.contains_key(&seat) {
+        let Ok(draft) = draft(terms, facts, &dispute.opening, *outcome) else { continue };
+        if !dispute.has_ruled(seat, outcome) {
             let task = Task::Ruling { opening: id, outcome: *outcome };
             return Ok(vec![Effect::Sign { draft, task }]);
         }
+        let mut equal: Vec<_> =
+            dispute.rulings.iter().filter(|(_, other, _)| other == outcome).collect();
+        equal.sort_by_key(|(signer, ..)| *signer);
         let mut signed = Signed::new(draft);
-        for (signer, (_, signatures)) in equal() {
+        for (signer, _, signatures) in equal {
             // One that came as history and was made present by a reorg was never checked.
             let _ = signed.add(*signer, signatures);
         }

@@ -89,13 +89,20 @@ pub struct State {
 }
 
 impl State {
-    /// The last state that the holder has signed on `outpoint`.
+    /// The states that the holder has signed on `outpoint`, the last first. One that came while the
+    /// output was spent was never checked: verify before use.
+    pub fn states(&self, outpoint: OutPoint) -> Vec<(Ask, &[schnorr::Signature])> {
+        let his = self.signed.iter().filter(|(seat, ask, _)| {
+            *seat == Seat::Holder && ask.outpoint == outpoint
+        });
+        let mut states: Vec<_> = his.map(|(_, ask, signed)| (*ask, signed.as_slice())).collect();
+        states.sort_by_key(|(ask, _)| core::cmp::Reverse(ask.rank()));
+        states
+    }
+
+    /// The last of [`State::states`].
     pub fn last_state(&self, outpoint: OutPoint) -> Option<(Ask, &[schnorr::Signature])> {
-        self.signed
-            .iter()
-            .filter(|(seat, ask, _)| *seat == Seat::Holder && ask.outpoint == outpoint)
-            .max_by_key(|(_, ask, _)| ask.rank())
-            .map(|(_, ask, signatures)| (*ask, signatures.as_slice()))
+        self.states(outpoint).into_iter().next()
     }
 
     /// Takes a word that was admitted.

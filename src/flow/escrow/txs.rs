@@ -44,6 +44,14 @@ pub struct Outcome {
     pub closes: bool,
 }
 
+impl Outcome {
+    /// Orders outcomes of one period by the evidence behind them: it only grows, so satoshis only
+    /// rise, and a window that seemed failed may turn out not to be.
+    pub fn rank(&self) -> (Amount, bool) {
+        (self.earned, !self.closes)
+    }
+}
+
 /// Who asked for a ruling, and pays its fee to this script.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RulingFee {

@@ -141,7 +141,14 @@ impl State {
             Event::Certified(certificate) => {
                 check_speaker(from, from == Seat::Miner, "certificate", "the miner")?;
                 self.check_position(certificate.position, from)?;
-                let checked = certificate.check(&terms.work()?, &facts.headers);
+                let work = terms.work()?;
+                let until = terms.calendar().receipts_until(certificate.slice);
+                if until.is_some_and(|height| facts.tip() > height) {
+                    // Too late for receipts: it counts by those it has, and the verdict weighs each
+                    // share, also where a reorg has taken the parent of one.
+                    return certificate.check_list(&work);
+                }
+                let checked = certificate.check(&work, &facts.headers);
                 checked.map(|_| ()).map_err(parent_may_come)
             }
             Event::Receipted(receipt) => {
@@ -186,6 +193,11 @@ impl State {
             // A swept or reorganised reward makes the request history.
             let Ok(draft) = draft(terms, facts, &sweep.ask) else { continue };
             let concerned = sweep.ask.path.signed_by(seat);
+            // The fee is the holder's: above the floor he signs what he asked for himself.
+            let dear = sweep.ask.sat_per_vb > terms.fees.floor;
+            if seat == Seat::Holder && dear && !sweep.by.contains(&Seat::Holder) {
+                continue;
+            }
             if concerned && !sweep.signatures.contains_key(&seat) {
                 effects.push(Effect::Sign { draft, task: Task::Sweep(*id) });
                 continue;
@@ -235,17 +247,18 @@ impl State {
 
     fn receipts_due(&self, terms: &EscrowTerms, facts: &Facts, place: u8) -> Result<Vec<Effect>> {
         let mut effects = Vec::new();
-        let calendar = terms.calendar();
+        let (calendar, work) = (terms.calendar(), terms.work()?);
         for SealedCertificate { certificate, receipts } in &self.evidence.certificates {
             let subject = subject(certificate);
             let over = calendar.slice_blocks(certificate.slice).map(|blocks| *blocks.end());
             let open = calendar.receipts_until(certificate.slice).is_some_and(|h| facts.tip() <= h);
             let ended = over.is_some_and(|height| facts.tip() >= height);
-            // A receipt on a tip that left the chain and is forgotten counts no more: give another.
+            // Whoever was away cannot place a receipt on a tip that left the chain: give another.
             let given = receipts.iter().any(|receipt| {
-                receipt.validator == place && facts.headers.active_ancestor(receipt.tip).is_some()
+                receipt.validator == place && facts.headers.height_of(receipt.tip).is_some()
             });
-            if open && ended && !given {
+            let stands = || certificate.check(&work, &facts.headers).is_ok();
+            if open && ended && !given && stands() {
                 effects.push(Effect::Receipt(subject));
             }
         }
@@ -293,12 +306,13 @@ pub fn draft(terms: &EscrowTerms, facts: &Facts, ask: &SweepAsk) -> Result<Draft
     let mut rewards = Vec::with_capacity(ask.rewards.len());
     for outpoint in &ask.rewards {
         let coin = known.iter().find(|coin| coin.outpoint == *outpoint).ok_or_else(|| {
-            SWEEPABLE.refuses(
-                Culprit::Sender,
-                "sweep request",
-                "a mature unspent reward",
-                outpoint,
-            )
+            let expected = "a mature unspent reward";
+            // Immature here, or not seen yet: our server may lag behind.
+            if facts.transactions.contains_key(&outpoint.txid) && facts.spender(*outpoint).is_some() {
+                SWEEPABLE.refuses(Culprit::Sender, "sweep request", expected, outpoint)
+            } else {
+                SWEEPABLE.unavailable("sweep request", expected, outpoint)
+            }
         })?;
         rewards.push(coin.clone());
     }
