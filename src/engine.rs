@@ -228,7 +228,7 @@ impl Engine {
 
     /// The chain as it is now, as far as the contract goes.
     pub fn facts(&self) -> Result<Facts> {
-        self.chain.facts(self.contract.scripts(), self.contract.headers_from())
+        self.chain.facts(&self.contract.watched(), self.contract.headers_from())
     }
 
     /// Reads the inbox, does everything that is to be done now, and reports.
@@ -371,7 +371,9 @@ impl Engine {
         let signature = self.signer.sign_digest(*message.as_ref())?;
         let receipt = Receipt { validator, position, subject, tip, signature };
         Ok(match subject {
-            Subject::Certificate { .. } => Event::Reward(reward::state::Event::Receipted(receipt)),
+            Subject::Certificate { .. } | Subject::Request { .. } => {
+                Event::Reward(reward::state::Event::Receipted(receipt))
+            }
             _ => Event::Dispute(dispute::state::Event::Receipted(receipt)),
         })
     }
@@ -475,6 +477,7 @@ pub fn kind(event: &Event) -> &'static str {
     match event {
         Event::Reward(reward::state::Event::Certified(_)) => "certificate",
         Event::Reward(reward::state::Event::Receipted(_)) => "receipt",
+        Event::Reward(reward::state::Event::CloseAsked) => "close-request",
         Event::Reward(reward::state::Event::SweepAsked(_)) => "sweep-request",
         Event::Reward(reward::state::Event::SweepSigned { .. }) => "sweep-signatures",
         Event::Escrow(escrow::state::Event::Asked(_)) => "settlement-request",

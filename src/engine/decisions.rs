@@ -1,13 +1,14 @@
 //! Decisions: what a person does of his own accord. Everything else follows from the rules.
 
 use bitcoin::consensus::serialize;
-use bitcoin::{Amount, FeeRate};
+use bitcoin::{Amount, FeeRate, Transaction, TxOut};
 
 use crate::engine::{Engine, FUNDING, POSSIBLE, Report, Sent, WALLET, sent};
 use crate::error::{Culprit, Error, Result};
 use crate::facts::Facts;
 use crate::flow::dispute::state::Opening;
 use crate::flow::escrow::coins::{Progress, progress};
+use crate::flow::escrow::outcome::proof_script;
 use crate::flow::reward::state::{SweepAsk, sweepable};
 use crate::flow::reward::txs::{SweepPath, sweep};
 use crate::flow::{Event, dispute, escrow, reward};
@@ -17,6 +18,9 @@ use crate::tx::draft::Draft;
 use crate::tx::signed::Signed;
 use crate::wallet::Balance;
 use crate::work::certificate::Certificate;
+
+/// The kind under which proofs of slices lie in the store.
+const PROOF: &str = "proof";
 
 impl Engine {
     /// The wallet's balance, after reading the chain.
@@ -42,14 +46,55 @@ impl Engine {
             ));
         }
         let output = escrow::coins::funding(self.contract.terms())?;
+        let (tx, fee) = self.pay(FUNDING, "sale", &[output], sat_per_vb)?;
+        self.funding = Some(tx.clone());
+        self.chain.broadcast(&tx)?;
+        let (path, signers) = (Path::Key, vec![self.seat]);
+        Ok(Report::Sent(Sent { title: "sale", tx, fee, path, signers, height: facts.tip() }))
+    }
+
+    /// Proves a slice's certificate by its digest in a transaction, where validators are silent: an
+    /// `OP_RETURN`, and beside it a payment to the miner himself by which everybody finds it. The
+    /// certificate must have been said.
+    pub fn prove_slice(&mut self, slice: u32, sat_per_vb: u64) -> Result<Report> {
+        let facts = self.facts()?;
+        let said = &self.contract.evidence().certificates;
+        let mine = said.iter().rev().find(|sealed| sealed.certificate.slice == slice);
+        let digest = mine.map(|sealed| sealed.certificate.digest()).ok_or_else(|| {
+            POSSIBLE.misused("proof of a slice", "a certificate that was said", "none")
+        })?;
+        let payout = self.contract.terms().reward.miner.payout_script();
+        let outputs = [
+            TxOut { value: Amount::ZERO, script_pubkey: proof_script(digest) },
+            TxOut { value: payout.minimal_non_dust(), script_pubkey: payout },
+        ];
+        let (tx, fee) = self.pay(PROOF, "proof of a slice", &outputs, sat_per_vb)?;
+        self.chain.broadcast(&tx)?;
+        let (path, signers) = (Path::Key, vec![self.seat]);
+        Ok(Report::Sent(Sent { title: "proof", tx, fee, path, signers, height: facts.tip() }))
+    }
+
+    /// The miner asks that the next settlement closes the contract.
+    pub fn ask_to_close(&mut self) -> Result<()> {
+        self.say(Event::Reward(reward::state::Event::CloseAsked))
+    }
+
+    /// Signs a payment of the wallet's, and commits it together with what the wallet spends for it.
+    fn pay(
+        &mut self,
+        kind: &str,
+        place: &str,
+        outputs: &[TxOut],
+        sat_per_vb: u64,
+    ) -> Result<(Transaction, Amount)> {
         let wallet = self.wallet.as_mut().ok_or_else(no_wallet)?;
         wallet.sync(&self.chain, &mut self.store)?;
         let rate = FeeRate::from_sat_per_vb(sat_per_vb)
-            .ok_or_else(|| POSSIBLE.misused("sale", "a fee rate", sat_per_vb))?;
-        let spent: Vec<_> = wallet.coins();
-        let tx = wallet.fund(&[output], rate)?;
+            .ok_or_else(|| POSSIBLE.misused(place, "a fee rate", sat_per_vb))?;
+        let spent = wallet.coins();
+        let tx = wallet.fund(outputs, rate)?;
         let changes = wallet.take_staged();
-        let events = [(FUNDING, serialize(&tx))];
+        let events = [(kind, serialize(&tx))];
         if let Err(error) = self.store.append(&self.contract.id().0, &events, changes.as_ref()) {
             wallet.release(&tx);
             if let Some(changes) = changes {
@@ -57,17 +102,13 @@ impl Engine {
             }
             return Err(error);
         }
-        self.funding = Some(tx.clone());
-        self.chain.broadcast(&tx)?;
         let inputs = tx
             .input
             .iter()
             .filter_map(|input| spent.iter().find(|coin| coin.outpoint == input.previous_output));
-        let paid_in = crate::amount::sum(inputs.map(|coin| coin.txout.value), "sale")?;
-        let paid_out = crate::amount::sum(tx.output.iter().map(|out| out.value), "sale")?;
-        let fee = paid_in.checked_sub(paid_out).unwrap_or(Amount::ZERO);
-        let (path, signers) = (Path::Key, vec![self.seat]);
-        Ok(Report::Sent(Sent { title: "sale", tx, fee, path, signers, height: facts.tip() }))
+        let paid_in = crate::amount::sum(inputs.map(|coin| coin.txout.value), place)?;
+        let paid_out = crate::amount::sum(tx.output.iter().map(|out| out.value), place)?;
+        Ok((tx, paid_in.checked_sub(paid_out).unwrap_or(Amount::ZERO)))
     }
 
     /// The miner seals a slice.

@@ -97,6 +97,13 @@ impl Contract {
         &self.scripts
     }
 
+    /// The scripts that are watched: the locks, and where the miner is paid, beside which he proves
+    /// digests.
+    pub fn watched(&self) -> Vec<ScriptBuf> {
+        let miner = self.terms.reward.miner.payout_script();
+        self.scripts.iter().cloned().chain([miner]).collect()
+    }
+
     /// First height whose header the contract's facts need: median-time-past of the block before
     /// the term looks eleven blocks back, and the first change of difficulty in the term looks back
     /// to the first block of its span.

@@ -54,6 +54,28 @@ pub struct Evidence {
     pub position: PositionId,
     /// Certificates with their receipts.
     pub certificates: Vec<SealedCertificate>,
+    /// Heights at which digests of certificates were confirmed in transactions: the way past silent
+    /// validators. Read from the chain, see [`Evidence::proven`].
+    pub proofs: BTreeMap<CertificateDigest, u32>,
+    /// Receipts for the miner's request to close.
+    pub requests: Vec<Receipt>,
+}
+
+impl Evidence {
+    /// Nothing was proven yet for `position`.
+    pub fn new(position: PositionId) -> Self {
+        Self { position, certificates: Vec::new(), proofs: BTreeMap::new(), requests: Vec::new() }
+    }
+
+    /// The same evidence with these certificates.
+    pub fn with(self, certificates: Vec<SealedCertificate>) -> Self {
+        Self { certificates, ..self }
+    }
+
+    /// The same evidence with these digests confirmed in transactions.
+    pub fn proven(self, proofs: BTreeMap<CertificateDigest, u32>) -> Self {
+        Self { proofs, ..self }
+    }
 }
 
 /// One period of a verdict.
@@ -167,11 +189,10 @@ fn count(
     for (digest, (certificate, receipts)) in united {
         let subject = Subject::Certificate { slice: certificate.slice, digest };
         let sealed = sealed_height(evidence.position, &subject, receipts, ruling_keys, k, headers);
-        let (Some(sealed), Some(until)) = (sealed, calendar.receipts_until(certificate.slice))
-        else {
-            continue;
-        };
-        if sealed > until {
+        let proven = evidence.proofs.get(&digest).copied();
+        let by = |height: Option<u32>, until: Option<u32>| height.is_some() && height <= until;
+        let slice = certificate.slice;
+        if !by(sealed, calendar.receipts_until(slice)) && !by(proven, calendar.proofs_until(slice)) {
             continue;
         }
         let Some(period) = calendar.period_of_slice(certificate.slice) else { continue };

@@ -85,7 +85,7 @@ fn evidence(played: &Played) -> Evidence {
         let of_it = receipts.iter().filter(|receipt| receipt.subject == subject);
         SealedCertificate { receipts: of_it.cloned().collect(), certificate }
     });
-    Evidence { position: terms.position().unwrap(), certificates: sealed.collect() }
+    Evidence::new(terms.position().unwrap()).with(sealed.collect())
 }
 
 fn earned_through(played: &Played, period: u32) -> Amount {

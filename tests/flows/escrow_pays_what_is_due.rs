@@ -322,3 +322,30 @@ fn half_a_window_is_enough_and_the_last_period_closes() {
     assert_eq!(sent.tx.output[0].value.to_sat() + sent.fee.to_sat(), 3 * INSTALLMENT);
     assert_eq!(sent.tx.output[1].value.to_sat(), 3 * INSTALLMENT);
 }
+
+#[test]
+fn a_request_of_the_miner_closes_what_is_ripe_after_k_receipts_for_it() {
+    use hashmix::flow::escrow::outcome::outcome as judged;
+    use hashmix::flow::reward::state::Event as RewardEvent;
+    let mut play = Play::funded(20);
+    play.deliver(0, FULL);
+    play.deliver(1, FULL);
+    let asked = Event::Reward(RewardEvent::CloseAsked);
+    assert_eq!(play.judge(Seat::Holder, &asked), "flow-speaker");
+    assert_eq!(play.judge(Seat::Validator(0), &asked), "flow-speaker");
+    play.ripen(0);
+    play.world.mine_to(play.world.tip() + 1);
+    play.say(Seat::Miner, asked).unwrap();
+    let closes = |play: &Play, period| {
+        let facts = play.world.facts();
+        judged(&play.world.terms, &facts, play.contract.evidence(), period).unwrap().closes
+    };
+    play.act(Seat::Validator(0));
+    play.ripen(1);
+    assert!(!closes(&play, 1), "one of three has seen it");
+    play.world.rewind_to(play.world.tip() - 1);
+    play.act(Seat::Validator(1));
+    play.ripen(1);
+    assert!(!closes(&play, 0), "period 1 could be ruled on before");
+    assert!(closes(&play, 1));
+}

@@ -346,7 +346,7 @@ impl Play {
                     let Seat::Validator(place) = seat else { panic!("{seat} receipts") };
                     let receipt = self.world.receipt(place, subject, self.world.tip());
                     let event = match subject {
-                        Subject::Certificate { .. } => {
+                        Subject::Certificate { .. } | Subject::Request { .. } => {
                             Event::Reward(reward::state::Event::Receipted(receipt))
                         }
                         _ => Event::Dispute(dispute::state::Event::Receipted(receipt)),

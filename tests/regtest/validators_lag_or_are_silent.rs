@@ -79,3 +79,47 @@ fn a_validator_whose_folder_was_full_of_words_takes_them_in_one_step() {
     assert!(table.names(Seat::Validator(2), "inbox").is_empty());
     assert!(table.names(Seat::Validator(2), "refused").is_empty());
 }
+
+#[test]
+fn past_silent_validators_a_digest_in_the_chain_seals_a_slice() {
+    let mut table = Table::funded();
+    for place in [1, 2] {
+        table.leave(Seat::Validator(place));
+    }
+    table.deliver(0, FULL);
+    let report = table.engine(Seat::Miner).prove_slice(0, RATE).unwrap();
+    let Report::Sent(proof) = report else { panic!("{report:?}") };
+    assert!(proof.tx.output[0].script_pubkey.is_op_return());
+    table.elsewhere(1);
+    table.everybody();
+    table.ripen(0);
+    table.everybody();
+    let reports = table.engine(Seat::Miner).publish_state().unwrap();
+    table.note(&reports);
+    let [sent] = &table.sent[..] else { panic!("{:?}", table.story()) };
+    assert_eq!(sent.title, "settlement");
+    assert_eq!(sent.tx.output[0].value.to_sat(), INSTALLMENT - sent.fee.to_sat());
+}
+
+#[test]
+fn a_slice_that_was_not_certified_cannot_be_proven() {
+    let mut table = Table::funded();
+    let refused = table.engine(Seat::Miner).prove_slice(0, RATE).unwrap_err();
+    assert_eq!((refused.rule(), refused.exit_code()), ("engine-possible", 2));
+}
+
+#[test]
+fn the_miner_asks_to_close_and_the_next_settlement_does() {
+    let mut table = Table::funded();
+    table.deliver(0, FULL);
+    table.engine(Seat::Miner).ask_to_close().unwrap();
+    table.everybody();
+    table.ripen(0);
+    table.everybody();
+    let reports = table.engine(Seat::Miner).publish_state().unwrap();
+    table.note(&reports);
+    let [sent] = &table.sent[..] else { panic!("{:?}", table.story()) };
+    assert_eq!(sent.title, "close");
+    assert_eq!(sent.tx.output[0].value.to_sat(), INSTALLMENT - sent.fee.to_sat());
+    assert_eq!(sent.tx.output[1].value.to_sat(), 5 * INSTALLMENT);
+}

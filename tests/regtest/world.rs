@@ -11,7 +11,9 @@ use bitcoin::absolute::LockTime;
 use bitcoin::opcodes::OP_TRUE;
 use bitcoin::script::Builder;
 use bitcoin::transaction::Version;
-use bitcoin::{Amount, Network, OutPoint, ScriptBuf, Transaction, TxIn, TxOut, Txid, Witness};
+use bitcoin::{
+    Amount, Network, NetworkKind, OutPoint, ScriptBuf, Transaction, TxIn, TxOut, Txid, Witness,
+};
 use hashmix::chain::electrum::Electrum;
 use hashmix::chain::embedded::EmbeddedNode;
 use hashmix::engine::{Engine, Report, Sent};
@@ -25,6 +27,7 @@ use hashmix::relay::folder::{Folder, folder_name};
 use hashmix::script::template::Variant;
 use hashmix::sign::software::SoftwareSigner;
 use hashmix::store::Store;
+use hashmix::wallet::Wallet;
 use hashmix::work::agreement::share_target;
 use hashmix::work::certificate::Certificate;
 use hashmix::work::grind::grind;
@@ -63,6 +66,15 @@ fn agreed() -> EscrowTerms {
     terms
 }
 
+/// A seat's wallet, and where its first address pays.
+fn wallet(seat: Seat, store: &mut Store) -> (Wallet, ScriptBuf) {
+    let seed = people::seed(&people::name(seat)).unwrap();
+    let master = *seed.master(NetworkKind::Test).unwrap().xpriv();
+    let mut wallet = Wallet::create_or_load(store, master, NETWORK).unwrap();
+    let script = wallet.next_address(store).unwrap().script_pubkey();
+    (wallet, script)
+}
+
 /// A script that anybody can satisfy, for coins outside the story.
 fn anybody() -> ScriptBuf {
     Builder::new().push_opcode(OP_TRUE).into_script()
@@ -93,6 +105,10 @@ impl Table {
             sent: Vec::new(),
         };
         let first = table.node.template().unwrap().reward;
+        table.elsewhere_to(1);
+        // The miner has a coin of his own, for what he wants to put into the chain himself.
+        let his = wallet(Seat::Miner, &mut Store::open_in_memory().unwrap()).1;
+        table.node.mine(1, &|value| vec![TxOut { value, script_pubkey: his.clone() }]).unwrap();
         table.elsewhere_to(101);
         for seat in SEATS {
             table.sit(seat);
@@ -125,8 +141,10 @@ impl Table {
         let store = Store::open(self.dir.path().join(folder_name(seat)).with_extension("sqlite"));
         let relay = Folder::open(self.dir.path().join("messages"), seat).unwrap();
         let terms = self.terms.clone();
-        let engine = Engine::open(seat, terms, store.unwrap(), chain, signer(seat), relay).unwrap();
-        self.engines.insert(seat, engine);
+        let mut store = store.unwrap();
+        let (wallet, _) = wallet(seat, &mut store);
+        let engine = Engine::open(seat, terms, store, chain, signer(seat), relay).unwrap();
+        self.engines.insert(seat, engine.with_wallet(wallet));
     }
 
     /// The process of a seat ends; what it had in memory alone is gone.

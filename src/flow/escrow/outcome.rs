@@ -1,10 +1,16 @@
 //! The one number that everybody computes: what certificates, receipts and chain entitle the miner
 //! to. States, settlements and rulings all rest on it.
 
+use std::collections::BTreeMap;
+
+use bitcoin::ScriptBuf;
+
 use crate::error::{Culprit, Result, Rule};
 use crate::facts::Facts;
 use crate::flow::escrow::terms::EscrowTerms;
 use crate::flow::escrow::txs::Outcome;
+use crate::id::{CertificateDigest, tagged_hash};
+use crate::work::receipt::{Subject, sealed_height};
 use crate::work::verdict::{Evidence, Verdict, verdict};
 
 /// What is settled is what the evidence says.
@@ -24,7 +30,10 @@ pub fn outcome(
     let verdict = judge(terms, facts, evidence, period)?;
     let last = period.saturating_add(1) >= terms.delivery.periods;
     let failed = verdict.close_after.is_some_and(|close| close <= period);
-    Ok(Outcome { period, earned: verdict.earned(), closes: last || failed })
+    let asked = requested(terms, facts, evidence)?;
+    // A request counts for a period if it was receipted before that could be ruled on.
+    let asked = asked.is_some_and(|height| terms.ruling_height(period).is_ok_and(|h| height <= h));
+    Ok(Outcome { period, earned: verdict.earned(), closes: last || failed || asked })
 }
 
 /// The verdict through `period`, period by period: agreed work, credit, installments.
@@ -35,11 +44,12 @@ pub fn judge(
     period: u32,
 ) -> Result<Verdict> {
     let federation = &terms.reward.federation;
+    let evidence = evidence.clone().proven(proofs(terms, facts));
     verdict(
         &terms.work()?,
         terms.price,
         period,
-        evidence,
+        &evidence,
         &federation.ruling_keys(),
         usize::from(federation.threshold),
         &facts.headers,
@@ -62,5 +72,54 @@ pub fn check_outcome(
         format_args!("settlement through period {}", theirs.period.saturating_add(1)),
         format_args!("{ours:?}"),
         format_args!("{theirs:?}"),
+    ))
+}
+
+/// Digests of certificates that confirmed transactions carry, with the lowest height of each.
+///
+/// Such a transaction has an `OP_RETURN` of the 32 bytes, and pays the miner's payout script beside
+/// it: servers do not index `OP_RETURN` outputs, and this is how everybody finds it.
+pub fn proofs(terms: &EscrowTerms, facts: &Facts) -> BTreeMap<CertificateDigest, u32> {
+    let miner = terms.reward.miner.payout_script();
+    let mut proofs = BTreeMap::new();
+    for seen in facts.transactions.values() {
+        let (Some(height), outputs) = (seen.height, &seen.tx.output) else { continue };
+        if !outputs.iter().any(|out| out.script_pubkey == miner) {
+            continue;
+        }
+        for digest in outputs.iter().filter_map(|out| digest_in(&out.script_pubkey)) {
+            let known = proofs.entry(digest).or_insert(height);
+            *known = height.min(*known);
+        }
+    }
+    proofs
+}
+
+/// The script that proves a certificate's digest: `OP_RETURN` and its 32 bytes.
+pub fn proof_script(digest: CertificateDigest) -> ScriptBuf {
+    ScriptBuf::new_op_return(digest.0)
+}
+
+fn digest_in(script: &ScriptBuf) -> Option<CertificateDigest> {
+    let digest = CertificateDigest(script.as_bytes().last_chunk::<32>().copied()?);
+    (*script == proof_script(digest)).then_some(digest)
+}
+
+/// What validators receipt when the miner asks to close.
+pub fn close_request(terms: &EscrowTerms) -> Result<Subject> {
+    let position = terms.position()?;
+    Ok(Subject::Request { digest: tagged_hash("hashmix/close/1", &[position.as_bytes()]) })
+}
+
+/// The height at which k validators had seen the miner's request to close.
+fn requested(terms: &EscrowTerms, facts: &Facts, evidence: &Evidence) -> Result<Option<u32>> {
+    let federation = &terms.reward.federation;
+    Ok(sealed_height(
+        terms.position()?,
+        &close_request(terms)?,
+        &evidence.requests,
+        &federation.ruling_keys(),
+        usize::from(federation.threshold),
+        &facts.headers,
     ))
 }

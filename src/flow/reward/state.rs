@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::canonical;
 use crate::error::{Culprit, Error, Result, Rule};
 use crate::facts::{Coin, Facts};
+use crate::flow::escrow::outcome::close_request;
 use crate::flow::escrow::terms::{EscrowTerms, FEES};
 use crate::flow::reward::coins;
 use crate::flow::reward::txs::{SWEEPABLE, SweepPath, sweep};
@@ -67,6 +68,8 @@ pub enum Event {
     Certified(Certificate),
     /// A validator has seen it in time.
     Receipted(Receipt),
+    /// The miner asks that the next settlement closes the contract.
+    CloseAsked,
     /// Miner or holder asks for a sweep.
     SweepAsked(SweepAsk),
     /// A seat's signatures of a sweep, in input order.
@@ -85,6 +88,7 @@ pub struct State {
     /// Receipts, also those that came before their certificate.
     receipts: Vec<Receipt>,
     sweeps: BTreeMap<WordId, Sweep>,
+    close_asked: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -97,8 +101,8 @@ struct Sweep {
 impl State {
     /// Nothing was said yet about this position.
     pub fn new(position: PositionId) -> Self {
-        let evidence = Evidence { position, certificates: Vec::new() };
-        Self { evidence, receipts: Vec::new(), sweeps: BTreeMap::new() }
+        let evidence = Evidence::new(position);
+        Self { evidence, receipts: Vec::new(), sweeps: BTreeMap::new(), close_asked: false }
     }
 
     /// Certificates and receipts, for verdicts.
@@ -111,6 +115,7 @@ impl State {
         match event {
             Event::Certified(certificate) => self.certified(certificate),
             Event::Receipted(receipt) => self.receipted(receipt),
+            Event::CloseAsked => self.close_asked = true,
             Event::SweepAsked(ask) => {
                 let sweep = self.sweeps.entry(ask.id()?).or_insert_with(|| Sweep {
                     by: BTreeSet::new(),
@@ -156,6 +161,9 @@ impl State {
                 check_speaker(from, his, "receipt", "the validator who signed it")?;
                 self.check_position(receipt.position, from)?;
                 receipt.check(&terms.reward.federation.ruling_keys())
+            }
+            Event::CloseAsked => {
+                check_speaker(from, from == Seat::Miner, "request to close", "the miner")
             }
             Event::SweepAsked(ask) => {
                 let fits = match ask.path {
@@ -231,6 +239,9 @@ impl State {
             return;
         }
         self.receipts.push(receipt.clone());
+        if matches!(receipt.subject, Subject::Request { .. }) {
+            self.evidence.requests.push(receipt.clone());
+        }
         for sealed in &mut self.evidence.certificates {
             if subject(&sealed.certificate) == receipt.subject {
                 sealed.receipts.push(receipt.clone());
@@ -248,6 +259,15 @@ impl State {
     fn receipts_due(&self, terms: &EscrowTerms, facts: &Facts, place: u8) -> Result<Vec<Effect>> {
         let mut effects = Vec::new();
         let (calendar, work) = (terms.calendar(), terms.work()?);
+        let request = close_request(terms)?;
+        let seen = |receipt: &Receipt| {
+            receipt.validator == place
+                && receipt.subject == request
+                && facts.headers.height_of(receipt.tip).is_some()
+        };
+        if self.close_asked && !self.evidence.requests.iter().any(seen) {
+            effects.push(Effect::Receipt(request));
+        }
         for SealedCertificate { certificate, receipts } in &self.evidence.certificates {
             let subject = subject(certificate);
             let over = calendar.slice_blocks(certificate.slice).map(|blocks| *blocks.end());

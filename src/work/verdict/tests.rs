@@ -39,7 +39,7 @@ fn delivered(counts: &[usize]) -> Evidence {
             sealed(&terms(), headers, part)
         })
         .collect();
-    Evidence { position: POSITION, certificates }
+    Evidence::new(POSITION).with(certificates)
 }
 
 fn judge(terms: &WorkTerms, through: u32, evidence: &Evidence) -> Result<Verdict> {
@@ -133,7 +133,7 @@ fn certificates_of_one_slice_are_united_and_no_share_counts_twice() {
         sealed(&terms(), headers, Certificate::new(POSITION, 0, shares).unwrap())
     };
     let several = vec![part(0..10), part(6..16), part(0..10), part(12..16)];
-    let evidence = Evidence { position: POSITION, certificates: several };
+    let evidence = Evidence::new(POSITION).with(several);
     let verdict = judge(&terms(), 0, &evidence).unwrap();
     assert_eq!(verdict.periods[0].shares, 16);
     assert_eq!(verdict.earned().to_sat(), 500);
@@ -147,7 +147,7 @@ fn a_receipt_that_comes_too_late_seals_nothing() {
     // Slice 0 ends at height 16; receipts count until height 19.
     let at = |heights| {
         let certificates = vec![seal_at(headers, part.clone(), heights)];
-        earned(0, &Evidence { position: POSITION, certificates })
+        earned(0, &Evidence::new(POSITION).with(certificates))
     };
     assert_eq!(at([17, 19]), 500);
     assert_eq!(at([19, 19]), 500);
@@ -165,7 +165,7 @@ fn receipts_for_one_certificate_from_several_people_add_up() {
         certificate: whole.certificate.clone(),
         receipts: vec![whole.receipts[v].clone()],
     });
-    let with = |certificates| earned(0, &Evidence { position: POSITION, certificates });
+    let with = |certificates| earned(0, &Evidence::new(POSITION).with(certificates));
     assert_eq!(with(vec![first.clone()]), 0);
     assert_eq!(with(vec![first.clone(), first.clone()]), 0);
     assert_eq!(with(vec![first, second]), 500);
@@ -189,7 +189,7 @@ fn a_sealed_certificate_that_is_not_well_formed_counts_for_nothing() {
         bad.shares.truncate(FULL);
         change(&mut bad);
         let certificates = vec![seal_at(headers, bad, [16, 16])];
-        earned(0, &Evidence { position: POSITION, certificates })
+        earned(0, &Evidence::new(POSITION).with(certificates))
     };
     assert_eq!(with(&|_| ()), 500);
     assert_eq!(with(&|c| c.shares.swap(0, 1)), 0);
@@ -209,7 +209,7 @@ fn a_reorg_takes_away_the_shares_of_its_blocks_and_no_others() {
         (15..=16).map(|height| (height, shares(&terms, headers, height, 8))).collect();
     let all = counts.into_iter().flat_map(|(_, shares)| shares);
     let whole = sealed(&terms, headers, Certificate::new(POSITION, 0, all).unwrap());
-    let evidence = Evidence { position: POSITION, certificates: vec![whole] };
+    let evidence = Evidence::new(POSITION).with(vec![whole]);
     assert_eq!(earned(0, &evidence), 500);
     // Block 15 and all after it are replaced: shares at height 16 built on the old one.
     let mut other = run(14, 600);
@@ -343,4 +343,20 @@ proptest! {
         turned.certificates.rotate_left(by);
         prop_assert_eq!(judge(&terms(), 5, &turned), judge(&terms(), 5, &evidence));
     }
+}
+
+#[test]
+fn a_digest_confirmed_in_time_seals_what_no_validator_receipted() {
+    let mut evidence = delivered(&[60]);
+    for sealed in &mut evidence.certificates {
+        sealed.receipts.clear();
+    }
+    assert_eq!(earned(0, &evidence), 0);
+    let until = terms().calendar().proofs_until(0).unwrap();
+    let at = |height| {
+        let proofs = evidence.certificates.iter().map(|c| (c.certificate.digest(), height));
+        earned(0, &evidence.clone().proven(proofs.collect()))
+    };
+    assert_eq!(at(until), earned(0, &delivered(&[60])));
+    assert_eq!(at(until + 1), 0);
 }
