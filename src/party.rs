@@ -237,6 +237,19 @@ impl RecordBody {
     }
 }
 
+/// The networks that an address may be of; the test networks share one form.
+fn networks_of(address: &Address<NetworkUnchecked>) -> String {
+    let all = [
+        Network::Bitcoin,
+        Network::Testnet,
+        Network::Testnet4,
+        Network::Signet,
+        Network::Regtest,
+    ];
+    let valid = all.into_iter().filter(|network| address.is_valid_for_network(*network));
+    valid.map(|network| network.to_string()).collect::<Vec<_>>().join(" or ")
+}
+
 /// Refuses an address of another network.
 fn check_address(
     address: &Address<NetworkUnchecked>,
@@ -250,7 +263,7 @@ fn check_address(
         Culprit::Sender,
         place,
         format_args!("an address of {network}"),
-        format_args!("{} of another network", address.assume_checked_ref()),
+        format_args!("{}, of {}", address.assume_checked_ref(), networks_of(address)),
     ))
 }
 
