@@ -365,7 +365,7 @@ impl Engine {
             return Err(SEAT.broken("receipt", "a validator", self.seat));
         };
         let position = self.contract.terms().position()?;
-        let (_, tip) = (facts.tip(), facts.headers.hash(facts.tip()));
+        let tip = facts.headers.hash(facts.tip());
         let tip = tip.ok_or_else(|| POSSIBLE.broken("receipt", "a tip", "none"))?;
         let message = receipt::message(position, &subject, tip);
         let signature = self.signer.sign_digest(*message.as_ref())?;

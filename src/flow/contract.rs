@@ -9,7 +9,7 @@ use crate::flow::dispute::state::State as Dispute;
 use crate::flow::escrow::state::State as Escrow;
 use crate::flow::escrow::terms::EscrowTerms;
 use crate::flow::reward::state::State as Reward;
-use crate::flow::{Effect, Event, dispute, escrow, reward};
+use crate::flow::{Effect, Event, escrow, reward};
 use crate::id::{PositionId, TermsId};
 use crate::party::Seat;
 use crate::work::verdict::Evidence;
@@ -114,15 +114,5 @@ impl Contract {
             return first;
         }
         first.saturating_sub(first.checked_rem(difficulty::span(params)).unwrap_or(0))
-    }
-
-    /// Height after which no dispute opens on the present output, if the escrow is open.
-    pub fn dispute_until(&self, facts: &Facts) -> Result<Option<u32>> {
-        Ok(match escrow::coins::progress(&self.terms, facts)? {
-            escrow::coins::Progress::Open(coin) => {
-                coin.height.map(|height| dispute::terms::opens_until(&self.terms, height))
-            }
-            _ => None,
-        })
     }
 }

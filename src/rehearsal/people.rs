@@ -12,7 +12,6 @@ use crate::engine::Engine;
 use crate::error::Result;
 use crate::flow::escrow::terms::{Delays, Delivery, EscrowTerms, Fees, TERMS_FORMAT};
 use crate::flow::reward::terms::RewardTerms;
-use crate::id::RecordId;
 use crate::party::{Federation, Record, Role, Seat};
 use crate::relay::folder::{Folder, folder_name};
 use crate::script::template::Variant;
@@ -170,11 +169,6 @@ pub fn network_script() -> Result<ScriptBuf> {
         Network::Regtest,
     )?;
     Ok(signer.address().script_pubkey())
-}
-
-/// The hash that a buyer pins when he chooses the federation.
-pub fn federation_id(terms: &EscrowTerms) -> Result<RecordId> {
-    terms.reward.federation.id()
 }
 
 #[cfg(test)]

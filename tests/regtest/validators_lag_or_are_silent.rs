@@ -1,6 +1,6 @@
 //! Two of three decide: one alone decides nothing, and one who was away catches up.
 
-use hashmix::engine::Report;
+use hashmix::engine::{Report, Sent};
 use hashmix::party::Seat;
 
 use crate::world::{FULL, INSTALLMENT, RATE, Table, refusals};
@@ -15,6 +15,14 @@ fn asked(table: &mut Table) {
     table.ripen(1);
     table.step(Seat::Miner);
     table.engine(Seat::Miner).open_dispute(1, RATE).unwrap();
+}
+
+/// The miner publishes the last state: the one transaction that was sent.
+fn published(table: &mut Table) -> Sent {
+    let reports = table.engine(Seat::Miner).publish_state().unwrap();
+    table.note(&reports);
+    let [sent] = &table.sent[..] else { panic!("{:?}", table.story()) };
+    sent.clone()
 }
 
 #[test]
@@ -57,9 +65,7 @@ fn without_k_receipts_in_time_a_slice_earns_nothing() {
     table.elsewhere(20);
     table.everybody();
     // The window has failed: the only state is a close that refunds the whole price.
-    let reports = table.engine(Seat::Miner).publish_state().unwrap();
-    table.note(&reports);
-    let [sent] = &table.sent[..] else { panic!("{:?}", table.story()) };
+    let sent = published(&mut table);
     assert_eq!(sent.title, "close");
     let [refund] = &sent.tx.output[..] else { panic!("one output") };
     assert_eq!(refund.script_pubkey, table.terms.reward.holder.payout_script());
@@ -94,9 +100,7 @@ fn past_silent_validators_a_digest_in_the_chain_seals_a_slice() {
     table.everybody();
     table.ripen(0);
     table.everybody();
-    let reports = table.engine(Seat::Miner).publish_state().unwrap();
-    table.note(&reports);
-    let [sent] = &table.sent[..] else { panic!("{:?}", table.story()) };
+    let sent = published(&mut table);
     assert_eq!(sent.title, "settlement");
     assert_eq!(sent.tx.output[0].value.to_sat(), INSTALLMENT - sent.fee.to_sat());
 }
@@ -116,9 +120,7 @@ fn the_miner_asks_to_close_and_the_next_settlement_does() {
     table.everybody();
     table.ripen(0);
     table.everybody();
-    let reports = table.engine(Seat::Miner).publish_state().unwrap();
-    table.note(&reports);
-    let [sent] = &table.sent[..] else { panic!("{:?}", table.story()) };
+    let sent = published(&mut table);
     assert_eq!(sent.title, "close");
     assert_eq!(sent.tx.output[0].value.to_sat(), INSTALLMENT - sent.fee.to_sat());
     assert_eq!(sent.tx.output[1].value.to_sat(), 5 * INSTALLMENT);
