@@ -11,7 +11,7 @@
 //! anybody's inbox. Secret nonces live in memory alone; after a restart a joint settlement begins
 //! with a fresh round.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bitcoin::consensus::deserialize;
 use bitcoin::hashes::Hash;
@@ -20,11 +20,13 @@ use bitcoin::{Amount, TapSighash, Transaction, Txid};
 
 use crate::chain::electrum::Electrum;
 use crate::error::{Error, Result, Rule};
-use crate::facts::Facts;
+use crate::facts::{Departure, Facts, Seen};
 use crate::flow::escrow::coins::{Progress, progress};
 use crate::flow::escrow::terms::EscrowTerms;
 use crate::flow::word::Word;
 use crate::flow::{Contract, Effect, Event, dispute, escrow, reward};
+use crate::guard::Reorg;
+use crate::header_sync::GuardedChain;
 use crate::party::Seat;
 use crate::relay::folder::Folder;
 use crate::script::lock::Path;
@@ -38,6 +40,9 @@ use crate::work::receipt::{self, Receipt, Subject};
 
 pub mod decisions;
 pub mod joint;
+mod reorg;
+
+use reorg::Payment;
 
 /// The signer is that of the seat.
 pub const SEAT: Rule = Rule::new(
@@ -67,6 +72,8 @@ pub const WALLET: Rule = Rule::new(
 
 /// The kind under which the signed sale lies in the store.
 const FUNDING: &str = "funding";
+/// The kind under which proofs of slices lie in the store.
+const PROOF: &str = "proof";
 /// The kind under which words lie in the store.
 const WORD: &str = "word";
 
@@ -75,12 +82,14 @@ pub struct Engine {
     seat: Seat,
     contract: Contract,
     store: Store,
-    chain: Electrum,
+    chain: GuardedChain,
     signer: SoftwareSigner,
     relay: Folder,
     wallet: Option<Wallet>,
-    /// The sale that we signed, until the chain holds it.
-    funding: Option<Transaction>,
+    /// What we paid from the wallet: the sale, proofs of slices.
+    payments: Vec<Payment>,
+    /// What blocks held when we looked last.
+    seen: BTreeMap<Txid, Seen>,
     known: BTreeSet<crate::id::WordId>,
     said: u32,
     rounds: joint::Rounds,
@@ -97,6 +106,10 @@ pub enum Report {
     Refused(String, Error),
     /// A transaction is with the network.
     Sent(Sent),
+    /// The chain with the most work is another one now.
+    Reorganised(Reorg),
+    /// A transaction of the contract left its block.
+    Departed(Departure),
     /// Nothing can be done before a height.
     Waiting {
         /// The height.
@@ -140,7 +153,7 @@ impl Engine {
             return Err(SEAT.misused(seat, "the record's communication key", ours));
         }
         let mut known = BTreeSet::new();
-        let (mut said, mut funding) = (0u32, None);
+        let (mut said, mut payments) = (0u32, Vec::new());
         for entry in store.entries(&contract.id().0)? {
             let within = |error: Error| error.within(format_args!("event {}", entry.seq));
             match entry.kind.as_str() {
@@ -151,29 +164,29 @@ impl Engine {
                     known.insert(word.id()?);
                     said = said.saturating_add(u32::from(word.from == seat));
                 }
-                FUNDING => {
-                    let read = deserialize(&entry.body).map_err(|error| {
-                        READABLE.unstored(
-                            format_args!("event {}", entry.seq),
-                            "a transaction",
-                            error,
-                        )
-                    })?;
-                    funding = Some(read);
+                kind => {
+                    if let Some(kind) = [FUNDING, PROOF].into_iter().find(|known| *known == kind) {
+                        let tx = deserialize(&entry.body).map_err(|error| {
+                            let place = format_args!("event {}", entry.seq).to_string();
+                            READABLE.unstored(place, "a transaction", error)
+                        })?;
+                        payments.push(Payment { kind, tx });
+                    }
                 }
-                _ => {}
             }
         }
+        let seen = store.seen(&contract.id().0)?;
         let rounds = joint::Rounds::default();
         let mut engine = Self {
             seat,
             contract,
             store,
-            chain,
+            chain: GuardedChain::new(chain),
             signer,
             relay,
             wallet: None,
-            funding,
+            payments,
+            seen,
             known,
             said,
             rounds,
@@ -223,27 +236,20 @@ impl Engine {
 
     /// Our way to the chain.
     pub fn chain(&self) -> &Electrum {
-        &self.chain
+        self.chain.electrum()
     }
 
     /// The chain as it is now, as far as the contract goes.
-    pub fn facts(&self) -> Result<Facts> {
-        self.chain.facts(&self.contract.watched(), self.contract.headers_from())
+    pub fn facts(&mut self) -> Result<Facts> {
+        let (scripts, first) = (self.contract.watched(), self.contract.headers_from());
+        self.chain.facts(&mut self.store, &scripts, first)
     }
 
     /// Reads the inbox, does everything that is to be done now, and reports.
     pub fn step(&mut self) -> Result<Vec<Report>> {
-        let mut reports = Vec::new();
         let facts = self.facts()?;
-        if let Some(tx) = &self.funding
-            && !facts.transactions.contains_key(&tx.compute_txid())
-            && matches!(progress(self.contract.terms(), &facts)?, Progress::Unfunded)
-        {
-            let title = "sale".to_owned();
-            reports.extend(
-                passing(self.chain.broadcast(tx))?.map(|error| Report::Refused(title, error)),
-            );
-        }
+        let mut reports = self.look_back(&facts)?;
+        reports.extend(self.pay_again(&facts)?);
         self.read_inbox(&facts, &mut reports)?;
         let mut sent = BTreeSet::new();
         // Each turn carries out one effect and asks again, because one word changes the others.
@@ -321,7 +327,7 @@ impl Engine {
                 if !sent.insert(tx.compute_txid()) {
                     return Ok(None);
                 }
-                if let Some(error) = passing(self.chain.broadcast(&tx))? {
+                if let Some(error) = passing(self.chain.electrum().broadcast(&tx))? {
                     return Ok(Some(Report::Refused(title.0.to_owned(), error)));
                 }
                 let height = facts.tip();

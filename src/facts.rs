@@ -8,6 +8,10 @@ use bitcoin::{OutPoint, Script, Transaction, TxOut, Txid};
 
 use crate::headers::Headers;
 
+mod departure;
+
+pub use departure::{Departure, Fate, departures};
+
 /// Blocks that must lie on a coinbase before it can be spent, its own included.
 pub const COINBASE_MATURITY: u32 = 100;
 

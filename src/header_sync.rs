@@ -22,6 +22,10 @@ use crate::error::{Culprit, Error, Result, Rule};
 use crate::guard::{Guard, Placed, Reorg};
 use crate::store::Store;
 
+mod guarded;
+
+pub use guarded::{FRESH, GuardedChain, LATEST};
+
 /// A header's time is not in the future.
 pub const FUTURE: Rule = Rule::new(
     "guard-future",

@@ -1,7 +1,7 @@
 //! A person's own coins: addresses, balance, payments into contracts and out.
 //!
 //! `bdk_wallet` keeps the books (BIP-86, account `m/86h/ch/0h`), our [`Store`] keeps them on disk,
-//! and [`Electrum`] tells what the chain holds, with its checks. Coins inside contracts are not
+//! and a [`GuardedChain`] tells what the chain holds, with its checks. Coins inside contracts are not
 //! the wallet's: the flows find those by their scripts.
 //!
 //! | step | on disk before |
@@ -43,7 +43,7 @@ use miniscript::psbt::PsbtExt;
 use crate::chain::electrum::{Electrum, NETWORK, STEADY};
 use crate::error::{Culprit, Error, Result, Rule};
 use crate::facts::{Coin, Facts};
-use crate::headers::Headers;
+use crate::header_sync::GuardedChain;
 use crate::store::Store;
 
 /// The key belongs to the network.
@@ -192,19 +192,19 @@ impl Wallet {
     }
 
     /// Reads what the chain holds for the wallet, and stores it.
-    pub fn sync(&mut self, chain: &Electrum, store: &mut Store) -> Result<()> {
+    pub fn sync(&mut self, chain: &mut GuardedChain, store: &mut Store) -> Result<()> {
         if chain.network() != self.network() {
             let (ours, theirs) = (self.network(), chain.network());
             return Err(NETWORK.unavailable("server of the wallet", ours, theirs));
         }
-        let (tip, _) = chain.tip()?;
+        let (tip, _) = chain.electrum().tip()?;
         let known = self.inner.latest_checkpoint().height();
         let first = known.min(tip).saturating_sub(REORG_SPAN);
         let mut last = KEYCHAINS.map(|keychain| self.inner.derivation_index(keychain));
         let (facts, used) = loop {
             let scripts = self.scripts(last);
             let all: Vec<ScriptBuf> = scripts.keys().cloned().collect();
-            let facts = chain.facts(&all, first)?;
+            let facts = chain.facts(store, &all, first)?;
             let used = last_used(&facts, &scripts);
             // A script used behind the gap's start moves the gap: look further.
             let further = [used[0].max(last[0]), used[1].max(last[1])];
@@ -436,7 +436,7 @@ impl Wallet {
 
     /// The blocks that join the wallet's chain to the server's: down to the highest one that both
     /// have, each block the wallet holds above it, each block of a transaction, and the tip.
-    fn chain_update(&self, chain: &Electrum, facts: &Facts) -> Result<CheckPoint> {
+    fn chain_update(&self, chain: &GuardedChain, facts: &Facts) -> Result<CheckPoint> {
         let tip = facts.tip();
         let mut headers = facts.headers.clone();
         let mut blocks: BTreeMap<u32, BlockHash> = BTreeMap::new();
@@ -453,7 +453,7 @@ impl Wallet {
                 held.hash()
             } else {
                 if height < headers.first() {
-                    headers = deeper(chain, &headers, height)?;
+                    headers = chain.headers(height)?;
                 }
                 headers.hash(height).unwrap_or(held.hash())
             };
@@ -505,16 +505,6 @@ impl Wallet {
             ),
             other => BUILD.refuses(Culprit::Sender, "funding transaction", "a payment", other),
         }
-    }
-}
-
-/// Headers from `first` on, that end where `headers` end.
-fn deeper(chain: &Electrum, headers: &Headers, first: u32) -> Result<Headers> {
-    let deeper = chain.headers(first.saturating_sub(REORG_SPAN))?;
-    if deeper.hash(headers.tip()) == headers.hash(headers.tip()) {
-        Ok(deeper)
-    } else {
-        Err(STEADY.unavailable("wallet's view of the chain", "a steady tip", "another one"))
     }
 }
 

@@ -7,6 +7,7 @@ use bitcoin::bip32::Xpriv;
 use bitcoin::{Address, Amount, FeeRate, Network, ScriptBuf, TxOut};
 use hashmix::chain::electrum::Electrum;
 use hashmix::chain::embedded::EmbeddedNode;
+use hashmix::header_sync::GuardedChain;
 use hashmix::store::Store;
 use hashmix::wallet::{Balance, Wallet};
 use tempfile::TempDir;
@@ -19,7 +20,7 @@ const REWARD: Amount = Amount::from_sat(5_000_000_000);
 /// A node, a connection, and one person's wallet in a file.
 struct World {
     node: EmbeddedNode,
-    chain: Electrum,
+    chain: GuardedChain,
     _dir: TempDir,
     path: PathBuf,
     store: Store,
@@ -33,6 +34,10 @@ fn load(path: &PathBuf, seed: u8) -> (Store, Wallet) {
     (store, wallet)
 }
 
+fn connect(node: &EmbeddedNode) -> GuardedChain {
+    GuardedChain::new(Electrum::connect(&node.electrum_url(), Network::Regtest).unwrap())
+}
+
 fn stranger() -> ScriptBuf {
     ScriptBuf::from_bytes([vec![0x00, 0x14], vec![9; 20]].concat())
 }
@@ -40,7 +45,7 @@ fn stranger() -> ScriptBuf {
 impl World {
     fn new() -> Self {
         let node = EmbeddedNode::start().unwrap();
-        let chain = Electrum::connect(&node.electrum_url(), Network::Regtest).unwrap();
+        let chain = connect(&node);
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("wallet.sqlite");
         let (store, wallet) = load(&path, 1);
@@ -68,7 +73,7 @@ impl World {
     }
 
     fn sync(&mut self) {
-        self.wallet.sync(&self.chain, &mut self.store).unwrap();
+        self.wallet.sync(&mut self.chain, &mut self.store).unwrap();
     }
 
     fn address(&mut self) -> Address {
@@ -114,7 +119,8 @@ fn a_payment_goes_out_is_pending_and_confirms() {
     let mut world = World::with_one_coin();
     let to = Address::from_script(&stranger(), Network::Regtest).unwrap();
     let paid = Amount::from_sat(1_000_000_000);
-    let txid = world.wallet.send(&world.chain, &mut world.store, &to, paid, RATE).unwrap();
+    let txid =
+        world.wallet.send(world.chain.electrum(), &mut world.store, &to, paid, RATE).unwrap();
     assert_eq!(world.node.mempool(), [txid]);
     world.sync();
     let pending = world.wallet.balance();
@@ -123,7 +129,7 @@ fn a_payment_goes_out_is_pending_and_confirms() {
     world.sync();
     let change = world.wallet.balance();
     assert_eq!(change.confirmed, pending.pending);
-    let tx = world.chain.transaction(txid).unwrap();
+    let tx = world.chain.electrum().transaction(txid).unwrap();
     assert_eq!(tx.output[0].value, paid);
     let fee = REWARD - paid - change.confirmed;
     // The rate is met, and overpaid by no more than the rounding of a signature's weight.
@@ -134,7 +140,7 @@ fn a_payment_goes_out_is_pending_and_confirms() {
     // The change can be spent in turn, by a wallet that was opened anew.
     world.reopen();
     assert_eq!(world.wallet.balance(), change);
-    world.wallet.send(&world.chain, &mut world.store, &to, paid, RATE).unwrap();
+    world.wallet.send(world.chain.electrum(), &mut world.store, &to, paid, RATE).unwrap();
     assert_eq!(world.node.mempool().len(), 1);
 }
 
@@ -156,10 +162,18 @@ fn a_funding_is_committed_with_its_event_and_outlives_a_crash_before_it_is_sent(
     let [entry] = world.store.entries(&DEAL).unwrap().try_into().unwrap();
     let found: bitcoin::Transaction = bitcoin::consensus::deserialize(&entry.body).unwrap();
     assert_eq!(found, tx);
-    assert_eq!(world.chain.broadcast(&found).unwrap(), tx.compute_txid());
-    assert_eq!(world.chain.broadcast(&found).unwrap(), tx.compute_txid(), "twice is as good");
+    assert_eq!(world.chain.electrum().broadcast(&found).unwrap(), tx.compute_txid());
+    assert_eq!(
+        world.chain.electrum().broadcast(&found).unwrap(),
+        tx.compute_txid(),
+        "twice is as good"
+    );
     world.mine_to(1, stranger());
-    assert_eq!(world.chain.broadcast(&found).unwrap(), tx.compute_txid(), "and once mined too");
+    assert_eq!(
+        world.chain.electrum().broadcast(&found).unwrap(),
+        tx.compute_txid(),
+        "and once mined too"
+    );
     world.sync();
     assert_eq!(world.wallet.balance(), confirmed(tx.output[1].value.to_sat()));
 }
@@ -170,14 +184,15 @@ fn facts_name_coins_spenders_and_heights_with_every_branch_checked() {
     let to = Address::from_script(&stranger(), Network::Regtest).unwrap();
     let mine = world.wallet.coins()[0].clone();
     let amount = Amount::from_sat(10_000);
-    let txid = world.wallet.send(&world.chain, &mut world.store, &to, amount, RATE).unwrap();
+    let txid =
+        world.wallet.send(world.chain.electrum(), &mut world.store, &to, amount, RATE).unwrap();
     let scripts = [mine.txout.script_pubkey.clone()];
-    let waiting = world.chain.facts(&scripts, 90).unwrap();
+    let waiting = world.chain.electrum().facts(&scripts, 90).unwrap();
     let [coin] = waiting.coins(&scripts[0]).try_into().unwrap();
     assert_eq!(coin.spender, Some(txid));
     assert_eq!(waiting.transactions[&txid].height, None);
     world.mine_to(1, stranger());
-    let facts = world.chain.facts(&scripts, 90).unwrap();
+    let facts = world.chain.electrum().facts(&scripts, 90).unwrap();
     assert_eq!((facts.headers.first(), facts.tip()), (1, 102));
     assert_eq!(facts.transactions[&txid].height, Some(102));
     assert_eq!(facts.spender(coin.outpoint), Some(txid));
@@ -189,7 +204,8 @@ fn after_a_reorg_a_payment_waits_again_and_confirms_again() {
     let mut world = World::with_one_coin();
     let to = Address::from_script(&stranger(), Network::Regtest).unwrap();
     let amount = Amount::from_sat(10_000);
-    let txid = world.wallet.send(&world.chain, &mut world.store, &to, amount, RATE).unwrap();
+    let txid =
+        world.wallet.send(world.chain.electrum(), &mut world.store, &to, amount, RATE).unwrap();
     world.mine_to(3, stranger());
     world.sync();
     let settled = world.wallet.balance();
@@ -211,7 +227,7 @@ fn a_payment_that_a_reorg_wipes_out_leaves_the_coin_it_had_spent() {
     let before = world.wallet.balance();
     let to = Address::from_script(&stranger(), Network::Regtest).unwrap();
     let amount = Amount::from_sat(10_000);
-    world.wallet.send(&world.chain, &mut world.store, &to, amount, RATE).unwrap();
+    world.wallet.send(world.chain.electrum(), &mut world.store, &to, amount, RATE).unwrap();
     world.mine_to(2, stranger());
     world.sync();
     world.reorg(2, false);
@@ -235,7 +251,7 @@ fn a_coinbase_that_a_reorg_takes_never_returns() {
     world.sync();
     assert_eq!(world.wallet.balance(), confirmed(REWARD.to_sat()));
     assert_eq!(world.wallet.coins().len(), 1);
-    let facts = world.chain.facts(&[address.script_pubkey()], 50).unwrap();
+    let facts = world.chain.electrum().facts(&[address.script_pubkey()], 50).unwrap();
     assert!(facts.transactions.is_empty());
 }
 
@@ -264,19 +280,19 @@ fn a_wallet_restored_from_its_seed_finds_everything_again() {
         let address = (0..15).map(|_| world.address()).last().unwrap();
         world.mine_to(1, address.script_pubkey());
         expected += REWARD.to_sat();
-        assert_eq!(world.chain.tip().unwrap().0, round + 1);
+        assert_eq!(world.chain.electrum().tip().unwrap().0, round + 1);
     }
     world.mine_to(103, stranger());
     world.sync();
     let to = Address::from_script(&stranger(), Network::Regtest).unwrap();
     let amount = Amount::from_sat(50_000);
-    world.wallet.send(&world.chain, &mut world.store, &to, amount, RATE).unwrap();
+    world.wallet.send(world.chain.electrum(), &mut world.store, &to, amount, RATE).unwrap();
     world.mine_to(1, stranger());
     world.sync();
     assert!(world.wallet.balance().confirmed.to_sat() < expected);
 
     let (mut store, mut restored) = load(&world.path.with_extension("new"), 1);
-    restored.sync(&world.chain, &mut store).unwrap();
+    restored.sync(&mut connect(&world.node), &mut store).unwrap();
     assert_eq!(restored.balance(), world.wallet.balance());
     assert_eq!(restored.coins(), world.wallet.coins());
     assert_eq!(restored.next_address(&mut store).unwrap(), world.address());
@@ -288,15 +304,15 @@ fn unconfirmed_coins_of_others_fund_nothing() {
     let (mut store, mut payee) = load(&world.path.with_extension("payee"), 2);
     let address = payee.next_address(&mut store).unwrap();
     let amount = Amount::from_sat(1_000_000);
-    world.wallet.send(&world.chain, &mut world.store, &address, amount, RATE).unwrap();
-    payee.sync(&world.chain, &mut store).unwrap();
+    world.wallet.send(world.chain.electrum(), &mut world.store, &address, amount, RATE).unwrap();
+    payee.sync(&mut connect(&world.node), &mut store).unwrap();
     assert_eq!(payee.balance(), Balance { pending: amount, ..Balance::default() });
     let output = TxOut { value: amount / 2, script_pubkey: stranger() };
     let error = payee.fund(std::slice::from_ref(&output), RATE).unwrap_err();
     assert_eq!(error.rule(), "wallet-funds");
     assert!(error.to_string().contains("pending 0.01000000 BTC"), "{error}");
     world.mine_to(1, stranger());
-    payee.sync(&world.chain, &mut store).unwrap();
+    payee.sync(&mut connect(&world.node), &mut store).unwrap();
     payee.fund(&[output], RATE).unwrap();
 }
 
@@ -307,11 +323,12 @@ fn a_payment_that_the_network_refuses_frees_its_coins() {
     let amount = Amount::from_sat(10_000);
     // Below the node's floor of 1 sat/vB.
     let low = FeeRate::from_sat_per_kwu(25);
-    let error = world.wallet.send(&world.chain, &mut world.store, &to, amount, low).unwrap_err();
+    let error =
+        world.wallet.send(world.chain.electrum(), &mut world.store, &to, amount, low).unwrap_err();
     assert_eq!((error.rule(), error.exit_code()), ("chain-broadcast", 3));
     assert_eq!(error.to_string().lines().count(), 1);
     assert_eq!(world.wallet.balance(), confirmed(REWARD.to_sat()));
-    world.wallet.send(&world.chain, &mut world.store, &to, amount, RATE).unwrap();
+    world.wallet.send(world.chain.electrum(), &mut world.store, &to, amount, RATE).unwrap();
 }
 
 #[test]
@@ -330,19 +347,23 @@ fn a_node_that_went_away_is_reported_and_nothing_is_lost() {
     assert_eq!(world.wallet.balance(), before);
 
     // Another chain of the same network, shorter than the one the wallet knows.
-    let fresh = Electrum::connect(&world.node.electrum_url(), Network::Regtest).unwrap();
-    let error = world.wallet.sync(&fresh, &mut world.store).unwrap_err();
+    let error = world.wallet.sync(&mut connect(&world.node), &mut world.store).unwrap_err();
+    assert_eq!((error.rule(), error.exit_code()), ("guard-latest", 5));
+    assert_eq!(error.to_string().lines().count(), 1);
+    // The same where no headers were kept: the wallet's own memory tells.
+    let mut elsewhere = Store::open_in_memory().unwrap();
+    let error = world.wallet.sync(&mut connect(&world.node), &mut elsewhere).unwrap_err();
     assert_eq!((error.rule(), error.exit_code()), ("wallet-server-behind", 5));
     assert_eq!(world.wallet.balance(), before);
 }
 
 #[test]
 fn a_wallet_of_another_network_is_not_synchronised_here() {
-    let world = World::new();
+    let mut world = World::new();
     let mut store = Store::open_in_memory().unwrap();
     let master = Xpriv::new_master(Network::Signet, &[1; 32]).unwrap();
     let mut wallet = Wallet::create_or_load(&mut store, master, Network::Signet).unwrap();
-    let error = wallet.sync(&world.chain, &mut store).unwrap_err();
+    let error = wallet.sync(&mut world.chain, &mut store).unwrap_err();
     assert_eq!((error.rule(), error.exit_code()), ("chain-network", 5));
     assert_eq!(
         (error.fault().expected.as_str(), error.fault().found.as_str()),
@@ -374,7 +395,8 @@ fn one_connection_serves_several_threads() {
         for _ in 0..4 {
             scope.spawn(|| {
                 for first in [1, 50, 90] {
-                    let facts = world.chain.facts(std::slice::from_ref(&script), first).unwrap();
+                    let facts =
+                        world.chain.electrum().facts(std::slice::from_ref(&script), first).unwrap();
                     assert_eq!(facts.coins(&script).len(), 1);
                 }
             });

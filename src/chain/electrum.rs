@@ -31,7 +31,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bitcoin::block::Header;
 use bitcoin::blockdata::constants::genesis_block;
 use bitcoin::consensus::encode::serialize_hex;
 use bitcoin::{BlockHash, FeeRate, Network, Script, ScriptBuf, Transaction, Txid};
@@ -137,8 +136,6 @@ pub struct Electrum {
     /// Transactions whose branch led to the header of this block.
     proven: Mutex<BTreeSet<(Txid, BlockHash)>>,
     run: Mutex<Option<Headers>>,
-    /// Headers that left the chain while we looked: receipts may name them.
-    stale: Mutex<Vec<Header>>,
 }
 
 impl Electrum {
@@ -172,7 +169,6 @@ impl Electrum {
             transactions: Mutex::default(),
             proven: Mutex::default(),
             run: Mutex::default(),
-            stale: Mutex::default(),
         })
     }
 

@@ -12,9 +12,8 @@ use crate::flow::escrow::outcome::judge;
 use crate::flow::escrow::terms::EscrowTerms;
 use crate::flow::{Event, dispute, escrow, reward};
 use crate::party::Seat;
-use crate::rehearsal::deal::{Ending, LAST_BLOCK, Moment, play};
+use crate::rehearsal::deal::{Ending, LAST_BLOCK, Moment, Trouble, play};
 use crate::rehearsal::ledger::{Account, Ledger, Side};
-use crate::rehearsal::world::World;
 use crate::script::template::Variant;
 use crate::work::receipt::Subject;
 
@@ -63,9 +62,9 @@ pub fn run(variant: Variant, keep: Option<PathBuf>) -> Result<()> {
     let bar = ProgressBar::new(u64::from(LAST_BLOCK));
     let style = ProgressStyle::with_template("  {bar:40} {pos}/{len} blocks  {elapsed}");
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-    let ending = play(&node, variant, &dir, &mut |moment| match moment {
+    let ending = play(&node, variant, Trouble::default(), &dir, &mut |moment| match moment {
         Moment::Block { height, .. } => bar.set_position(u64::from(height)),
-        moment => bar.suspend(|| tell(&node, &moment)),
+        moment => bar.suspend(|| tell(&moment)),
     });
     bar.finish_and_clear();
     let ending = ending?;
@@ -77,7 +76,7 @@ pub fn run(variant: Variant, keep: Option<PathBuf>) -> Result<()> {
     Ok(())
 }
 
-fn tell(node: &EmbeddedNode, moment: &Moment<'_>) {
+fn tell(moment: &Moment<'_>) {
     match moment {
         Moment::Chapter { title, about } => {
             println!("\n== {title} ==");
@@ -86,8 +85,8 @@ fn tell(node: &EmbeddedNode, moment: &Moment<'_>) {
             }
         }
         Moment::Agreed(terms) => tell_terms(terms),
-        Moment::Note(text) => println!("{:>5}  {text}", node.height()),
-        Moment::Done(seat, report) => tell_report(node.height(), *seat, report),
+        Moment::Note(height, text) => println!("{height:>5}  {text}"),
+        Moment::Done(height, seat, report) => tell_report(*height, *seat, report),
         Moment::Block { .. } => {}
     }
 }
@@ -125,6 +124,8 @@ fn tell_report(height: u32, seat: Seat, report: &Report) {
         }
         Report::Sent(sent) => tell_sent(seat, sent),
         Report::Refused(message, error) => println!("{height:>5}  {seat} keeps {message}: {error}"),
+        Report::Reorganised(reorg) => println!("{height:>5}  {seat} sees a reorg {reorg}"),
+        Report::Departed(departure) => println!("{height:>5}  {seat} sees that {departure}"),
         Report::Heard(..) | Report::Waiting { .. } => {}
     }
 }

@@ -8,7 +8,7 @@ use crate::chain::electrum::Electrum;
 use crate::cli::arguments::Folder;
 use crate::cli::wallet::{STORE, make};
 use crate::error::Result;
-use crate::guard::{Guard, Reorg, what_headers_cannot_prove};
+use crate::guard::{Guard, what_headers_cannot_prove};
 use crate::header_sync::{HeaderSource, Standing, Synced, sync_guard};
 use crate::store::Store;
 
@@ -37,7 +37,7 @@ pub fn sync_lines(
     let Synced { guard, added, reorgs, standing } = sync_guard(source, store, guard, progress)?;
     let mut lines = lines(&guard);
     lines.push(format!("added     {added}"));
-    lines.extend(reorgs.iter().map(told));
+    lines.extend(reorgs.iter().map(|reorg| format!("reorg     {reorg}")));
     match standing {
         Standing::Agrees => {}
         Standing::Behind { blocks } => lines.push(format!(
@@ -78,22 +78,13 @@ fn lines(guard: &Guard) -> Vec<String> {
     lines
 }
 
-fn told(reorg: &Reorg) -> String {
-    format!(
-        "reorg     after height {}: {} blocks left the chain, {} came",
-        reorg.fork,
-        reorg.left.len(),
-        reorg.came.len()
-    )
-}
-
 /// How far it is: a bar where there is a terminal, lines where there is none.
-struct Progress {
+pub(crate) struct Progress {
     bar: Option<ProgressBar>,
 }
 
 impl Progress {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let bar = std::io::stderr().is_terminal().then(|| {
             let style = ProgressStyle::with_template("headers {bar:40} {pos}/{len}, {eta} left");
             let bar = ProgressBar::new(0);
@@ -105,7 +96,7 @@ impl Progress {
         Self { bar }
     }
 
-    fn show(&mut self, have: u32, tip: u32) {
+    pub(crate) fn show(&mut self, have: u32, tip: u32) {
         match &self.bar {
             Some(bar) => {
                 bar.set_length(u64::from(tip));
@@ -116,7 +107,7 @@ impl Progress {
         }
     }
 
-    fn end(&mut self) {
+    pub(crate) fn end(&mut self) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }

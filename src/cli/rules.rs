@@ -96,6 +96,7 @@ pub fn all() -> Vec<Rule> {
         guard::PIN,
     ]);
     rules.extend([header_sync::FUTURE, header_sync::SEQUENCE, header_sync::COMMON]);
+    rules.extend([header_sync::LATEST, header_sync::FRESH]);
     rules.extend([headers::LINKED, headers::WORK, headers::BITS, headers::TIME, headers::KNOWN]);
     rules.extend([id::HEX]);
     rules.extend([keys::EXPRESSION, keys::NETWORK, keys::HARDENED]);

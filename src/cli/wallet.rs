@@ -7,10 +7,12 @@ use bitcoin::{Amount, FeeRate};
 use indicatif::ProgressBar;
 
 use crate::amount::bounded;
-use crate::chain::electrum::{Electrum, FEE_RATE};
+use crate::chain::electrum::{CHUNK, Electrum, FEE_RATE};
 use crate::cli::arguments::Home;
+use crate::cli::headers::Progress;
 use crate::cli::seed;
 use crate::error::{Result, Rule};
+use crate::header_sync::GuardedChain;
 use crate::store::Store;
 use crate::wallet::{Wallet, address_on};
 
@@ -39,7 +41,7 @@ pub fn balance(home: &Home, url: &str) -> Result<Vec<String>> {
     let (mut wallet, mut store) = open(home)?;
     let chain = synchronise(&mut wallet, &mut store, home, url)?;
     let balance = wallet.balance();
-    let (height, _) = chain.tip()?;
+    let (height, _) = chain.electrum().tip()?;
     let mut lines = vec![
         format!("height     {height}"),
         format!("confirmed  {} sat", balance.confirmed.to_sat()),
@@ -71,7 +73,7 @@ pub fn send(
     let chain = synchronise(&mut wallet, &mut store, home, url)?;
     let rate = match stated {
         Some(rate) => rate,
-        None => chain.fee_rate(SOON)?.ok_or_else(|| {
+        None => chain.electrum().fee_rate(SOON)?.ok_or_else(|| {
             FEE_RATE.unavailable(
                 format_args!("server {url}"),
                 "an estimate",
@@ -79,7 +81,7 @@ pub fn send(
             )
         })?,
     };
-    let txid = wallet.send(&chain, &mut store, &payee, amount, rate)?;
+    let txid = wallet.send(chain.electrum(), &mut store, &payee, amount, rate)?;
     Ok(vec![
         format!("sent  {sat} sat to {payee}"),
         format!("txid  {txid}"),
@@ -119,12 +121,26 @@ pub(crate) fn make(home: &Path) -> Result<()> {
     builder.create(home).map_err(|error| HOME.unstored(home.display(), "a folder", error))
 }
 
-fn synchronise(wallet: &mut Wallet, store: &mut Store, home: &Home, url: &str) -> Result<Electrum> {
+fn synchronise(
+    wallet: &mut Wallet,
+    store: &mut Store,
+    home: &Home,
+    url: &str,
+) -> Result<GuardedChain> {
+    let mut chain = GuardedChain::new(Electrum::connect(url, home.network)?);
+    let mut progress = Progress::new();
+    // A few headers are there at once; told is what takes a while.
+    let synced = chain.sync(store, &mut |have, tip| {
+        if tip > CHUNK {
+            progress.show(have, tip);
+        }
+    });
+    progress.end();
+    synced?;
     // Drawn on a terminal alone; elsewhere it says nothing.
     let bar = ProgressBar::new_spinner().with_message(format!("reading the chain from {url}"));
     bar.enable_steady_tick(Duration::from_millis(120));
-    let done = Electrum::connect(url, home.network)
-        .and_then(|chain| wallet.sync(&chain, store).map(|()| chain));
+    let done = wallet.sync(&mut chain, store);
     bar.finish_and_clear();
-    done
+    done.map(|()| chain)
 }

@@ -3,7 +3,8 @@
 use bitcoin::consensus::serialize;
 use bitcoin::{Amount, FeeRate, Transaction, TxOut};
 
-use crate::engine::{Engine, FUNDING, POSSIBLE, Report, Sent, WALLET, sent};
+use crate::engine::reorg::Payment;
+use crate::engine::{Engine, FUNDING, POSSIBLE, PROOF, Report, Sent, WALLET, sent};
 use crate::error::{Culprit, Error, Result};
 use crate::facts::Facts;
 use crate::flow::dispute::state::Opening;
@@ -19,14 +20,11 @@ use crate::tx::signed::Signed;
 use crate::wallet::Balance;
 use crate::work::certificate::Certificate;
 
-/// The kind under which proofs of slices lie in the store.
-const PROOF: &str = "proof";
-
 impl Engine {
     /// The wallet's balance, after reading the chain.
     pub fn balance(&mut self) -> Result<Balance> {
         let wallet = self.wallet.as_mut().ok_or_else(no_wallet)?;
-        wallet.sync(&self.chain, &mut self.store)?;
+        wallet.sync(&mut self.chain, &mut self.store)?;
         Ok(wallet.balance())
     }
 
@@ -36,7 +34,7 @@ impl Engine {
     pub fn fund_escrow(&mut self, sat_per_vb: u64) -> Result<Report> {
         self.contract.terms().check_rate(sat_per_vb, self.seat.into())?;
         let facts = self.facts()?;
-        if self.funding.is_some()
+        if self.payments.iter().any(|payment| payment.kind == FUNDING)
             || !matches!(progress(self.contract.terms(), &facts)?, Progress::Unfunded)
         {
             return Err(POSSIBLE.misused(
@@ -47,8 +45,7 @@ impl Engine {
         }
         let output = escrow::coins::funding(self.contract.terms())?;
         let (tx, fee) = self.pay(FUNDING, "sale", &[output], sat_per_vb)?;
-        self.funding = Some(tx.clone());
-        self.chain.broadcast(&tx)?;
+        self.chain.electrum().broadcast(&tx)?;
         let (path, signers) = (Path::Key, vec![self.seat]);
         Ok(Report::Sent(Sent { title: "sale", tx, fee, path, signers, height: facts.tip() }))
     }
@@ -69,7 +66,7 @@ impl Engine {
             TxOut { value: payout.minimal_non_dust(), script_pubkey: payout },
         ];
         let (tx, fee) = self.pay(PROOF, "proof of a slice", &outputs, sat_per_vb)?;
-        self.chain.broadcast(&tx)?;
+        self.chain.electrum().broadcast(&tx)?;
         let (path, signers) = (Path::Key, vec![self.seat]);
         Ok(Report::Sent(Sent { title: "proof", tx, fee, path, signers, height: facts.tip() }))
     }
@@ -82,13 +79,13 @@ impl Engine {
     /// Signs a payment of the wallet's, and commits it together with what the wallet spends for it.
     fn pay(
         &mut self,
-        kind: &str,
+        kind: &'static str,
         place: &str,
         outputs: &[TxOut],
         sat_per_vb: u64,
     ) -> Result<(Transaction, Amount)> {
         let wallet = self.wallet.as_mut().ok_or_else(no_wallet)?;
-        wallet.sync(&self.chain, &mut self.store)?;
+        wallet.sync(&mut self.chain, &mut self.store)?;
         let rate = FeeRate::from_sat_per_vb(sat_per_vb)
             .ok_or_else(|| POSSIBLE.misused(place, "a fee rate", sat_per_vb))?;
         let spent = wallet.coins();
@@ -106,6 +103,7 @@ impl Engine {
             .input
             .iter()
             .filter_map(|input| spent.iter().find(|coin| coin.outpoint == input.previous_output));
+        self.payments.push(Payment { kind, tx: tx.clone() });
         let paid_in = crate::amount::sum(inputs.map(|coin| coin.txout.value), place)?;
         let paid_out = crate::amount::sum(tx.output.iter().map(|out| out.value), place)?;
         Ok((tx, paid_in.checked_sub(paid_out).unwrap_or(Amount::ZERO)))
@@ -139,14 +137,16 @@ impl Engine {
 
     /// Opens a dispute about `period` (0-based) on the escrow's present output.
     pub fn open_dispute(&mut self, period: u32, sat_per_vb: u64) -> Result<()> {
-        let outpoint = self.escrow_coin(&self.facts()?)?.outpoint;
+        let facts = self.facts()?;
+        let outpoint = self.escrow_coin(&facts)?.outpoint;
         let opening = Opening { requester: self.seat, outpoint, period, sat_per_vb };
         self.say(Event::Dispute(dispute::state::Event::Opened(opening)))
     }
 
     /// Asks for a sweep of every reward that can be spent now.
     pub fn ask_sweep(&mut self, path: SweepPath, sat_per_vb: u64) -> Result<()> {
-        let rewards = sweepable(self.contract.terms(), &self.facts()?)?;
+        let facts = self.facts()?;
+        let rewards = sweepable(self.contract.terms(), &facts)?;
         let rewards = rewards.iter().map(|coin| coin.outpoint).collect();
         let ask = SweepAsk { path, rewards, sat_per_vb };
         self.say(Event::Reward(reward::state::Event::SweepAsked(ask)))
@@ -176,7 +176,7 @@ impl Engine {
         let mut signed = Signed::new(draft);
         signed.add(self.seat, &signatures)?;
         let last = signed.finish()?;
-        self.chain.broadcast(&last.tx)?;
+        self.chain.electrum().broadcast(&last.tx)?;
         Ok(Report::Sent(sent(last, facts.tip())))
     }
 }

@@ -1,5 +1,6 @@
 //! The tree itself: letting headers in, weighing branches, telling what a reorg changed.
 
+use core::fmt;
 use std::collections::BTreeMap;
 
 use bitcoin::block::Header;
@@ -103,6 +104,13 @@ pub struct Reorg {
     pub left: Vec<BlockHash>,
     /// Blocks that came into it, lowest first.
     pub came: Vec<BlockHash>,
+}
+
+impl fmt::Display for Reorg {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (fork, left, came) = (self.fork, self.left.len(), self.came.len());
+        write!(f, "after height {fork}: {left} blocks left the chain, {came} came")
+    }
 }
 
 /// A tree of headers above an anchor, and the branch of it with the most work.

@@ -1,21 +1,25 @@
 //! The deal, step by step. See the table in [`crate::rehearsal`].
 
-use std::path::Path as FilePath;
+use std::collections::BTreeMap;
+use std::path::{Path as FilePath, PathBuf};
 
-use bitcoin::ScriptBuf;
+use bitcoin::{Amount, Block, BlockHash, ScriptBuf, TxOut};
 
 use crate::amount;
 use crate::engine::{Engine, Report, Sent};
 use crate::error::{Result, Rule};
 use crate::facts::Facts;
-use crate::flow::escrow::terms::EscrowTerms;
+use crate::flow::escrow::terms::{Delivery, EscrowTerms};
 use crate::flow::reward::txs::SweepPath;
 use crate::party::Seat;
 use crate::rehearsal::ledger::Ledger;
-use crate::rehearsal::machines::{Machines, mine_elsewhere};
+use crate::rehearsal::machines::{FOUND, Machines};
 use crate::rehearsal::people::{self, Payouts, Person, VALIDATORS};
 use crate::rehearsal::world::World;
 use crate::script::template::Variant;
+use crate::work::certificate::Certificate;
+use crate::work::grind::grind;
+use crate::work::template::BlockTemplate;
 use crate::work::verdict::Evidence;
 
 /// Everybody counts his coins.
@@ -44,8 +48,8 @@ pub enum Moment<'a> {
         /// What it is about.
         about: String,
     },
-    /// Somebody did something.
-    Done(Seat, &'a Report),
+    /// Somebody did something, at this height.
+    Done(u32, Seat, &'a Report),
     /// A block was mined.
     Block {
         /// Its height.
@@ -55,18 +59,53 @@ pub enum Moment<'a> {
     },
     /// The terms are agreed.
     Agreed(&'a EscrowTerms),
-    /// Something worth a line.
-    Note(String),
+    /// Something worth a line, at this height.
+    Note(u32, String),
+}
+
+/// What the world throws at the people while they deal.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Trouble {
+    /// Blocks that a reorg replaces before each block that follows somebody's step; 0 for none.
+    pub reorg: u32,
+    /// Whether everybody's process ends after each of his steps, and begins anew.
+    pub restarts: bool,
+}
+
+/// Whose machines find a block, and what it pays.
+#[derive(Clone, Debug)]
+enum Finder {
+    /// The miner's, with so many shares.
+    Miner(usize),
+    /// Somebody's whom the contract does not know.
+    Network(ScriptBuf),
+}
+
+/// A block of the chain that may have to be found again.
+struct Found {
+    block: Block,
+    reward: Amount,
+    by: Finder,
 }
 
 /// A deal in progress.
-pub struct Deal<'w, W: World> {
-    world: &'w W,
+pub struct Deal<'w> {
+    world: &'w dyn World,
+    dir: PathBuf,
+    trouble: Trouble,
     terms: EscrowTerms,
     miner: Engine,
     holder: Engine,
     validators: Vec<Engine>,
     machines: Machines,
+    /// What was certified last of each slice.
+    certified: BTreeMap<u32, Certificate>,
+    /// The blocks that we mined, by height.
+    found: BTreeMap<u32, Found>,
+    /// Blocks that were found again: each gets an extra nonce of its own.
+    again: u32,
+    /// Whether somebody has stepped since the last block.
+    stirred: bool,
     network: ScriptBuf,
     sent: Vec<(Seat, Sent)>,
     listen: &'w mut dyn FnMut(Moment<'_>),
@@ -87,14 +126,15 @@ pub struct Ending {
     pub ledger: Ledger,
 }
 
-/// Plays the whole deal in `world`; stores and messages lie under `dir`.
-pub fn play<W: World>(
-    world: &W,
+/// Plays the whole deal in `world`, in `trouble`; stores and messages lie under `dir`.
+pub fn play(
+    world: &dyn World,
     variant: Variant,
+    trouble: Trouble,
     dir: &FilePath,
     listen: &mut dyn FnMut(Moment<'_>),
 ) -> Result<Ending> {
-    let mut deal = Deal::meet(world, variant, dir, listen)?;
+    let mut deal = Deal::meet(world, variant, trouble, dir, listen)?;
     deal.sell()?;
     deal.deliver()?;
     deal.settle_together()?;
@@ -105,11 +145,12 @@ pub fn play<W: World>(
     deal.finish()
 }
 
-impl<'w, W: World> Deal<'w, W> {
+impl<'w> Deal<'w> {
     /// Everybody makes a wallet and a record; the terms are agreed.
     fn meet(
-        world: &'w W,
+        world: &'w dyn World,
         variant: Variant,
+        trouble: Trouble,
         dir: &FilePath,
         listen: &'w mut dyn FnMut(Moment<'_>),
     ) -> Result<Self> {
@@ -132,16 +173,28 @@ impl<'w, W: World> Deal<'w, W> {
         let terms = people::terms(variant, START, &payouts)?;
         listen(Moment::Agreed(&terms));
 
-        world.mine(1, &|value| {
-            vec![bitcoin::TxOut { value, script_pubkey: opening.script_pubkey() }]
-        })?;
+        world.mine(1, &|value| vec![TxOut { value, script_pubkey: opening.script_pubkey() }])?;
         let url = world.electrum_url();
         let seat = |person: Person| person.sit(&terms, &url, dir);
         let validators = validators.into_iter().map(seat).collect::<Result<Vec<_>>>()?;
         let (miner, holder) = (seat(miner)?, seat(holder)?);
-        let (machines, sent) = (Machines::default(), Vec::new());
-        let mut deal =
-            Self { world, terms, miner, holder, validators, machines, network, sent, listen };
+        let mut deal = Self {
+            world,
+            dir: dir.to_owned(),
+            trouble,
+            terms,
+            miner,
+            holder,
+            validators,
+            machines: Machines::default(),
+            certified: BTreeMap::new(),
+            found: BTreeMap::new(),
+            again: 0,
+            stirred: false,
+            network,
+            sent: Vec::new(),
+            listen,
+        };
         deal.elsewhere_until(SALE)?;
         Ok(deal)
     }
@@ -181,6 +234,13 @@ impl<'w, W: World> Deal<'w, W> {
             let reports = self.miner.publish_state()?;
             self.told(Seat::Miner, &reports);
             return Ok(());
+        }
+        if self.trouble.restarts {
+            // Secret nonces live in memory alone: what was begun ends with the process.
+            self.miner.begin_joint_settlement(RATE)?;
+            self.restart(Seat::Miner)?;
+            self.listen_to(Seat::Holder)?;
+            self.listen_to(Seat::Miner)?;
         }
         self.miner.begin_joint_settlement(RATE)?;
         self.listen_to(Seat::Holder)?;
@@ -280,13 +340,17 @@ impl<'w, W: World> Deal<'w, W> {
         self.certify(slice)
     }
 
+    /// Mines blocks with the given part of the agreed work, in shares.
     fn mine_blocks(&mut self, blocks: u32, (numerator, denominator): (u64, u64)) -> Result<()> {
-        // Agreed work of a block: rate x 600 s.
-        let agreed = self.terms.delivery.rate.saturating_mul(600);
-        let attempts = agreed.saturating_mul(numerator).div_ceil(denominator);
-        for _ in 0..blocks {
-            self.machines.mine_block(&self.terms, self.world, attempts)?;
-            (self.listen)(Moment::Block { height: self.world.height(), by: "the miner" });
+        let Delivery { expected, slice, .. } = self.terms.delivery;
+        // Through the n-th block as many shares as fit into its part; so the sum is exact.
+        let through = |blocks: u32| {
+            let all = u64::from(blocks).saturating_mul(expected.into()).saturating_mul(numerator);
+            all.checked_div(denominator.saturating_mul(slice.into())).unwrap_or(0)
+        };
+        for block in 0..blocks {
+            let shares = through(block.saturating_add(1)).saturating_sub(through(block));
+            self.mine(Finder::Miner(usize::try_from(shares).unwrap_or(usize::MAX)))?;
         }
         Ok(())
     }
@@ -299,20 +363,109 @@ impl<'w, W: World> Deal<'w, W> {
             certificate.shares.len(),
             self.terms.delivery.expected
         ));
+        self.certified.insert(slice, certificate.clone());
         self.miner.certify(certificate)?;
         self.everybody()
     }
 
     fn elsewhere(&mut self, blocks: u32) -> Result<()> {
         for _ in 0..blocks {
-            mine_elsewhere(self.world, 1, &self.network)?;
-            (self.listen)(Moment::Block { height: self.world.height(), by: "the network" });
+            self.mine(Finder::Network(self.network.clone()))?;
+        }
+        Ok(())
+    }
+
+    /// The next block. In trouble, one after somebody's step brings a reorg: the blocks before it
+    /// are found once more, with the same transactions and payouts, beside themselves.
+    fn mine(&mut self, by: Finder) -> Result<()> {
+        let mut template = self.world.template()?;
+        let height = template.height;
+        let depth = if self.stirred { self.trouble.reorg } else { 0 };
+        let first = height.saturating_sub(depth);
+        if let Some(fork) = self.found.get(&first).filter(|_| depth > 0) {
+            let mut parent = fork.block.header.prev_blockhash;
+            for height in first..height {
+                parent = self.find_again(height, first, parent)?;
+            }
+            template.parent = parent;
+        }
+        let who = match by {
+            Finder::Miner(_) => "the miner",
+            Finder::Network(_) => "the network",
+        };
+        self.find(&template, &[], by, true)?;
+        (self.listen)(Moment::Block { height, by: who });
+        if depth > 0 {
+            self.certify_again()?;
+        }
+        self.stirred = false;
+        Ok(())
+    }
+
+    /// Finds the block at `height` once more, on another parent unless it is the `first` one.
+    fn find_again(&mut self, height: u32, first: u32, parent: BlockHash) -> Result<BlockHash> {
+        let missing = || FOUND.broken("reorg", format_args!("our block at {height}"), "none");
+        let Found { block, reward, by } = self.found.remove(&height).ok_or_else(missing)?;
+        let template = BlockTemplate {
+            version: block.header.version,
+            parent,
+            height,
+            time: block.header.time,
+            bits: block.header.bits,
+            reward,
+            transactions: block.txdata.into_iter().skip(1).collect(),
+        };
+        self.again = self.again.saturating_add(1);
+        let extra_nonce = self.again.to_le_bytes();
+        self.find(&template, &extra_nonce, by, height > first)
+    }
+
+    /// Finds a block on `template` and hands it in. Shares are found anew only if the `parent` is
+    /// another one than before; otherwise the old ones stand.
+    fn find(
+        &mut self,
+        template: &BlockTemplate,
+        extra_nonce: &[u8],
+        by: Finder,
+        parent: bool,
+    ) -> Result<BlockHash> {
+        let block = match &by {
+            Finder::Miner(shares) => {
+                let shares = parent.then_some(*shares);
+                self.machines.find(&self.terms, template, extra_nonce, shares)?
+            }
+            Finder::Network(script) => {
+                let whole = TxOut { value: template.reward, script_pubkey: script.clone() };
+                let job = template.job(extra_nonce, &[whole])?;
+                let header = grind(&job, 0, u64::MAX, job.header.target()).next();
+                let header = header.ok_or_else(|| FOUND.broken("network", "a block", "none"))?;
+                template.block(header, job.coinbase)
+            }
+        };
+        let hash = self.world.submit(&block)?;
+        self.found.insert(template.height, Found { block, reward: template.reward, by });
+        Ok(hash)
+    }
+
+    /// A reorg takes shares out of a sealed slice; those found in their place are sealed too,
+    /// while receipts can still be had.
+    fn certify_again(&mut self) -> Result<()> {
+        for (slice, sealed) in self.certified.clone() {
+            let certificate = self.machines.certificate(&self.terms, slice)?;
+            let until = self.terms.calendar().receipts_until(slice);
+            if certificate == sealed || until < Some(self.world.height()?) {
+                continue;
+            }
+            self.certified.insert(slice, certificate.clone());
+            self.miner.certify(certificate)?;
+            self.federation()?;
+            self.listen_to(Seat::Miner)?;
         }
         Ok(())
     }
 
     fn elsewhere_until(&mut self, height: u32) -> Result<()> {
-        self.elsewhere(height.saturating_sub(self.world.height()))
+        self.elsewhere(height.saturating_sub(self.world.height()?))
     }
 
     /// Everybody reads and answers until nobody has anything left to say.
@@ -340,17 +493,38 @@ impl<'w, W: World> Deal<'w, W> {
         };
         if let Some(engine) = engine {
             let reports = engine.step()?;
+            self.stirred = true;
             self.told(seat, &reports);
+            if self.trouble.restarts {
+                self.restart(seat)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The process of a seat ends, and another one opens the same files.
+    fn restart(&mut self, seat: Seat) -> Result<()> {
+        let url = self.world.electrum_url();
+        let engine = Person::new(seat, &self.dir)?.sit_again(&self.terms, &url, &self.dir)?;
+        match seat {
+            Seat::Miner => self.miner = engine,
+            Seat::Holder => self.holder = engine,
+            Seat::Validator(place) => {
+                if let Some(old) = self.validators.get_mut(usize::from(place)) {
+                    *old = engine;
+                }
+            }
         }
         Ok(())
     }
 
     fn told(&mut self, seat: Seat, reports: &[Report]) {
+        let height = self.height();
         for report in reports {
             if let Report::Sent(sent) = report {
                 self.sent.push((seat, sent.clone()));
             }
-            (self.listen)(Moment::Done(seat, report));
+            (self.listen)(Moment::Done(height, seat, report));
         }
     }
 
@@ -359,6 +533,12 @@ impl<'w, W: World> Deal<'w, W> {
     }
 
     fn note(&mut self, text: &str) {
-        (self.listen)(Moment::Note(text.to_owned()));
+        let height = self.height();
+        (self.listen)(Moment::Note(height, text.to_owned()));
+    }
+
+    /// Height of the last block that we mined.
+    fn height(&self) -> u32 {
+        self.found.last_key_value().map_or(0, |(height, _)| *height)
     }
 }

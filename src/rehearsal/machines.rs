@@ -1,61 +1,69 @@
-//! The miner's machines: they grind a fixed number of hashes on each block, so that a run repeats.
+//! The miner's machines: on each block they find a stated number of shares, so that a rehearsal
+//! delivers the same work on every chain, whatever its hashes.
 
+use std::collections::BTreeMap;
+
+use bitcoin::Block;
 use bitcoin::block::Header;
-use bitcoin::{ScriptBuf, TxOut};
 
 use crate::error::{Result, Rule};
 use crate::flow::escrow::terms::EscrowTerms;
 use crate::flow::reward::coins::payouts;
-use crate::rehearsal::world::World;
 use crate::work::certificate::Certificate;
 use crate::work::grind::grind;
 use crate::work::share::Share;
+use crate::work::template::BlockTemplate;
 
-/// A rehearsal's block is found.
+/// A rehearsal's work is found.
 pub const FOUND: Rule = Rule::new(
     "rehearsal-block",
-    "on regtest one nonce in two is a block",
-    "report this: the rehearsal's chain is not regtest",
+    "on regtest the nonces of one header hold a block and all the shares that are wanted",
+    "report this: the rehearsal's chain is not regtest, or its shares are too hard",
 );
 
 /// Machines that mine for one contract.
 #[derive(Debug, Default)]
 pub struct Machines {
-    shares: Vec<Share>,
+    /// By the height they were mined at.
+    shares: BTreeMap<u32, Vec<Share>>,
 }
 
 impl Machines {
-    /// Grinds `attempts` hashes on the next block, keeps the shares, and hands the block in.
-    pub fn mine_block(
+    /// Finds `count` shares on `template`, and the block. What was found at this height before is
+    /// forgotten, unless `count` is none: then the old shares stay, for their parent still stands.
+    pub fn find(
         &mut self,
         terms: &EscrowTerms,
-        world: &impl World,
-        attempts: u64,
-    ) -> Result<()> {
-        let template = world.template()?;
+        template: &BlockTemplate,
+        extra_nonce: &[u8],
+        count: Option<usize>,
+    ) -> Result<Block> {
         let pays = payouts(&terms.reward, template.reward)?;
-        let job = template.job(&[], &pays)?;
-        let target = terms.delivery.target;
-        let headers: Vec<Header> = grind(&job, 0, attempts, target).collect();
-        self.shares.extend(headers.iter().map(|header| Share::of(&job, *header)));
+        let job = template.job(extra_nonce, &pays)?;
+        let missing = |expected: usize, found: usize| {
+            let expected = format_args!("{expected} shares or blocks").to_string();
+            FOUND.broken(format_args!("machines at height {}", template.height), expected, found)
+        };
+        let mut headers: Vec<Header> = Vec::new();
+        if let Some(count) = count {
+            headers.extend(grind(&job, 0, u64::MAX, terms.delivery.target).take(count));
+            if headers.len() < count {
+                return Err(missing(count, headers.len()));
+            }
+            let shares = headers.iter().map(|header| Share::of(&job, *header)).collect();
+            self.shares.insert(template.height, shares);
+        }
         // A share is far below regtest's target: the first one is the block.
-        let block_target = job.header.target();
-        let header = headers
-            .first()
-            .copied()
-            .or_else(|| grind(&job, 0, 1_000, block_target).next())
-            .ok_or_else(|| FOUND.broken("machines", "a block within 1,000 nonces", "none"))?;
-        world.submit(&template.block(header, job.coinbase))?;
-        Ok(())
+        let block = headers.first().copied();
+        let block = block.or_else(|| grind(&job, 0, u64::MAX, job.header.target()).next());
+        let header = block.ok_or_else(|| missing(1, 0))?;
+        Ok(template.block(header, job.coinbase))
     }
 
-    /// The certificate of a slice that is over; the machines start the next one with none.
-    pub fn certificate(&mut self, terms: &EscrowTerms, slice: u32) -> Result<Certificate> {
-        Certificate::new(terms.position()?, slice, core::mem::take(&mut self.shares))
+    /// The certificate of everything that is found in a slice and still stands.
+    pub fn certificate(&self, terms: &EscrowTerms, slice: u32) -> Result<Certificate> {
+        let blocks = terms.calendar().slice_blocks(slice).into_iter().flatten();
+        let shares = blocks.filter_map(|height| self.shares.get(&height)).flatten().cloned();
+        Certificate::new(terms.position()?, slice, shares)
     }
-}
-
-/// Mines for people outside the contract: the rest of the network.
-pub fn mine_elsewhere(world: &impl World, blocks: u32, script: &ScriptBuf) -> Result<()> {
-    world.mine(blocks, &|reward| vec![TxOut { value: reward, script_pubkey: script.clone() }])
 }

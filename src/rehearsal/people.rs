@@ -154,8 +154,26 @@ impl Person {
 
     /// Takes the seat at a contract; messages lie under `dir`.
     pub fn sit(self, terms: &EscrowTerms, electrum_url: &str, dir: &Path) -> Result<Engine> {
-        let chain = Electrum::connect(electrum_url, Network::Regtest)?;
         let signer = signer(self.seat, Network::Regtest)?;
+        self.sit_with(signer, terms, electrum_url, dir)
+    }
+
+    /// Takes the seat once more after a restart. The rehearsal's own randomness begins again with
+    /// each process and would repeat a nonce; so this signer has the operating system's.
+    pub fn sit_again(self, terms: &EscrowTerms, electrum_url: &str, dir: &Path) -> Result<Engine> {
+        let network = Network::Regtest;
+        let secrets = seed(&name(self.seat))?.record(network, 0)?;
+        self.sit_with(SoftwareSigner::new(secrets, network)?, terms, electrum_url, dir)
+    }
+
+    fn sit_with(
+        self,
+        signer: SoftwareSigner,
+        terms: &EscrowTerms,
+        electrum_url: &str,
+        dir: &Path,
+    ) -> Result<Engine> {
+        let chain = Electrum::connect(electrum_url, Network::Regtest)?;
         let relay = Folder::open(dir.join("messages"), self.seat)?;
         let engine = Engine::open(self.seat, terms.clone(), self.store, chain, signer, relay)?;
         Ok(engine.with_wallet(self.wallet))

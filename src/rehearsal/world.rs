@@ -13,7 +13,7 @@ pub trait World {
     fn electrum_url(&self) -> String;
 
     /// Height of the tip.
-    fn height(&self) -> u32;
+    fn height(&self) -> Result<u32>;
 
     /// What the next block is built on.
     fn template(&self) -> Result<BlockTemplate>;
@@ -30,8 +30,8 @@ impl World for EmbeddedNode {
         Self::electrum_url(self)
     }
 
-    fn height(&self) -> u32 {
-        self.tip().0
+    fn height(&self) -> Result<u32> {
+        Ok(self.tip().0)
     }
 
     fn template(&self) -> Result<BlockTemplate> {

@@ -1,7 +1,7 @@
 //! Where a party keeps what must not be lost: one SQLite file.
 //!
-//! Four things live in it, and nothing else does. What the chain knows is never stored; it is
-//! read again. Headers are the exception: they prove themselves, and there are many.
+//! Five things live in it, and nothing else does. What the chain knows is never stored to decide by
+//! it; it is read again. Headers are the exception: they prove themselves, and there are many.
 //!
 //! | table | holds | may change |
 //! |---|---|---|
@@ -9,6 +9,7 @@
 //! | `wallet_changes` | the change sets of `bdk_wallet`, by account | be folded, never lose |
 //! | `memory` | what a validator has bound himself to | only grow; one value a name |
 //! | `header_runs` | headers that the guard let in, by network | only grow |
+//! | `seen` | what blocks held of a contract when we looked last, for reports alone | yes |
 //!
 //! **One commit.** [`Store::append`] writes a step's events and the wallet's changes in one
 //! transaction, and they lie on the disk when it returns (write-ahead log, `synchronous = FULL`).
@@ -31,6 +32,7 @@
 //! `PRAGMA user_version`. A file that a newer version wrote is refused, not guessed at.
 
 mod headers;
+mod seen;
 mod sqlite;
 mod wallet_changes;
 

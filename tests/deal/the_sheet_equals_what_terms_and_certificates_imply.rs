@@ -13,7 +13,7 @@ use hashmix::facts::Facts;
 use hashmix::flow::word::Word;
 use hashmix::flow::{Contract, Event, reward};
 use hashmix::party::Seat;
-use hashmix::rehearsal::deal::{Ending, LAST_BLOCK, RATE, play};
+use hashmix::rehearsal::deal::{Ending, LAST_BLOCK, RATE, Trouble, play};
 use hashmix::rehearsal::ledger::Side;
 use hashmix::rehearsal::world::World;
 use hashmix::script::lock::Path;
@@ -31,8 +31,9 @@ struct Played {
 fn played(variant: Variant) -> Played {
     let node = EmbeddedNode::start().unwrap();
     let dir = tempfile::tempdir().unwrap();
-    let ending = play(&node, variant, dir.path(), &mut |_| {}).unwrap_or_else(|e| panic!("{e}"));
-    assert_eq!(World::height(&node), LAST_BLOCK);
+    let ending = play(&node, variant, Trouble::default(), dir.path(), &mut |_| {})
+        .unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!(World::height(&node).unwrap(), LAST_BLOCK);
     let words = dossier(dir.path(), &["holder", "validator-0"]);
     let contract = Contract::new(ending.terms.clone()).unwrap();
     let chain = Electrum::connect(&node.electrum_url(), Network::Regtest).unwrap();

@@ -10,6 +10,7 @@ use hashmix::facts::Coin;
 use hashmix::flow::escrow::coins::EscrowCoin;
 use hashmix::flow::escrow::terms::EscrowTerms;
 use hashmix::flow::{escrow, reward};
+use hashmix::header_sync::GuardedChain;
 use hashmix::party::Seat;
 use hashmix::rehearsal::people::{self, Payouts, seed, signer};
 use hashmix::script::lock::Lock;
@@ -100,7 +101,6 @@ impl World {
     pub(crate) fn with_terms(terms: EscrowTerms) -> Self {
         terms.check().unwrap();
         let node = EmbeddedNode::start().unwrap();
-        let chain = Electrum::connect(&node.electrum_url(), NETWORK).unwrap();
         let mut store = Store::open_in_memory().unwrap();
         let mut wallet = Wallet::create_or_load(&mut store, *MASTER, NETWORK).unwrap();
 
@@ -114,7 +114,9 @@ impl World {
         };
         node.mine(1, &share).unwrap();
         mine_to(&node, 100);
-        wallet.sync(&chain, &mut store).unwrap();
+        let connect = || Electrum::connect(&node.electrum_url(), NETWORK).unwrap();
+        wallet.sync(&mut GuardedChain::new(connect()), &mut store).unwrap();
+        let chain = connect();
         Self { node, chain, terms, wallet }
     }
 

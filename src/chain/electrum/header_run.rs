@@ -28,7 +28,7 @@ impl Electrum {
             kept.first() <= first && kept.tip() == height && kept.hash(height) == Some(hash)
         };
         if let Some(kept) = kept.as_ref().filter(current) {
-            return Ok(Some(self.with_stale(from(kept, first)?)));
+            return Ok(Some(from(kept, first)?));
         }
         let run = match &kept {
             Some(kept) if kept.first() <= first => self.extend(kept, height)?,
@@ -43,25 +43,8 @@ impl Electrum {
         }
         let headers = Headers::new(self.network, start, run)?;
         let answer = from(&headers, first)?;
-        if let Some(kept) = kept {
-            let left = |h: &u32| kept.hash(*h) != headers.hash(*h);
-            let left = (kept.first()..=kept.tip()).filter(left).filter_map(|h| kept.header(h));
-            lock(&self.stale).extend(left);
-        }
         *lock(&self.run) = Some(headers);
-        Ok(Some(self.with_stale(answer)))
-    }
-
-    /// The run with the headers that left it while we looked, as far as they hang on it.
-    fn with_stale(&self, headers: Headers) -> Headers {
-        let mut headers = headers;
-        for header in lock(&self.stale).iter() {
-            // One that hangs below this run's first header tells nothing here.
-            if let Ok(more) = headers.clone().with_stale(vec![*header]) {
-                headers = more;
-            }
-        }
-        headers
+        Ok(Some(answer))
     }
 
     /// The kept run, continued to `height` from the highest block that the server still has, as

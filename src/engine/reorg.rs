@@ -1,0 +1,59 @@
+//! What the chain took back since we looked last, told; and our payments, sent again if it lost
+//! them.
+
+use bitcoin::{Transaction, Txid};
+
+use crate::engine::{Engine, Report, passing};
+use crate::error::Result;
+use crate::facts::{Facts, departures};
+use crate::flow::escrow::coins::{Progress, progress};
+
+/// A payment that we signed: it is sent until a block or the mempool holds it.
+#[derive(Debug)]
+pub(super) struct Payment {
+    pub(super) kind: &'static str,
+    pub(super) tx: Transaction,
+}
+
+impl Engine {
+    /// Reports reorgs and what left its block, and remembers what blocks hold now.
+    pub(super) fn look_back(&mut self, facts: &Facts) -> Result<Vec<Report>> {
+        let mut reports: Vec<Report> =
+            self.chain.take_reorgs().into_iter().map(Report::Reorganised).collect();
+        let departed = departures(&self.seen, facts);
+        let gone: Vec<Txid> = departed.iter().map(|departure| departure.txid).collect();
+        let came = facts.transactions.iter().filter(|(txid, seen)| {
+            seen.height.is_some()
+                && self.seen.get(*txid).map(|before| before.height) != Some(seen.height)
+        });
+        let came: std::collections::BTreeMap<_, _> =
+            came.map(|(txid, seen)| (*txid, seen)).collect();
+        if !came.is_empty() || !gone.is_empty() {
+            self.store.note_seen(&self.contract.id().0, &came, &gone)?;
+        }
+        for txid in &gone {
+            self.seen.remove(txid);
+        }
+        self.seen.extend(came.into_iter().map(|(txid, seen)| (txid, seen.clone())));
+        reports.extend(departed.into_iter().map(Report::Departed));
+        Ok(reports)
+    }
+
+    /// Sends again what we paid and the chain does not hold: after a crash between commit and
+    /// broadcast, after a reorg, after a mempool that forgot.
+    pub(super) fn pay_again(&mut self, facts: &Facts) -> Result<Vec<Report>> {
+        let unfunded = matches!(progress(self.contract.terms(), facts)?, Progress::Unfunded);
+        let mut reports = Vec::new();
+        for Payment { kind, tx } in &self.payments {
+            // A second sale would be a gift.
+            let wanted = *kind != super::FUNDING || unfunded;
+            if !wanted || facts.transactions.contains_key(&tx.compute_txid()) {
+                continue;
+            }
+            if let Some(error) = passing(self.chain.electrum().broadcast(tx))? {
+                reports.push(Report::Refused((*kind).to_owned(), error));
+            }
+        }
+        Ok(reports)
+    }
+}

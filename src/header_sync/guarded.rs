@@ -1,0 +1,157 @@
+//! A chain that is believed header by header: a server's words, held against our own guard.
+//!
+//! ```text
+//!   facts(scripts)?
+//!     server: transactions, their places, its tip ---+
+//!                                                    +-- same tip? the guard's headers, with the
+//!     guard: the chain with the most work we know ---+   branches beside them, go into the facts
+//!            ^                                       |
+//!            +---- headers are synchronised <--------+-- another tip: synchronise, read again
+//! ```
+//!
+//! So a server that answers from a chain with less work, from yesterday, or from one that it made
+//! up is not acted upon, whatever else it says. What was checked is on the disk before it is used:
+//! headers that lost a reorg are known after a restart too, and receipts that name them find their
+//! place.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use bitcoin::{Network, ScriptBuf};
+
+use super::{Standing, Synced, sync_guard};
+use crate::chain::electrum::{Electrum, STEADY};
+use crate::error::{Error, Result, Rule};
+use crate::facts::Facts;
+use crate::guard::{Guard, Reorg};
+use crate::headers::Headers;
+use crate::store::Store;
+
+/// The server's chain ends where the chain with the most work ends.
+pub const LATEST: Rule = Rule::new(
+    "guard-latest",
+    "the server's chain is the one with the most work that we know, up to its last block",
+    "wait until the server has caught up, or ask another one",
+);
+/// Blocks keep coming.
+pub const FRESH: Rule = Rule::new(
+    "guard-fresh",
+    "the last block is at most four hours old by our clock",
+    "check this machine's clock and the server's node; blocks may be kept from you",
+);
+
+/// Times a reading is begun again because the server's tip moved.
+const REREADS: u32 = 5;
+/// Seconds without a block that are believed. On a network with a block every ten minutes a longer
+/// silence comes once in some hundred thousand years.
+const SILENCE: u64 = 4 * 60 * 60;
+
+/// One server, and the guard that judges its headers.
+#[derive(Debug)]
+pub struct GuardedChain {
+    electrum: Electrum,
+    /// What the store has; `None` until it is read, and after a synchronisation that failed.
+    guard: Option<Guard>,
+    reorgs: Vec<Reorg>,
+}
+
+impl GuardedChain {
+    /// Guards what `electrum` says. Nothing is asked and nothing read before the first question.
+    pub fn new(electrum: Electrum) -> Self {
+        Self { electrum, guard: None, reorgs: Vec::new() }
+    }
+
+    /// The server itself: to broadcast, and for what needs no belief.
+    pub fn electrum(&self) -> &Electrum {
+        &self.electrum
+    }
+
+    /// The network that the server was found on.
+    pub fn network(&self) -> Network {
+        self.electrum.network()
+    }
+
+    /// Brings the headers in `store` up to the server's tip. `progress` hears the height reached
+    /// and that of the tip.
+    pub fn sync(&mut self, store: &mut Store, progress: &mut dyn FnMut(u32, u32)) -> Result<()> {
+        let guard = match self.guard.take() {
+            Some(guard) => guard,
+            None => store.guard(self.network())?,
+        };
+        let synced = sync_guard(&self.electrum, store, guard, progress)?;
+        let Synced { guard, reorgs, standing, .. } = synced;
+        let guard = self.guard.insert(guard);
+        self.reorgs.extend(reorgs);
+        let place = || self.electrum.place();
+        let tip = |guard: &Guard| format!("a tip at height {}, {}", guard.tip(), guard.tip_hash());
+        match standing {
+            Standing::Agrees => {}
+            Standing::Behind { blocks } => {
+                let found = format_args!("a chain without its last {blocks} blocks").to_string();
+                return Err(LATEST.unavailable(place(), tip(guard), found));
+            }
+            Standing::LessWork { fork } => {
+                let found =
+                    format_args!("a branch after height {fork} that has no more work").to_string();
+                return Err(LATEST.unavailable(place(), tip(guard), found));
+            }
+        }
+        guard.enough()?;
+        fresh(guard).map_err(|error| error.within(place()))
+    }
+
+    /// What [`Electrum::facts`] reads, if its headers end the chain with the most work that we
+    /// know; with our own headers in place of the server's.
+    pub fn facts(
+        &mut self,
+        store: &mut Store,
+        scripts: &[ScriptBuf],
+        headers_from: u32,
+    ) -> Result<Facts> {
+        for _ in 0..REREADS {
+            let facts = self.electrum.facts(scripts, headers_from)?;
+            let tip = facts.headers.hash(facts.tip());
+            if let Some(guard) = self.guard.as_ref().filter(|guard| Some(guard.tip_hash()) == tip) {
+                fresh(guard).map_err(|error| error.within(self.electrum.place()))?;
+                return guard.attest(facts);
+            }
+            self.sync(store, &mut |_, _| {})?;
+        }
+        Err(self.restless())
+    }
+
+    /// Our headers from height `first` to the tip, as of the last reading.
+    pub fn headers(&self, first: u32) -> Result<Headers> {
+        match &self.guard {
+            Some(guard) => guard.headers(first),
+            None => Err(self.restless()),
+        }
+    }
+
+    /// The reorgs since this was asked last, in their order.
+    pub fn take_reorgs(&mut self) -> Vec<Reorg> {
+        core::mem::take(&mut self.reorgs)
+    }
+
+    fn restless(&self) -> Error {
+        STEADY.unavailable(
+            self.electrum.place(),
+            "a tip that holds still while the chain is read",
+            format_args!("{REREADS} readings that do not end with it"),
+        )
+    }
+}
+
+/// Refuses a chain whose last block is long ago; on a regtest nobody keeps time.
+fn fresh(guard: &Guard) -> Result<()> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let time = guard.header(guard.tip()).map_or(0, |header| u64::from(header.time));
+    let age = now.saturating_sub(time);
+    if guard.network() == Network::Regtest || age <= SILENCE {
+        return Ok(());
+    }
+    Err(FRESH.unavailable(
+        format_args!("tip at height {}", guard.tip()),
+        format_args!("at most {} h old", SILENCE / 3_600),
+        format_args!("{} h {} min old", age / 3_600, age % 3_600 / 60),
+    ))
+}
