@@ -5,6 +5,7 @@
 //! small made-up source breaks the rule and shows that the checker sees it. Only [`tree`] reads
 //! files.
 
+mod documents;
 mod files;
 mod flows;
 mod imports;
