@@ -1,3 +1,5 @@
+//! Joint signatures as their users make them, and every way in which a round goes wrong.
+
 use std::str::FromStr;
 
 use bitcoin::secp256k1::{Message, Secp256k1};

@@ -4,6 +4,7 @@ mod bad_input;
 mod certificates;
 mod contracts;
 mod desk;
+mod documented_errors;
 mod headers;
 mod secrets;
 mod wallets;
