@@ -17,6 +17,7 @@
 //! | 196-203 | dispute, close through the holder's leaf |
 //! | 267 | the holder sweeps the rewards |
 
+pub mod daemons;
 pub mod deal;
 pub mod ledger;
 pub mod machines;
