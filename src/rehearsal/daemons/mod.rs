@@ -1,4 +1,14 @@
-//! Real nodes for a rehearsal: Bitcoin Core, as people run it, in processes of our own.
+//! Real nodes for a rehearsal: Bitcoin Core and electrs, as people run them, in processes of ours.
+//!
+//! ```text
+//!   the rehearsal's people            whoever finds blocks
+//!     | Electrum over TCP               | getblocktemplate, submitblock
+//!     v                                 v
+//!   electrs ---- REST, RPC ---------> bitcoind (regtest, no peers)
+//! ```
+//!
+//! [`Daemons`] is both together, a [`World`](crate::rehearsal::world::World) like the embedded
+//! node: blocks are dated alike, so the same deal makes the same transactions in both.
 //!
 //! Each node has a folder of its own among the system's temporary files and loopback ports of its
 //! own, speaks to nobody outside, and ends with its value: killed and removed at drop.
@@ -17,8 +27,12 @@ use std::time::{Duration, Instant};
 use crate::error::{Error, Result, Rule};
 
 pub mod bitcoind;
+pub mod electrs;
+mod together;
 
 pub use bitcoind::Bitcoind;
+pub use electrs::Electrs;
+pub use together::Daemons;
 
 /// The executables of real nodes are there.
 pub const FOUND: Rule = Rule::new(
