@@ -80,8 +80,12 @@ impl Electrs {
         let mut command = self.command(node);
         let log = self.folder.path().join("printed.log");
         let mut process = Process::start("electrs", &mut command, log)?;
-        // It takes connections before it is ready, and answers when it is.
-        let answers = || Ok(self.tip().ok());
+        // It takes connections before it has read a block, and panics if it is asked for its tip
+        // then; of a block it only says that it has none.
+        let answers = || {
+            let first = self.ask("blockchain.block.header", vec![Param::U32(0)]);
+            Ok(first.and_then(|_| self.tip()).ok())
+        };
         process.until("an answer over Electrum", answers, || size(self.folder.path()))?;
         self.process = Some(process);
         Ok(())

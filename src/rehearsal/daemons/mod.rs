@@ -138,6 +138,8 @@ impl Process {
         let file = File::create(&log).map_err(unstored)?;
         let copy = file.try_clone().map_err(unstored)?;
         let child = command
+            // A trace would hide the last words.
+            .env("RUST_BACKTRACE", "0")
             .stdin(Stdio::null())
             .stdout(file)
             .stderr(copy)
@@ -154,7 +156,8 @@ impl Process {
     fn last_words(&self) -> String {
         let text = std::fs::read(&self.log).unwrap_or_default();
         let text = String::from_utf8_lossy(&text);
-        text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("nothing").to_owned()
+        let last = text.lines().rev().find(|line| !line.trim().is_empty());
+        last.unwrap_or("nothing").trim().to_owned()
     }
 
     /// Looks again and again until `ready` gives a value. Fails if the process ends, or if
