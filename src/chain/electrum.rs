@@ -52,9 +52,10 @@ mod scripted;
 #[cfg(test)]
 mod tests;
 
+pub use super::patience::Patience;
 pub use branch::{BRANCH, DEEPEST};
 pub use header_run::CHUNK;
-pub use wire::{Patience, SERVER, URL};
+pub use wire::{SERVER, URL};
 
 use wire::Wire;
 

@@ -1,9 +1,14 @@
 //! The chain, as our adapters reach it.
 //!
 //! Everything a wallet needs goes through an Electrum server ([`electrum`]). Where there is none
-//! to be had, the [`embedded`] node brings its own chain and its own server.
+//! to be had, the [`embedded`] node brings its own chain and its own server. Who mines asks Bitcoin
+//! Core itself ([`core`](self::core)).
 
+#[cfg(feature = "core")]
+pub mod core;
 #[cfg(feature = "electrum")]
 pub mod electrum;
 #[cfg(feature = "regtest")]
 pub mod embedded;
+#[cfg(any(feature = "core", feature = "electrum"))]
+pub mod patience;

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use bitcoin::Amount;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::chain::embedded::EmbeddedNode;
 use crate::engine::{Report, Sent};
 use crate::error::{Result, Rule};
 use crate::flow::escrow::outcome::judge;
@@ -14,6 +13,7 @@ use crate::flow::{Event, dispute, escrow, reward};
 use crate::party::Seat;
 use crate::rehearsal::deal::{Ending, LAST_BLOCK, Moment, Trouble, play};
 use crate::rehearsal::ledger::{Account, Ledger, Side};
+use crate::rehearsal::world;
 use crate::script::template::Variant;
 use crate::work::receipt::Subject;
 
@@ -41,9 +41,9 @@ pub const BALANCE: Rule = Rule::new(
     "report this: a satoshi was lost or made",
 );
 
-/// Plays the deal and tells it. With `keep`, stores and messages stay there; otherwise they are
-/// removed at the end.
-pub fn run(variant: Variant, keep: Option<PathBuf>) -> Result<()> {
+/// Plays the deal in the world of this name and tells it. With `keep`, stores and messages stay
+/// there; otherwise they are removed at the end.
+pub fn run(variant: Variant, world: &str, keep: Option<PathBuf>) -> Result<()> {
     let unwritable = |error: std::io::Error| FOLDER.unstored("demo folder", "a new folder", error);
     let temporary;
     let dir = match &keep {
@@ -56,13 +56,20 @@ pub fn run(variant: Variant, keep: Option<PathBuf>) -> Result<()> {
             temporary.0.clone()
         }
     };
-    let node = EmbeddedNode::start()?;
-    println!("The first deal, on a chain of its own: Bitcoin Core's validation in process,");
+    let node = world::named(world)?;
+    match world {
+        "core" => {
+            println!("The first deal, on a chain of its own: Bitcoin Core without peers, and")
+        }
+        _ => {
+            println!("The first deal, on a chain of its own: Bitcoin Core's validation in process,")
+        }
+    }
     println!("an Electrum server at {} in front of it.", node.electrum_url());
     let bar = ProgressBar::new(u64::from(LAST_BLOCK));
     let style = ProgressStyle::with_template("  {bar:40} {pos}/{len} blocks  {elapsed}");
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-    let ending = play(&node, variant, Trouble::default(), &dir, &mut |moment| match moment {
+    let ending = play(&*node, variant, Trouble::default(), &dir, &mut |moment| match moment {
         Moment::Block { height, .. } => bar.set_position(u64::from(height)),
         moment => bar.suspend(|| tell(&moment)),
     });

@@ -3,6 +3,8 @@
 //! The list is complete: a test reads the sources and fails for a rule that is missing here.
 
 use crate::error::{Result, Rule};
+#[cfg(feature = "regtest")]
+use crate::rehearsal;
 use crate::{
     amount, canonical, chain, cli, engine, flow, guard, header_sync, headers, id, keys, message,
     musig, party, relay, script, sign, store, tx, wallet, work,
@@ -28,6 +30,18 @@ pub fn all() -> Vec<Rule> {
         chain::electrum::BRANCH,
         chain::electrum::URL,
         chain::electrum::SERVER,
+    ]);
+    #[cfg(feature = "core")]
+    rules.extend([
+        chain::core::NODE,
+        chain::core::AUTH,
+        chain::core::NETWORK,
+        chain::core::ANSWER,
+        chain::core::ASKED,
+        chain::core::BLOCK,
+        chain::core::BROADCAST,
+        chain::core::URL,
+        chain::core::TEMPLATE,
     ]);
     #[cfg(feature = "regtest")]
     rules.extend([chain::embedded::STARTS, chain::embedded::BLOCK, chain::embedded::REORG]);
@@ -134,6 +148,8 @@ pub fn all() -> Vec<Rule> {
     ]);
     #[cfg(feature = "regtest")]
     rules.extend([crate::rehearsal::deal::WALLETS, crate::rehearsal::machines::FOUND]);
+    #[cfg(feature = "regtest")]
+    rules.extend([rehearsal::daemons::FOUND, rehearsal::daemons::RUNS]);
     rules.extend([relay::folder::FOLDER, relay::folder::MESSAGE]);
     rules.extend([script::lock::SANE, script::lock::LEAF, script::lock::SIGNED]);
     rules.extend([script::template::POLICY]);

@@ -15,10 +15,9 @@ use crate::party::Seat;
 use crate::rehearsal::ledger::Ledger;
 use crate::rehearsal::machines::{FOUND, Machines};
 use crate::rehearsal::people::{self, Payouts, Person, VALIDATORS};
-use crate::rehearsal::world::World;
+use crate::rehearsal::world::{World, found};
 use crate::script::template::Variant;
 use crate::work::certificate::Certificate;
-use crate::work::grind::grind;
 use crate::work::template::BlockTemplate;
 use crate::work::verdict::Evidence;
 
@@ -394,6 +393,7 @@ impl<'w> Deal<'w> {
             Finder::Network(_) => "the network",
         };
         self.find(&template, &[], by, true)?;
+        self.world.settle()?;
         (self.listen)(Moment::Block { height, by: who });
         if depth > 0 {
             self.certify_again()?;
@@ -436,13 +436,10 @@ impl<'w> Deal<'w> {
             }
             Finder::Network(script) => {
                 let whole = TxOut { value: template.reward, script_pubkey: script.clone() };
-                let job = template.job(extra_nonce, &[whole])?;
-                let header = grind(&job, 0, u64::MAX, job.header.target()).next();
-                let header = header.ok_or_else(|| FOUND.broken("network", "a block", "none"))?;
-                template.block(header, job.coinbase)
+                found(template, extra_nonce, &[whole])?
             }
         };
-        let hash = self.world.submit(&block)?;
+        let hash = self.world.hand_in(&block)?;
         self.found.insert(template.height, Found { block, reward: template.reward, by });
         Ok(hash)
     }
@@ -493,6 +490,8 @@ impl<'w> Deal<'w> {
         };
         if let Some(engine) = engine {
             let reports = engine.step()?;
+            // What was sent is there for whoever reads next.
+            self.world.settle()?;
             self.stirred = true;
             self.told(seat, &reports);
             if self.trouble.restarts {

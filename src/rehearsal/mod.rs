@@ -17,8 +17,10 @@
 //! | 196-203 | dispute, close through the holder's leaf |
 //! | 267 | the holder sweeps the rewards |
 
+pub mod daemons;
 pub mod deal;
 pub mod ledger;
 pub mod machines;
 pub mod people;
+pub mod reorg;
 pub mod world;

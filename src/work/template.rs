@@ -159,7 +159,8 @@ impl BlockTemplate {
         if script.len() < 2 || script.len() > 100 { Err(too_long()) } else { Ok(script) }
     }
 
-    fn witness_commitment(&self) -> TxOut {
+    /// The output that commits to every witness of the block (BIP 141): the coinbase's last.
+    pub fn witness_commitment(&self) -> TxOut {
         let leaves = core::iter::once(WitnessMerkleNode::all_zeros())
             .chain(self.transactions.iter().map(|tx| tx.compute_wtxid().into()));
         let root = calculate_root(leaves).unwrap_or(WitnessMerkleNode::all_zeros());

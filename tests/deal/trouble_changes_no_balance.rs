@@ -5,10 +5,10 @@
 use std::collections::BTreeSet;
 use std::sync::OnceLock;
 
-use hashmix::chain::embedded::EmbeddedNode;
 use hashmix::engine::Report;
 use hashmix::facts::Fate;
 use hashmix::rehearsal::deal::{Ending, Moment, Trouble, play};
+use hashmix::rehearsal::world::chosen;
 use hashmix::script::template::Variant;
 
 /// What was told on the way, and the end.
@@ -19,10 +19,10 @@ struct Played {
 }
 
 fn played(variant: Variant, trouble: Trouble) -> Played {
-    let node = EmbeddedNode::start().unwrap();
+    let node = chosen().unwrap();
     let dir = tempfile::tempdir().unwrap();
     let (mut reorgs, mut void) = (BTreeSet::new(), 0);
-    let ending = play(&node, variant, trouble, dir.path(), &mut |moment| match moment {
+    let ending = play(&*node, variant, trouble, dir.path(), &mut |moment| match moment {
         Moment::Done(_, _, Report::Reorganised(reorg)) => _ = reorgs.insert(reorg.left.len()),
         Moment::Done(_, _, Report::Departed(departure)) => {
             assert_eq!(departure.fate, Fate::Void, "{departure}");

@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::lines::Lines;
 use super::{ANSWER, Garbled, lock};
+use crate::chain::patience::Patience;
 use crate::error::{Error, Result, Rule};
 
 /// The server's address can be read.
@@ -25,26 +26,6 @@ pub const SERVER: Rule = Rule::new(
     "the Electrum server answers",
     "check that it runs and is reached from here, or give another one",
 );
-
-/// How long a server is waited for, and how often it is asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Patience {
-    /// Longest silence while connecting or waiting for an answer.
-    pub timeout: Duration,
-    /// Times a question is asked over a new connection before we give up.
-    pub attempts: u32,
-    /// Pause before the second attempt; each further pause is twice as long, up to 10 s.
-    pub pause: Duration,
-}
-
-impl Default for Patience {
-    /// 20 s for an answer, four attempts, pauses of 0.5, 1 and 2 s.
-    fn default() -> Self {
-        Self { timeout: Duration::from_secs(20), attempts: 4, pause: Duration::from_millis(500) }
-    }
-}
-
-const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 /// A live connection. The client library speaks the protocol over the lines that [`Lines`] lets
 /// through.
@@ -144,12 +125,10 @@ impl Wire {
         ask: impl Fn(&Line) -> Result<T, ClientError>,
     ) -> Result<Result<T, String>> {
         let mut held = lock(&self.line);
-        let mut pause = self.patience.pause;
         let mut last = String::from("nothing was asked");
         for attempt in 0..self.patience.attempts.max(1) {
             if attempt > 0 {
-                sleep(pause);
-                pause = pause.saturating_mul(2).min(LONGEST_PAUSE);
+                sleep(self.patience.before(attempt));
             }
             let line = match held.take() {
                 Some(line) => Ok(line),
