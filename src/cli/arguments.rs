@@ -28,6 +28,9 @@ pub enum Command {
         /// How the locks' key path is built
         #[arg(long, value_enum, default_value_t = VariantName::Musig)]
         variant: VariantName,
+        /// On Bitcoin Core's validation in this process, or on Bitcoin Core and electrs
+        #[arg(long, value_parser = ["embedded", "core"], default_value = "embedded")]
+        world: String,
         /// Keep everybody's stores and messages in this new folder
         #[arg(long, value_name = "DIR")]
         keep: Option<PathBuf>,

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use bitcoin::Amount;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::chain::embedded::EmbeddedNode;
 use crate::engine::{Report, Sent};
 use crate::error::{Result, Rule};
 use crate::flow::escrow::outcome::judge;
@@ -14,7 +13,7 @@ use crate::flow::{Event, dispute, escrow, reward};
 use crate::party::Seat;
 use crate::rehearsal::deal::{Ending, LAST_BLOCK, Moment, play};
 use crate::rehearsal::ledger::{Account, Ledger, Side};
-use crate::rehearsal::world::World;
+use crate::rehearsal::world::{self, World};
 use crate::script::template::Variant;
 use crate::work::receipt::Subject;
 
@@ -42,9 +41,9 @@ pub const BALANCE: Rule = Rule::new(
     "report this: a satoshi was lost or made",
 );
 
-/// Plays the deal and tells it. With `keep`, stores and messages stay there; otherwise they are
-/// removed at the end.
-pub fn run(variant: Variant, keep: Option<PathBuf>) -> Result<()> {
+/// Plays the deal in the world of this name and tells it. With `keep`, stores and messages stay
+/// there; otherwise they are removed at the end.
+pub fn run(variant: Variant, world: &str, keep: Option<PathBuf>) -> Result<()> {
     let unwritable = |error: std::io::Error| FOLDER.unstored("demo folder", "a new folder", error);
     let temporary;
     let dir = match &keep {
@@ -57,15 +56,22 @@ pub fn run(variant: Variant, keep: Option<PathBuf>) -> Result<()> {
             temporary.0.clone()
         }
     };
-    let node = EmbeddedNode::start()?;
-    println!("The first deal, on a chain of its own: Bitcoin Core's validation in process,");
+    let node = world::named(world)?;
+    match world {
+        "core" => {
+            println!("The first deal, on a chain of its own: Bitcoin Core without peers, and")
+        }
+        _ => {
+            println!("The first deal, on a chain of its own: Bitcoin Core's validation in process,")
+        }
+    }
     println!("an Electrum server at {} in front of it.", node.electrum_url());
     let bar = ProgressBar::new(u64::from(LAST_BLOCK));
     let style = ProgressStyle::with_template("  {bar:40} {pos}/{len} blocks  {elapsed}");
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-    let ending = play(&node, variant, &dir, &mut |moment| match moment {
+    let ending = play(&*node, variant, &dir, &mut |moment| match moment {
         Moment::Block { height, .. } => bar.set_position(u64::from(height)),
-        moment => bar.suspend(|| tell(&node, &moment)),
+        moment => bar.suspend(|| tell(&*node, &moment)),
     });
     bar.finish_and_clear();
     let ending = ending?;
@@ -77,7 +83,8 @@ pub fn run(variant: Variant, keep: Option<PathBuf>) -> Result<()> {
     Ok(())
 }
 
-fn tell(node: &EmbeddedNode, moment: &Moment<'_>) {
+fn tell(node: &dyn World, moment: &Moment<'_>) {
+    let height = || node.height().unwrap_or_default();
     match moment {
         Moment::Chapter { title, about } => {
             println!("\n== {title} ==");
@@ -86,8 +93,8 @@ fn tell(node: &EmbeddedNode, moment: &Moment<'_>) {
             }
         }
         Moment::Agreed(terms) => tell_terms(terms),
-        Moment::Note(text) => println!("{:>5}  {text}", node.height()),
-        Moment::Done(seat, report) => tell_report(node.height(), *seat, report),
+        Moment::Note(text) => println!("{:>5}  {text}", height()),
+        Moment::Done(seat, report) => tell_report(height(), *seat, report),
         Moment::Block { .. } => {}
     }
 }

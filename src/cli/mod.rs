@@ -113,7 +113,9 @@ fn misused(error: &clap::Error) -> Error {
 fn perform(command: Command) -> Result<Vec<String>> {
     match command {
         #[cfg(feature = "regtest")]
-        Command::Demo { variant, keep } => demo::run(variant.into(), keep).map(|()| Vec::new()),
+        Command::Demo { variant, world, keep } => {
+            demo::run(variant.into(), &world, keep).map(|()| Vec::new())
+        }
         Command::Work(WorkCommand::Verify(arguments)) => work::verify(&arguments.into()),
         Command::Work(WorkCommand::Certificate { file, terms }) => {
             certificate::check(&file, &terms)

@@ -60,7 +60,7 @@ pub enum Moment<'a> {
 }
 
 /// A deal in progress.
-pub struct Deal<'w, W: World> {
+pub struct Deal<'w, W: World + ?Sized> {
     world: &'w W,
     terms: EscrowTerms,
     miner: Engine,
@@ -88,7 +88,7 @@ pub struct Ending {
 }
 
 /// Plays the whole deal in `world`; stores and messages lie under `dir`.
-pub fn play<W: World>(
+pub fn play<W: World + ?Sized>(
     world: &W,
     variant: Variant,
     dir: &FilePath,
@@ -105,7 +105,7 @@ pub fn play<W: World>(
     deal.finish()
 }
 
-impl<'w, W: World> Deal<'w, W> {
+impl<'w, W: World + ?Sized> Deal<'w, W> {
     /// Everybody makes a wallet and a record; the terms are agreed.
     fn meet(
         world: &'w W,
@@ -286,7 +286,7 @@ impl<'w, W: World> Deal<'w, W> {
         let attempts = agreed.saturating_mul(numerator).div_ceil(denominator);
         for _ in 0..blocks {
             self.machines.mine_block(&self.terms, self.world, attempts)?;
-            (self.listen)(Moment::Block { height: self.world.height(), by: "the miner" });
+            (self.listen)(Moment::Block { height: self.world.height()?, by: "the miner" });
         }
         Ok(())
     }
@@ -306,13 +306,13 @@ impl<'w, W: World> Deal<'w, W> {
     fn elsewhere(&mut self, blocks: u32) -> Result<()> {
         for _ in 0..blocks {
             mine_elsewhere(self.world, 1, &self.network)?;
-            (self.listen)(Moment::Block { height: self.world.height(), by: "the network" });
+            (self.listen)(Moment::Block { height: self.world.height()?, by: "the network" });
         }
         Ok(())
     }
 
     fn elsewhere_until(&mut self, height: u32) -> Result<()> {
-        self.elsewhere(height.saturating_sub(self.world.height()))
+        self.elsewhere(height.saturating_sub(self.world.height()?))
     }
 
     /// Everybody reads and answers until nobody has anything left to say.
@@ -340,6 +340,8 @@ impl<'w, W: World> Deal<'w, W> {
         };
         if let Some(engine) = engine {
             let reports = engine.step()?;
+            // What was sent is there for whoever reads next.
+            self.world.settle()?;
             self.told(seat, &reports);
         }
         Ok(())

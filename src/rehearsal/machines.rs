@@ -29,7 +29,7 @@ impl Machines {
     pub fn mine_block(
         &mut self,
         terms: &EscrowTerms,
-        world: &impl World,
+        world: &(impl World + ?Sized),
         attempts: u64,
     ) -> Result<()> {
         let template = world.template()?;
@@ -56,6 +56,10 @@ impl Machines {
 }
 
 /// Mines for people outside the contract: the rest of the network.
-pub fn mine_elsewhere(world: &impl World, blocks: u32, script: &ScriptBuf) -> Result<()> {
+pub fn mine_elsewhere(
+    world: &(impl World + ?Sized),
+    blocks: u32,
+    script: &ScriptBuf,
+) -> Result<()> {
     world.mine(blocks, &|reward| vec![TxOut { value: reward, script_pubkey: script.clone() }])
 }

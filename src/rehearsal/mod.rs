@@ -22,4 +22,5 @@ pub mod deal;
 pub mod ledger;
 pub mod machines;
 pub mod people;
+pub mod reorg;
 pub mod world;

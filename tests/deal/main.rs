@@ -1,3 +1,3 @@
-//! The first deal, from the sale to the sweep, on the embedded node.
+//! The first deal, from the sale to the sweep, in the world that HASHMIX_WORLD names.
 
 mod the_sheet_equals_what_terms_and_certificates_imply;

@@ -7,7 +7,6 @@ use std::sync::OnceLock;
 
 use bitcoin::{Amount, Network, Txid};
 use hashmix::chain::electrum::Electrum;
-use hashmix::chain::embedded::EmbeddedNode;
 use hashmix::engine::Sent;
 use hashmix::facts::Facts;
 use hashmix::flow::word::Word;
@@ -15,7 +14,7 @@ use hashmix::flow::{Contract, Event, reward};
 use hashmix::party::Seat;
 use hashmix::rehearsal::deal::{Ending, LAST_BLOCK, RATE, play};
 use hashmix::rehearsal::ledger::Side;
-use hashmix::rehearsal::world::World;
+use hashmix::rehearsal::world::chosen;
 use hashmix::script::lock::Path;
 use hashmix::script::template::Variant;
 use hashmix::work::receipt::Subject;
@@ -29,10 +28,10 @@ struct Played {
 
 /// Plays the deal; the node and the people are gone afterwards, files and facts stay.
 fn played(variant: Variant) -> Played {
-    let node = EmbeddedNode::start().unwrap();
+    let node = chosen().unwrap();
     let dir = tempfile::tempdir().unwrap();
-    let ending = play(&node, variant, dir.path(), &mut |_| {}).unwrap_or_else(|e| panic!("{e}"));
-    assert_eq!(World::height(&node), LAST_BLOCK);
+    let ending = play(&*node, variant, dir.path(), &mut |_| {}).unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!(node.height().unwrap(), LAST_BLOCK);
     let words = dossier(dir.path(), &["holder", "validator-0"]);
     let contract = Contract::new(ending.terms.clone()).unwrap();
     let chain = Electrum::connect(&node.electrum_url(), Network::Regtest).unwrap();

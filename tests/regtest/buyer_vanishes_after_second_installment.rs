@@ -26,10 +26,10 @@ fn the_miner_publishes_the_last_state_through_the_agreed_leaf() {
     assert_eq!((rest.value.to_sat(), &rest.script_pubkey), (4 * INSTALLMENT, &next));
     // Bitcoin Core's own validation takes it into a block.
     let txid = sent.tx.compute_txid();
-    assert_eq!(table.node.mempool(), [txid]);
+    assert_eq!(table.node.mempool().unwrap(), [txid]);
     table.elsewhere(1);
     let facts = table.engine(Seat::Miner).facts().unwrap();
-    assert_eq!(facts.transactions[&txid].height, Some(table.node.tip().0));
+    assert_eq!(facts.transactions[&txid].height, table.node.height().ok());
     // There is no second state to publish.
     let refused = table.engine(Seat::Miner).publish_state().unwrap_err();
     assert_eq!(refused.rule(), "engine-possible");

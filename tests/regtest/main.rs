@@ -1,4 +1,5 @@
-//! Engines with real stores, folders and connections, on the embedded node. Each module is a story.
+//! Engines with real stores, folders and connections, in the world that
+//! HASHMIX_WORLD names: the embedded node, or Bitcoin Core and electrs. Each module is a story.
 
 mod buyer_vanishes_after_second_installment;
 mod everybody_restarts_at_every_step;

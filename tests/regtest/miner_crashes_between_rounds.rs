@@ -55,7 +55,7 @@ fn a_crash_between_the_rounds_means_a_fresh_round() {
     assert_eq!(sent.signers, [Seat::Miner, Seat::Holder]);
     assert_eq!(sent.tx.output[0].value.to_sat() + sent.fee.to_sat(), 2 * INSTALLMENT);
     assert_eq!(sent.tx.input[0].witness.len(), 1);
-    assert_eq!(table.node.mempool(), [sent.tx.compute_txid()]);
+    assert_eq!(table.node.mempool().unwrap(), [sent.tx.compute_txid()]);
 }
 
 #[test]

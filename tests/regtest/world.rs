@@ -15,7 +15,6 @@ use bitcoin::{
     Amount, Network, NetworkKind, OutPoint, ScriptBuf, Transaction, TxIn, TxOut, Txid, Witness,
 };
 use hashmix::chain::electrum::Electrum;
-use hashmix::chain::embedded::EmbeddedNode;
 use hashmix::engine::{Engine, Report, Sent};
 use hashmix::error::Error;
 use hashmix::flow::escrow;
@@ -23,6 +22,7 @@ use hashmix::flow::escrow::terms::EscrowTerms;
 use hashmix::flow::reward;
 use hashmix::party::Seat;
 use hashmix::rehearsal::people::{self, Payouts};
+use hashmix::rehearsal::world::{World, chosen};
 use hashmix::relay::folder::{Folder, folder_name};
 use hashmix::script::template::Variant;
 use hashmix::sign::software::SoftwareSigner;
@@ -82,7 +82,7 @@ fn anybody() -> ScriptBuf {
 
 /// The node, and whoever sits at the table now.
 pub(crate) struct Table {
-    pub(crate) node: EmbeddedNode,
+    pub(crate) node: Box<dyn World>,
     pub(crate) dir: TempDir,
     pub(crate) terms: EscrowTerms,
     engines: BTreeMap<Seat, Engine>,
@@ -95,7 +95,7 @@ pub(crate) struct Table {
 impl Table {
     /// Everybody has sat down; the escrow is funded and deep; the term begins with the next block.
     pub(crate) fn funded() -> Self {
-        let (node, dir) = (EmbeddedNode::start().unwrap(), tempfile::tempdir().unwrap());
+        let (node, dir) = (chosen().unwrap(), tempfile::tempdir().unwrap());
         let mut table = Self {
             node,
             dir,
@@ -164,6 +164,8 @@ impl Table {
     /// One step of a seat.
     pub(crate) fn step(&mut self, seat: Seat) -> Vec<Report> {
         let reports = self.engine(seat).step().unwrap();
+        // What was sent is there for whoever reads next.
+        self.node.settle().unwrap();
         self.note(&reports);
         if self.restless {
             self.restart(seat);
@@ -198,20 +200,20 @@ impl Table {
 
     /// Mines to a height; the blocks are nobody's here.
     pub(crate) fn elsewhere_to(&self, height: u32) {
-        let blocks = height - self.node.tip().0;
+        let blocks = height - self.node.height().unwrap();
         let payouts = |value| vec![TxOut { value, script_pubkey: anybody().to_p2wsh() }];
         self.node.mine(blocks, &payouts).unwrap();
     }
 
     pub(crate) fn elsewhere(&self, blocks: u32) {
-        self.elsewhere_to(self.node.tip().0 + blocks);
+        self.elsewhere_to(self.node.height().unwrap() + blocks);
     }
 
     /// Mines through a slice, the miner's machines finding every block, and seals `count` shares.
     pub(crate) fn deliver(&mut self, slice: u32, count: usize) {
         let blocks = self.terms.calendar().slice_blocks(slice).unwrap();
         // A slice may have begun while its predecessor ripened.
-        let parent = self.node.tip().0.max(*blocks.start() - 1);
+        let parent = self.node.height().unwrap().max(*blocks.start() - 1);
         self.elsewhere_to(parent);
         let template = self.node.template().unwrap();
         let payouts = |value| reward::coins::payouts(&self.terms.reward, value).unwrap();

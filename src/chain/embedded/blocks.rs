@@ -21,9 +21,14 @@ const BITS: u32 = 0x207f_ffff;
 pub(super) const ROOM: Weight = Weight::from_wu(Weight::MAX_BLOCK.to_wu() - 8_000);
 
 /// What the block at `height` may create.
-pub(super) fn subsidy(height: u32) -> Amount {
+pub(crate) fn subsidy(height: u32) -> Amount {
     let first = Amount::from_int_btc(50).to_sat();
     Amount::from_sat(first.checked_shr(height / HALVING).unwrap_or(0))
+}
+
+/// When the block at `height` is dated whose parent is dated `parent`, until told otherwise.
+pub(crate) fn dated(height: u32, parent: u32) -> u32 {
+    if height == 1 { START } else { parent.saturating_add(SPACING) }
 }
 
 /// The block at `height` on top of `parents`: the last headers of some branch, its tip last.

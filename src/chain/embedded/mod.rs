@@ -48,7 +48,7 @@ mod regtest;
 mod rpc;
 mod server;
 
-use blocks::subsidy;
+pub(crate) use blocks::{dated, subsidy};
 use server::Server;
 
 /// The node's engine, files and port are there.
@@ -168,6 +168,11 @@ impl EmbeddedNode {
             }
             chain.replace(fork, &payouts, keep_transactions)
         })
+    }
+
+    /// The block at `height` in the best chain, if it is that high.
+    pub fn block(&self, height: u32) -> Option<Block> {
+        self.server.with(|chain| chain.index.block_at(height).cloned())
     }
 
     /// The transactions that wait for a block, first come first.

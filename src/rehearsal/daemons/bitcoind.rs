@@ -15,7 +15,7 @@ const GLANCE: Patience =
     Patience { timeout: Duration::from_secs(30), attempts: 1, pause: Duration::ZERO };
 
 /// What every node of ours is started with, whatever its chain.
-const ALWAYS: [&str; 15] = [
+const ALWAYS: [&str; 16] = [
     "-server=1",
     "-rpcbind=127.0.0.1",
     "-rpcallowip=127.0.0.1",
@@ -26,13 +26,15 @@ const ALWAYS: [&str; 15] = [
     "-par=1",
     "-rpcthreads=4",
     // To nobody outside.
+    "-listen=0",
+    "-networkactive=0",
     "-dnsseed=0",
     "-fixedseeds=0",
     "-natpmp=0",
     "-discover=0",
-    "-listenonion=0",
-    "-i2pacceptincoming=0",
-    "-onlynet=ipv4",
+    // On regtest it would read its whole block index at each block.
+    "-checkblockindex=0",
+    "-checkmempool=0",
 ];
 
 /// A running Bitcoin Core with a data folder of its own, which ends with it.
@@ -44,16 +46,15 @@ pub struct Bitcoind {
     executable: PathBuf,
     network: Network,
     rpc_port: u16,
-    p2p_port: u16,
     folder: Scratch,
 }
 
 impl Bitcoind {
     /// Starts Bitcoin Core, found by BITCOIND_EXE or in the PATH, and waits until it answers.
     ///
-    /// On regtest it listens for electrs on a loopback port and relays as Core does on mainnet
-    /// (standard transactions only). On any other network it stays without peers at its first
-    /// block: good for questions that need no chain, such as addresses of descriptors.
+    /// It has no peers. On regtest it takes what Core takes on mainnet (standard transactions
+    /// only). On any other network it stays at its first block: good for questions that need no
+    /// chain, such as addresses of descriptors.
     pub fn start(network: Network) -> Result<Self> {
         let executable = executable("bitcoind", "BITCOIND_EXE")?;
         with_free_ports(|| Self::start_at(&executable, network))
@@ -61,11 +62,11 @@ impl Bitcoind {
 
     fn start_at(executable: &Path, network: Network) -> Result<Self> {
         let folder = Scratch::new("bitcoind")?;
-        let (rpc_port, p2p_port) = (free_port()?, free_port()?);
-        let (process, core) = launch(executable, network, folder.path(), rpc_port, p2p_port)?;
+        let rpc_port = free_port()?;
+        let (process, core) = launch(executable, network, folder.path(), rpc_port)?;
         let executable = executable.to_owned();
         let process = Some(process);
-        Ok(Self { process, core, executable, network, rpc_port, p2p_port, folder })
+        Ok(Self { process, core, executable, network, rpc_port, folder })
     }
 
     /// The node, over its RPC.
@@ -88,9 +89,9 @@ impl Bitcoind {
         self.rpc_port
     }
 
-    /// The loopback port where it speaks to peers, on regtest.
-    pub fn p2p_port(&self) -> u16 {
-        self.p2p_port
+    /// Whether it was started and not ended since.
+    pub fn runs(&self) -> bool {
+        self.process.is_some()
     }
 
     /// Ends the node as a person would: it writes down what it holds. Its folder stays.
@@ -105,9 +106,8 @@ impl Bitcoind {
 
     /// Starts it again after [`Bitcoind::stop`], in the same folder and on the same ports.
     pub fn resume(&mut self) -> Result<()> {
-        let folder = self.folder.path();
         let (process, core) =
-            launch(&self.executable, self.network, folder, self.rpc_port, self.p2p_port)?;
+            launch(&self.executable, self.network, self.folder.path(), self.rpc_port)?;
         self.process = Some(process);
         self.core = core;
         Ok(())
@@ -143,18 +143,14 @@ fn launch(
     network: Network,
     folder: &Path,
     rpc_port: u16,
-    p2p_port: u16,
 ) -> Result<(Process, Core)> {
     let mut command = Command::new(executable);
     command.args(ALWAYS).arg(format!("-datadir={}", folder.display()));
     command.arg(format!("-chain={}", network.to_core_arg())).arg(format!("-rpcport={rpc_port}"));
     if network == Network::Regtest {
-        command.arg(format!("-bind=127.0.0.1:{p2p_port}"));
-        command.args(["-listen=1", "-txindex=1", "-rest=1", "-acceptnonstdtxn=0"]);
+        command.args(["-txindex=1", "-rest=1", "-acceptnonstdtxn=0"]);
         // Blocks that are dated long ago would leave it in its initial download for ever.
         command.arg("-maxtipage=2000000000");
-    } else {
-        command.args(["-listen=0", "-networkactive=0"]);
     }
     let mut process = Process::start("bitcoind", &mut command, folder.join("printed.log"))?;
     let url = format!("http://127.0.0.1:{rpc_port}");

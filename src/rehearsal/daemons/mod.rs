@@ -1,4 +1,14 @@
-//! Real nodes for a rehearsal: Bitcoin Core, as people run it, in processes of our own.
+//! Real nodes for a rehearsal: Bitcoin Core and electrs, as people run them, in processes of ours.
+//!
+//! ```text
+//!   the rehearsal's people            whoever finds blocks
+//!     | Electrum over TCP               | getblocktemplate, submitblock
+//!     v                                 v
+//!   electrs ---- REST, RPC ---------> bitcoind (regtest, no peers)
+//! ```
+//!
+//! [`Daemons`] is both together, a [`World`](crate::rehearsal::world::World) like the embedded
+//! node: blocks are dated alike, so the same deal makes the same transactions in both.
 //!
 //! Each node has a folder of its own among the system's temporary files and loopback ports of its
 //! own, speaks to nobody outside, and ends with its value: killed and removed at drop.
@@ -17,8 +27,12 @@ use std::time::{Duration, Instant};
 use crate::error::{Error, Result, Rule};
 
 pub mod bitcoind;
+pub mod electrs;
+mod together;
 
 pub use bitcoind::Bitcoind;
+pub use electrs::Electrs;
+pub use together::Daemons;
 
 /// The executables of real nodes are there.
 pub const FOUND: Rule = Rule::new(
@@ -124,6 +138,8 @@ impl Process {
         let file = File::create(&log).map_err(unstored)?;
         let copy = file.try_clone().map_err(unstored)?;
         let child = command
+            // A trace would hide the last words.
+            .env("RUST_BACKTRACE", "0")
             .stdin(Stdio::null())
             .stdout(file)
             .stderr(copy)
@@ -140,7 +156,8 @@ impl Process {
     fn last_words(&self) -> String {
         let text = std::fs::read(&self.log).unwrap_or_default();
         let text = String::from_utf8_lossy(&text);
-        text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("nothing").to_owned()
+        let last = text.lines().rev().find(|line| !line.trim().is_empty());
+        last.unwrap_or("nothing").trim().to_owned()
     }
 
     /// Looks again and again until `ready` gives a value. Fails if the process ends, or if
