@@ -1,7 +1,8 @@
 //! The files under `descriptors/`, filled with people and numbers, are what Bitcoin Core says they
 //! are: the same addresses, the same checksums, wallet policies by BIP 388.
 //!
-//! `fixtures/descriptors/` holds Core's answers; `regtest/descriptors` asks for them again.
+//! `fixtures/descriptors/` holds Core's answers, for machines that have no Core; `tests/core` asks a
+//! running one.
 
 use std::collections::{BTreeMap, BTreeSet};
 
