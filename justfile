@@ -11,6 +11,18 @@ setup:
 demo *arguments:
     regtest/demo {{ arguments }}
 
+# A regtest of your own: Bitcoin Core and electrs, started.
+up *arguments:
+    regtest/up {{ arguments }}
+
+# ... and stopped; `just down --wipe` removes its chain.
+down *arguments:
+    regtest/down {{ arguments }}
+
+# Find Bitcoin Core and electrs or build them once, and show where they are.
+nodes:
+    regtest/nodes
+
 # Every test and check.
 test:
     regtest/test
@@ -18,6 +30,14 @@ test:
 # What a build machine runs: the same, built outside the checkout.
 ci:
     .ci/run
+
+# Licences, sources and versions of what we depend on.
+licences:
+    regtest/licences
+
+# Known faults of what we depend on too: fetches the database of RustSec from github.com.
+advisories:
+    regtest/licences --advisories
 
 # Format the code.
 format:
