@@ -1,1 +1,2 @@
+//! Bitcoin Core's adapter against a scripted server.
 
