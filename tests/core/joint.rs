@@ -203,6 +203,7 @@ fn core_does_not_finish_with_parts_of_two_rounds() {
     let contract = Contract::new(Variant::Musig);
     let draft = settlement(&contract);
     let [[_, first], [_, second]] = [0, 1].map(|_| rounds(&contract.judge, &draft));
+    assert!(contract.judge.finalize(&first).is_some());
     let mut mixed = first.clone();
     let part = |key: &&Key| key.type_value == PART;
     let field = second.inputs[0].unknown.keys().find(part).unwrap();
