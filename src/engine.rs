@@ -393,28 +393,26 @@ impl Engine {
         loop {
             let before = left.len();
             let mut rest = Vec::new();
-            for letter in left {
-                let read = match &letter.text {
-                    Ok(text) => self.read(text, facts, reports),
-                    Err(error) => Err(error.clone()),
-                };
-                match read {
-                    Ok(()) => self.relay.file(&letter.name)?,
+            for name in left {
+                let text = self.relay.read(&name);
+                // A store of ours that fails stops us; a file that cannot be opened does not.
+                let ours = text.is_ok();
+                match text.and_then(|text| self.read(&text, facts, reports)) {
+                    Ok(()) => self.relay.file(&name)?,
                     Err(error @ Error::Broken(_)) => return Err(error),
-                    // A store of ours that fails stops us; a file that cannot be opened does not.
-                    Err(error @ Error::Storage(_)) if letter.text.is_ok() => return Err(error),
-                    Err(error) => rest.push((letter, error)),
+                    Err(error @ Error::Storage(_)) if ours => return Err(error),
+                    Err(error) => rest.push((name, error)),
                 }
             }
             if rest.len() < before && !rest.is_empty() {
-                left = rest.into_iter().map(|(letter, _)| letter).collect();
+                left = rest.into_iter().map(|(name, _)| name).collect();
                 continue;
             }
-            for (letter, error) in rest {
+            for (name, error) in rest {
                 if matches!(error, Error::Refused { .. } | Error::Usage(_)) {
-                    self.relay.refuse(&letter.name, &error.to_string())?;
+                    self.relay.refuse(&name, &error.to_string())?;
                 }
-                reports.push(Report::Refused(letter.name, error));
+                reports.push(Report::Refused(name, error));
             }
             return Ok(());
         }

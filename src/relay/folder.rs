@@ -6,12 +6,14 @@
 //! ROOT/<seat>/refused/  messages that broke a rule, each with the refusal beside it
 //! ```
 //! A file appears whole or not at all: it is written under another name, flushed, then renamed.
+//! Whoever may write here is not trusted with more than letters: nothing is written through a link
+//! that somebody has laid, and nothing is read that is not a file.
 
-use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::fs::{self, File, OpenOptions};
+use std::io::{ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 
-use crate::error::{Result, Rule};
+use crate::error::{Culprit, Result, Rule};
 use crate::party::Seat;
 
 /// The shared folder can be read and written.
@@ -23,7 +25,7 @@ pub const FOLDER: Rule = Rule::new(
 /// A message is a text of bounded size.
 pub const MESSAGE: Rule = Rule::new(
     "relay-message",
-    "a message is a UTF-8 text of at most 8 MiB",
+    "a message is a file with a UTF-8 text of at most 8 MiB",
     "ask the sender for it again",
 );
 
@@ -35,15 +37,6 @@ pub const MESSAGE_MAX_BYTES: u64 = 8_388_608;
 pub struct Folder {
     root: PathBuf,
     seat: Seat,
-}
-
-/// A message that lies in the inbox.
-#[derive(Clone, Debug)]
-pub struct Letter {
-    /// File name.
-    pub name: String,
-    /// Its text, if it can be read.
-    pub text: Result<String>,
 }
 
 /// Name of a seat's folder.
@@ -65,24 +58,16 @@ impl Folder {
     /// Puts a message into `to`'s inbox. The same message again changes nothing.
     pub fn post(&self, to: Seat, name: &str, text: &str) -> Result<()> {
         let inbox = self.path(to, "inbox");
-        let path = inbox.join(name);
         let known = |part| self.path(to, part).join(name).exists();
         if ["inbox", "dossier", "refused"].into_iter().any(known) {
             return Ok(());
         }
         fs::create_dir_all(&inbox).map_err(|error| failed(&inbox, error))?;
-        let draft = inbox.join(format!(".{name}"));
-        let write = || -> std::io::Result<()> {
-            let mut file = File::create(&draft)?;
-            file.write_all(text.as_bytes())?;
-            file.sync_all()?;
-            fs::rename(&draft, &path)
-        };
-        write().map_err(|error| failed(&path, error))
+        put(&inbox, name, text.as_bytes())
     }
 
-    /// The messages in the inbox, in the order of their names.
-    pub fn letters(&self) -> Result<Vec<Letter>> {
+    /// Names of the messages in the inbox, in their order.
+    pub fn letters(&self) -> Result<Vec<String>> {
         let inbox = self.path(self.seat, "inbox");
         let mut names = Vec::new();
         for entry in fs::read_dir(&inbox).map_err(|error| failed(&inbox, error))? {
@@ -94,8 +79,30 @@ impl Folder {
             }
         }
         names.sort();
-        let read = |name: String| Letter { text: read(&inbox.join(&name), &name), name };
-        Ok(names.into_iter().map(read).collect())
+        Ok(names)
+    }
+
+    /// The text of a message in the inbox. One that is no text, or no file, is refused; one that
+    /// the disk does not give out is a fault of the disk.
+    pub fn read(&self, name: &str) -> Result<String> {
+        let path = self.path(self.seat, "inbox").join(name);
+        let bad = |found: &dyn core::fmt::Display| {
+            MESSAGE.refuses(Culprit::Sender, name, "a file with a text of at most 8 MiB", found)
+        };
+        let kind = fs::symlink_metadata(&path).map_err(|error| failed(&path, error))?.file_type();
+        if !kind.is_file() {
+            // A link would show us what the sender cannot read; a pipe would keep us for ever.
+            return Err(bad(&"something else than a file"));
+        }
+        let mut file = File::open(&path).map_err(|error| failed(&path, error))?;
+        let mut text = String::new();
+        let limit = MESSAGE_MAX_BYTES.saturating_add(1);
+        let count =
+            (&mut file).take(limit).read_to_string(&mut text).map_err(|error| bad(&error))?;
+        if u64::try_from(count).unwrap_or(u64::MAX) > MESSAGE_MAX_BYTES {
+            return Err(bad(&"a larger one"));
+        }
+        Ok(text)
     }
 
     /// Moves a message that was taken to the dossier.
@@ -108,8 +115,8 @@ impl Folder {
         // 60 characters have at most 240 bytes: a note's name fits where the message's does.
         let stem: String =
             if name.len() > 240 { name.chars().take(60).collect() } else { name.into() };
-        let note = self.path(self.seat, "refused").join(format!("{stem}.txt"));
-        fs::write(&note, format!("{refusal}\n")).map_err(|error| failed(&note, error))?;
+        let refused = self.path(self.seat, "refused");
+        put(&refused, &format!("{stem}.txt"), format!("{refusal}\n").as_bytes())?;
         self.carry(name, "refused")
     }
 
@@ -123,18 +130,22 @@ impl Folder {
     }
 }
 
-fn read(path: &Path, name: &str) -> Result<String> {
-    let bad = |found: &dyn core::fmt::Display| {
-        MESSAGE.refuses(crate::error::Culprit::Sender, name, "a text of at most 8 MiB", found)
+/// Writes a file that appears whole or not at all, in the place of whatever had its name.
+fn put(folder: &Path, name: &str, bytes: &[u8]) -> Result<()> {
+    let path = folder.join(name);
+    let draft = folder.join(format!(".{name}"));
+    let write = || -> std::io::Result<()> {
+        // What a crash left there, or a link that somebody laid: it goes, and is not followed.
+        match fs::remove_file(&draft) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let mut file = OpenOptions::new().write(true).create_new(true).open(&draft)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(&draft, &path)
     };
-    let mut file = File::open(path).map_err(|error| failed(path, error))?;
-    let mut text = String::new();
-    let limit = MESSAGE_MAX_BYTES.saturating_add(1);
-    let count = (&mut file).take(limit).read_to_string(&mut text).map_err(|error| bad(&error))?;
-    if u64::try_from(count).unwrap_or(u64::MAX) > MESSAGE_MAX_BYTES {
-        return Err(bad(&"a larger one"));
-    }
-    Ok(text)
+    write().map_err(|error| failed(&path, error))
 }
 
 fn failed(path: &Path, error: std::io::Error) -> crate::error::Error {
@@ -153,7 +164,7 @@ mod tests {
         miner.post(Seat::Holder, "2-second.json", "b").unwrap();
         miner.post(Seat::Holder, "1-first.json", "a").unwrap();
         let letters = holder.letters().unwrap();
-        let texts: Vec<_> = letters.iter().map(|l| l.text.as_deref().unwrap()).collect();
+        let texts: Vec<_> = letters.iter().map(|name| holder.read(name).unwrap()).collect();
         assert_eq!(texts, ["a", "b"]);
         holder.file("1-first.json").unwrap();
         miner.post(Seat::Holder, "1-first.json", "a").unwrap();
@@ -179,8 +190,31 @@ mod tests {
         fs::write(inbox.join("1"), [0xff, 0xfe]).unwrap();
         fs::write(inbox.join("2"), vec![b'a'; 8_388_609]).unwrap();
         for letter in holder.letters().unwrap() {
-            assert_eq!(letter.text.unwrap_err().rule(), "relay-message");
+            assert_eq!(holder.read(&letter).unwrap_err().rule(), "relay-message");
         }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_is_neither_read_nor_written_through() {
+        use std::os::unix::fs::symlink;
+
+        let root = tempfile::tempdir().unwrap();
+        let holder = Folder::open(root.path(), Seat::Holder).unwrap();
+        let secret = root.path().join("secret");
+        fs::write(&secret, "secret").unwrap();
+        let at = |place: &str| root.path().join("holder").join(place);
+        for place in ["inbox/1", "inbox/.2", "refused/1.txt", "refused/.1.txt"] {
+            symlink(&secret, at(place)).unwrap();
+        }
+        assert_eq!(holder.read("1").unwrap_err().rule(), "relay-message");
+        holder.refuse("1", "refused: a link").unwrap();
+        holder.post(Seat::Holder, "2", "letter").unwrap();
+        assert_eq!(fs::read_to_string(&secret).unwrap(), "secret");
+        assert_eq!(fs::read_to_string(at("refused/1.txt")).unwrap(), "refused: a link\n");
+        assert_eq!(holder.read("2").unwrap(), "letter");
+        fs::create_dir(at("inbox/3")).unwrap();
+        assert_eq!(holder.read("3").unwrap_err().rule(), "relay-message");
     }
 
     #[test]

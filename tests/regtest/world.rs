@@ -67,7 +67,7 @@ fn agreed() -> EscrowTerms {
 }
 
 /// A seat's wallet, and where its first address pays.
-fn wallet(seat: Seat, store: &mut Store) -> (Wallet, ScriptBuf) {
+pub(crate) fn wallet(seat: Seat, store: &mut Store) -> (Wallet, ScriptBuf) {
     let seed = people::seed(&people::name(seat)).unwrap();
     let master = *seed.master(NetworkKind::Test).unwrap().xpriv();
     let mut wallet = Wallet::create_or_load(store, master, NETWORK).unwrap();
@@ -76,7 +76,7 @@ fn wallet(seat: Seat, store: &mut Store) -> (Wallet, ScriptBuf) {
 }
 
 /// A script that anybody can satisfy, for coins outside the story.
-fn anybody() -> ScriptBuf {
+pub(crate) fn anybody() -> ScriptBuf {
     Builder::new().push_opcode(OP_TRUE).into_script()
 }
 
