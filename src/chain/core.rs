@@ -17,7 +17,7 @@
 //!
 //! **Failures.** A node that is down, busy or still warming up is asked again after a pause, a
 //! bounded number of times ([`Patience`]); then the answer is
-//! [`Error::Unavailable`](crate::error::Error::Unavailable) with the last reason. A question whose
+//! [`Error::Unavailable`] with the last reason. A question whose
 //! answer was lost on the way is asked again too, so it may be carried out twice: what we ask bears
 //! that (a block or a transaction that is handed in twice is known the second time).
 

@@ -2,7 +2,7 @@
 //!
 //! Everything a wallet needs goes through an Electrum server ([`electrum`]). Where there is none
 //! to be had, the [`embedded`] node brings its own chain and its own server. Who mines asks Bitcoin
-//! Core itself ([`core`](self::core)).
+//! Core itself (`core`, the module).
 
 #[cfg(feature = "core")]
 pub mod core;

@@ -3,8 +3,6 @@
 //! The list is complete: a test reads the sources and fails for a rule that is missing here.
 
 use crate::error::{Result, Rule};
-#[cfg(feature = "regtest")]
-use crate::rehearsal;
 use crate::{
     amount, canonical, chain, cli, engine, flow, guard, header_sync, headers, id, keys, message,
     musig, party, relay, script, sign, store, tx, wallet, work,
@@ -149,7 +147,12 @@ pub fn all() -> Vec<Rule> {
     #[cfg(feature = "regtest")]
     rules.extend([crate::rehearsal::deal::WALLETS, crate::rehearsal::machines::FOUND]);
     #[cfg(feature = "regtest")]
-    rules.extend([rehearsal::daemons::FOUND, rehearsal::daemons::RUNS]);
+    rules.extend([
+        crate::rehearsal::daemons::FOUND,
+        crate::rehearsal::daemons::RUNS,
+        crate::rehearsal::reorg::DEPTH,
+        crate::rehearsal::world::NAMED,
+    ]);
     rules.extend([relay::folder::FOLDER, relay::folder::MESSAGE]);
     rules.extend([script::lock::SANE, script::lock::LEAF, script::lock::SIGNED]);
     rules.extend([script::template::POLICY]);

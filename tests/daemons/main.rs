@@ -3,3 +3,4 @@
 //! Needs both executables: see `regtest/nodes`.
 
 mod core;
+mod world;

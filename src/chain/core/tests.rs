@@ -1,1 +1,294 @@
-//! Bitcoin Core's adapter against a scripted server.
+//! A node that answers as scripted: what Core does on a bad day, and what it never does.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+
+use bitcoin::Amount;
+use bitcoin::consensus::encode::serialize_hex;
+use bitcoin::hashes::Hash;
+
+use super::*;
+use crate::work::samples;
+
+/// What happens to one question.
+#[derive(Clone)]
+enum Turn {
+    /// A result, in the answer to the question that was asked.
+    Result(Value),
+    /// A refusal with code and message.
+    Refusal(i32, &'static str),
+    /// A status without anything to read.
+    Status(u16),
+    /// These bytes, whatever was asked; then the connection closes.
+    Raw(Vec<u8>),
+}
+
+/// Answers one question after the other, each as its turn says, and hands out what was asked.
+fn scripted(turns: Vec<Turn>) -> (String, Receiver<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let (send, asked) = channel();
+    thread::spawn(move || {
+        for turn in turns {
+            let (mut stream, _) = listener.accept().unwrap();
+            let question = question(&mut stream);
+            let body = question.split_once("\r\n\r\n").unwrap().1.to_owned();
+            let id = serde_json::from_str::<Value>(&body).unwrap()["id"].clone();
+            let _ = send.send(question);
+            let answer = |body: Value| {
+                let body = body.to_string();
+                format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+                    .into_bytes()
+            };
+            let bytes = match turn {
+                Turn::Result(result) => {
+                    answer(json!({ "jsonrpc": "2.0", "result": result, "id": id }))
+                }
+                Turn::Refusal(code, message) => {
+                    let error = json!({ "code": code, "message": message });
+                    answer(json!({ "result": null, "error": error, "id": id }))
+                }
+                Turn::Status(status) => {
+                    format!("HTTP/1.1 {status} No\r\nContent-Length: 0\r\n\r\n").into_bytes()
+                }
+                Turn::Raw(bytes) => bytes,
+            };
+            // Whoever has heard enough may be gone.
+            let _ = stream.write_all(&bytes);
+        }
+    });
+    (url, asked)
+}
+
+fn question(stream: &mut TcpStream) -> String {
+    let mut held = Vec::new();
+    loop {
+        let mut chunk = [0; 4096];
+        let count = stream.read(&mut chunk).unwrap();
+        held.extend_from_slice(&chunk[..count]);
+        let text = String::from_utf8_lossy(&held).into_owned();
+        if let Some((head, body)) = text.split_once("\r\n\r\n") {
+            let length = head.split_once("Content-Length: ").unwrap().1;
+            if body.len() >= length.lines().next().unwrap().parse().unwrap() || count == 0 {
+                return text;
+            }
+        }
+    }
+}
+
+fn patience() -> Patience {
+    Patience { timeout: Duration::from_secs(20), attempts: 3, pause: Duration::from_millis(1) }
+}
+
+fn password() -> Auth {
+    Auth::Password { user: "miner".into(), password: "sesame".into() }
+}
+
+fn info() -> Turn {
+    Turn::Result(json!({ "chain": "regtest", "blocks": 7, "bestblockhash": "00".repeat(32) }))
+}
+
+/// The outcome of asking a connected node for its tip, `turns` being what it makes of that.
+fn tip_after(turns: Vec<Turn>) -> Result<(u32, BlockHash)> {
+    let (url, _asked) = scripted([vec![info()], turns].concat());
+    let core = Core::connect_with(&url, password(), Network::Regtest, patience()).unwrap();
+    core.tip()
+}
+
+#[test]
+fn a_node_that_warms_up_or_is_busy_is_asked_again() {
+    let warming = Turn::Refusal(-28, "Loading block index…");
+    let tip = tip_after(vec![warming.clone(), Turn::Status(503), info()]).unwrap();
+    assert_eq!(tip.0, 7);
+    let error = tip_after(vec![warming.clone(), warming.clone(), warming]).unwrap_err();
+    assert_eq!(error.rule(), "core-node");
+    assert!(error.fault().found.contains("warming up: Loading block index"), "{error}");
+}
+
+#[test]
+fn a_connection_that_ends_anywhere_is_tried_again() {
+    let whole = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n{\"id\":";
+    for cut in [0, 9, 20, 37, whole.len()] {
+        let broken = Turn::Raw(whole[..cut].to_vec());
+        assert_eq!(tip_after(vec![broken.clone(), info()]).unwrap().0, 7, "cut at {cut}");
+        let error = tip_after(vec![broken.clone(), broken.clone(), broken]).unwrap_err();
+        assert_eq!(error.rule(), "core-node", "cut at {cut}");
+        assert_eq!(error.exit_code(), 5);
+    }
+}
+
+#[test]
+fn whoever_is_not_a_node_is_named_so_at_once() {
+    let answers: [Vec<u8>; 8] = [
+        b"SSH-2.0-OpenSSH_9.2\r\n\r\n".to_vec(),
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello".to_vec(),
+        b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n".to_vec(),
+        b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n".to_vec(),
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec(),
+        b"HTTP/1.1 200 OK\r\n\r\n{\"result\":1,\"error\":null,\"id\":999}".to_vec(),
+        b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".to_vec(),
+        vec![b'x'; 32 << 10],
+    ];
+    for bytes in answers {
+        let shown = String::from_utf8_lossy(&bytes[..bytes.len().min(60)]).into_owned();
+        let error = tip_after(vec![Turn::Raw(bytes)]).unwrap_err();
+        assert_eq!(error.rule(), "core-answer", "{shown:?}: {error}");
+        assert_eq!(error.to_string().lines().count(), 1);
+    }
+    let error = tip_after(vec![Turn::Result(json!({ "blocks": "seven" }))]).unwrap_err();
+    assert_eq!(error.rule(), "core-answer");
+}
+
+#[test]
+fn an_address_that_cannot_be_read_is_refused_without_repeating_a_password() {
+    for url in ["127.0.0.1:8332", "https://node:8332", "http://node", "http://:1", "http://a b:1"] {
+        let error = Core::connect(url, password(), Network::Regtest).unwrap_err();
+        assert_eq!((error.rule(), error.exit_code()), ("core-url", 2), "{url}");
+    }
+    let error = Core::connect("http://me:sesame@node:1", password(), Network::Regtest).unwrap_err();
+    assert_eq!(error.rule(), "core-url");
+    assert!(!error.to_string().contains("sesame"), "{error}");
+}
+
+#[test]
+fn a_password_is_shown_to_the_node_alone() {
+    let (url, asked) = scripted(vec![info(), Turn::Status(401)]);
+    let core = Core::connect_with(&url, password(), Network::Regtest, patience()).unwrap();
+    // RFC 7617: base64 of "miner:sesame".
+    assert!(asked.recv().unwrap().contains("Authorization: Basic bWluZXI6c2VzYW1l\r\n"));
+    assert!(!format!("{core:?}").contains("sesame"));
+    let error = core.tip().unwrap_err();
+    assert_eq!(error.rule(), "core-auth");
+    assert!(!error.to_string().contains("sesame"), "{error}");
+}
+
+#[test]
+fn a_cookie_is_read_again_for_each_question() {
+    let folder = tempfile::tempdir().unwrap();
+    let cookie = folder.path().join(".cookie");
+    std::fs::write(&cookie, "__cookie__:first\n").unwrap();
+    let (url, asked) = scripted(vec![info(), Turn::Status(401), info()]);
+    let auth = Auth::Cookie(cookie.clone());
+    let core = Core::connect_with(&url, auth, Network::Regtest, patience()).unwrap();
+    let shown = |question: String| {
+        question.split_once("Basic ").unwrap().1.lines().next().unwrap().to_owned()
+    };
+    let first = shown(asked.recv().unwrap());
+    std::fs::write(&cookie, "__cookie__:second").unwrap();
+    // The first answer still comes from a node that does not know the new one.
+    core.tip().unwrap();
+    assert_ne!(shown(asked.recv().unwrap()), first);
+    std::fs::remove_file(&cookie).unwrap();
+    let (url, _asked) = scripted(vec![info(); 3]);
+    let missing = Core::connect_with(&url, Auth::Cookie(cookie), Network::Regtest, patience());
+    assert_eq!(missing.unwrap_err().rule(), "core-auth");
+}
+
+#[test]
+fn a_block_is_kept_or_refused_in_the_nodes_words() {
+    let kept = [Value::Null, json!("duplicate"), json!("inconclusive")];
+    let refused = [json!("bad-cb-amount"), json!("duplicate-invalid"), json!("rejected")];
+    let turns = kept.iter().chain(&refused).cloned().map(Turn::Result);
+    let turns =
+        [info()].into_iter().chain(turns).chain([Turn::Refusal(-22, "Block decode failed")]);
+    let (url, _asked) = scripted(turns.collect());
+    let core = Core::connect_with(&url, password(), Network::Regtest, patience()).unwrap();
+    let block = bitcoin::constants::genesis_block(Network::Regtest);
+    for _ in kept {
+        assert_eq!(core.submit(&block).unwrap(), block.block_hash());
+    }
+    for reason in refused {
+        let error = core.submit(&block).unwrap_err();
+        assert_eq!(error.rule(), "core-block");
+        assert_eq!(Some(error.fault().found.as_str()), reason.as_str());
+    }
+    assert_eq!(core.submit(&block).unwrap_err().rule(), "core-block");
+}
+
+#[test]
+fn a_transaction_with_a_block_is_well_and_any_other_refusal_is_one() {
+    let turns = [info(), Turn::Refusal(-27, "outputs already in utxo set")];
+    let turns = turns.into_iter().chain([Turn::Refusal(-26, "min relay fee not met")]);
+    let (url, _asked) = scripted(turns.collect());
+    let core = Core::connect_with(&url, password(), Network::Regtest, patience()).unwrap();
+    let tx = samples::any_job().coinbase;
+    assert_eq!(core.broadcast(&tx).unwrap(), tx.compute_txid());
+    let error = core.broadcast(&tx).unwrap_err();
+    assert_eq!(error.rule(), "core-broadcast");
+    assert!(error.fault().found.contains("min relay fee not met (code -26)"), "{error}");
+}
+
+/// A template with one transaction, and its parent, as Core sends them.
+fn offer() -> (Value, Value) {
+    let tx = samples::any_job().coinbase;
+    let parent = BlockHash::hash(b"parent");
+    let commits = BlockTemplate {
+        version: bitcoin::block::Version::TWO,
+        parent,
+        height: 8,
+        time: 1,
+        bits: bitcoin::CompactTarget::from_consensus(0x207f_ffff),
+        reward: Amount::ONE_BTC,
+        transactions: vec![tx.clone()],
+    };
+    let offer = json!({
+        "version": 0x2000_0000,
+        "rules": ["csv", "!segwit", "taproot"],
+        "previousblockhash": parent,
+        "transactions": [{
+            "data": serialize_hex(&tx), "txid": tx.compute_txid(), "hash": tx.compute_wtxid(),
+        }],
+        "coinbasevalue": 5_000_000_123u64,
+        "target": format!("7fffff{}", "00".repeat(29)),
+        "mintime": 1_700_000_001,
+        "curtime": 1_700_000_600,
+        "bits": "207fffff",
+        "height": 8,
+        "default_witness_commitment": commits.witness_commitment().script_pubkey,
+    });
+    (offer, json!({ "hash": parent, "height": 7, "mediantime": 1_700_000_000 }))
+}
+
+/// A node's template with `field` (a path, such as `/height`) of it changed.
+fn template_with(field: &str, value: Value) -> Result<BlockTemplate> {
+    let (mut template, parent) = offer();
+    *template.pointer_mut(field).unwrap() = value;
+    let (url, asked) = scripted(vec![info(), Turn::Result(template), Turn::Result(parent)]);
+    let core = Core::connect_with(&url, password(), Network::Regtest, patience()).unwrap();
+    let answer = core.template();
+    assert!(asked.iter().nth(1).unwrap().contains(r#""rules":["segwit"]"#));
+    answer
+}
+
+#[test]
+fn a_template_that_hangs_together_is_taken_as_it_is() {
+    let template = template_with("/height", json!(8)).unwrap();
+    assert_eq!((template.height, template.time), (8, 1_700_000_600));
+    assert_eq!(template.reward, Amount::from_sat(5_000_000_123));
+    assert_eq!(template.transactions, [samples::any_job().coinbase]);
+}
+
+#[test]
+fn each_fault_of_a_template_is_refused_and_named() {
+    let faults = [
+        ("/height", json!(9), "height"),
+        ("/rules/1", json!("!signet"), "rules"),
+        ("/curtime", json!(1_700_000_000), "time"),
+        ("/bits", json!("1d00ffff"), "target"),
+        ("/bits", json!("nonsense"), "bits"),
+        ("/coinbasevalue", json!(2_100_000_000_000_001u64), "coinbase"),
+        ("/previousblockhash", json!("11".repeat(32)), "parent"),
+        ("/transactions/0/txid", json!("22".repeat(32)), "transaction 0"),
+        ("/transactions/0/hash", json!("22".repeat(32)), "transaction 0"),
+        ("/transactions/0/data", json!("00"), "transaction 0"),
+        ("/transactions", json!([]), "witness commitment"),
+        ("/default_witness_commitment", json!("6a00"), "witness commitment"),
+    ];
+    for (field, value, named) in faults {
+        let error = template_with(field, value.clone()).unwrap_err();
+        assert_eq!(error.rule(), "core-template", "{field} {value}: {error}");
+        assert!(error.fault().place.contains(named), "{field} {value}: {error}");
+    }
+}

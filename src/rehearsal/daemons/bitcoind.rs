@@ -151,6 +151,8 @@ fn launch(
         command.args(["-txindex=1", "-rest=1", "-acceptnonstdtxn=0"]);
         // Blocks that are dated long ago would leave it in its initial download for ever.
         command.arg("-maxtipage=2000000000");
+        // From height 144 on, versions would signal a soft fork that exists for tests alone.
+        command.arg("-vbparams=testdummy:-2:0");
     }
     let mut process = Process::start("bitcoind", &mut command, folder.join("printed.log"))?;
     let url = format!("http://127.0.0.1:{rpc_port}");
