@@ -1,2 +1,1 @@
 //! Bitcoin Core's adapter against a scripted server.
-
