@@ -93,6 +93,10 @@ pub struct Engine {
     known: BTreeSet<crate::id::WordId>,
     said: u32,
     rounds: joint::Rounds,
+    /// What was done in a step that broke off; the next one tells it.
+    untold: Vec<Report>,
+    /// What was sent without an answer: it may have arrived all the same.
+    unanswered: BTreeMap<Txid, Sent>,
 }
 
 /// What the engine has done or seen, for whoever tells the story.
@@ -190,6 +194,8 @@ impl Engine {
             known,
             said,
             rounds,
+            untold: Vec::new(),
+            unanswered: BTreeMap::new(),
         };
         engine.post_again()?;
         Ok(engine)
@@ -245,16 +251,29 @@ impl Engine {
         self.chain.facts(&mut self.store, &scripts, first)
     }
 
-    /// Reads the inbox, does everything that is to be done now, and reports.
+    /// Reads the inbox, does everything that is to be done now, and reports. What was done before
+    /// a step broke off is reported by the next one that does not.
     pub fn step(&mut self) -> Result<Vec<Report>> {
+        let mut reports = core::mem::take(&mut self.untold);
+        match self.proceed(&mut reports) {
+            Ok(()) => Ok(reports),
+            Err(error) => {
+                self.untold = reports;
+                Err(error)
+            }
+        }
+    }
+
+    fn proceed(&mut self, reports: &mut Vec<Report>) -> Result<()> {
         let facts = self.facts()?;
-        let mut reports = self.look_back(&facts)?;
-        reports.extend(self.pay_again(&facts)?);
-        self.read_inbox(&facts, &mut reports)?;
+        self.look_back(&facts, reports)?;
+        self.pay_again(&facts, reports)?;
+        self.read_inbox(&facts, reports)?;
         let mut sent = BTreeSet::new();
         // Each turn carries out one effect and asks again, because one word changes the others.
         loop {
             let facts = self.facts()?;
+            self.tell_arrivals(&facts, reports);
             let effects = self.contract.next(&facts, self.seat)?;
             let mut waits = Vec::new();
             let mut acted = false;
@@ -274,7 +293,7 @@ impl Engine {
             }
             if !acted {
                 reports.extend(waits);
-                return Ok(reports);
+                return Ok(());
             }
         }
     }
@@ -327,12 +346,12 @@ impl Engine {
                 if !sent.insert(tx.compute_txid()) {
                     return Ok(None);
                 }
-                if let Some(error) = passing(self.chain.electrum().broadcast(&tx))? {
-                    return Ok(Some(Report::Refused(title.0.to_owned(), error)));
-                }
                 let height = facts.tip();
                 let sent = Sent { title: title.0, tx, fee, path, signers, height };
-                Ok(Some(Report::Sent(sent)))
+                match passing(self.send(&sent))? {
+                    Some(error) => Ok(Some(Report::Refused(sent.title.to_owned(), error))),
+                    None => Ok(Some(Report::Sent(sent))),
+                }
             }
             Effect::Decline(error) => Ok(Some(Report::Refused(error.fault().place.clone(), error))),
             Effect::Wait { until, why } => Ok(Some(Report::Waiting { until, why })),

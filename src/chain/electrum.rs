@@ -26,7 +26,7 @@
 //!
 //! **Failures.** A connection that breaks, a server that is slow or talks gibberish is asked again
 //! after a pause, over a new connection, a bounded number of times ([`Patience`]); then the answer
-//! is [`Error::Unavailable`](crate::error::Error::Unavailable) with the last reason. A server that lies is refused by name.
+//! is [`Error::Unavailable`] with the last reason. A server that lies is refused by name.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -37,7 +37,7 @@ use bitcoin::{BlockHash, FeeRate, Network, Script, ScriptBuf, Transaction, Txid}
 use electrum_client::{Param, ToElectrumScriptHash};
 use serde_json::Value;
 
-use crate::error::{Culprit, Result, Rule};
+use crate::error::{Culprit, Error, Result, Rule};
 use crate::facts::{Facts, Seen};
 use crate::headers::{Headers, KNOWN};
 
@@ -191,7 +191,7 @@ impl Electrum {
     pub fn headers(&self, first: u32) -> Result<Headers> {
         for _ in 0..REREADS {
             let tip = self.tip()?;
-            if let Some(headers) = self.headers_to(first, tip)? {
+            if let Some(headers) = self.headers_to(first, tip).map_err(|e| self.named(e))? {
                 return Ok(headers);
             }
         }
@@ -208,7 +208,7 @@ impl Electrum {
 
     /// The transaction with this txid, in a block or in the mempool.
     pub fn transaction(&self, txid: Txid) -> Result<Transaction> {
-        self.fetch(&BTreeMap::from([(txid, None)]))?;
+        self.fetch(&BTreeMap::from([(txid, None)])).map_err(|e| self.named(e))?;
         match lock(&self.transactions).get(&txid) {
             Some(held) => Ok(Transaction::clone(&held.tx)),
             None => Err(TRANSACTION.unavailable(self.wire.place(), txid, "nothing")),
@@ -225,7 +225,8 @@ impl Electrum {
             let Some(heights) = self.heights(scripts)? else { continue };
             let lowest = heights.values().flatten().min().copied();
             let first = lowest.map_or(headers_from, |low| low.min(headers_from));
-            let Some(headers) = self.headers_to(first, tip)? else { continue };
+            let headers = self.headers_to(first, tip).map_err(|e| self.named(e))?;
+            let Some(headers) = headers else { continue };
             let gathered = self.gather(&heights, &headers);
             if self.tip()? != tip {
                 continue;
@@ -234,7 +235,7 @@ impl Electrum {
                 Ok(transactions) => return Ok(Facts { headers, transactions }),
                 // The mempool may have moved: what it named a moment ago can be gone.
                 Err(_) if self.heights(scripts)?.as_ref() != Some(&heights) => {}
-                Err(error) => return Err(error),
+                Err(error) => return Err(self.named(error)),
             }
         }
         Err(self.restless("facts"))
@@ -406,7 +407,15 @@ impl Electrum {
         self.wire.place()
     }
 
-    fn restless(&self, what: &str) -> crate::error::Error {
+    /// The error, led by the server's name unless it tells it already.
+    fn named(&self, error: Error) -> Error {
+        if error.fault().place.contains(self.wire.url()) {
+            return error;
+        }
+        error.within(self.wire.place())
+    }
+
+    fn restless(&self, what: &str) -> Error {
         STEADY.unavailable(
             format_args!("{what}, {}", self.wire.place()),
             "one tip for one reading",

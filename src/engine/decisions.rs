@@ -45,9 +45,7 @@ impl Engine {
         }
         let output = escrow::coins::funding(self.contract.terms())?;
         let (tx, fee) = self.pay(FUNDING, "sale", &[output], sat_per_vb)?;
-        self.chain.electrum().broadcast(&tx)?;
-        let (path, signers) = (Path::Key, vec![self.seat]);
-        Ok(Report::Sent(Sent { title: "sale", tx, fee, path, signers, height: facts.tip() }))
+        self.send_payment("sale", tx, fee, facts.tip())
     }
 
     /// Proves a slice's certificate by its digest in a transaction, where validators are silent: an
@@ -66,9 +64,18 @@ impl Engine {
             TxOut { value: payout.minimal_non_dust(), script_pubkey: payout },
         ];
         let (tx, fee) = self.pay(PROOF, "proof of a slice", &outputs, sat_per_vb)?;
-        self.chain.electrum().broadcast(&tx)?;
-        let (path, signers) = (Path::Key, vec![self.seat]);
-        Ok(Report::Sent(Sent { title: "proof", tx, fee, path, signers, height: facts.tip() }))
+        self.send_payment("proof", tx, fee, facts.tip())
+    }
+
+    fn send_payment(
+        &mut self,
+        title: &'static str,
+        tx: Transaction,
+        fee: Amount,
+        height: u32,
+    ) -> Result<Report> {
+        let sent = Sent { title, tx, fee, path: Path::Key, signers: vec![self.seat], height };
+        self.send(&sent).map(|()| Report::Sent(sent))
     }
 
     /// The miner asks that the next settlement closes the contract.
@@ -175,9 +182,8 @@ impl Engine {
         let signatures = self.sign(&draft)?;
         let mut signed = Signed::new(draft);
         signed.add(self.seat, &signatures)?;
-        let last = signed.finish()?;
-        self.chain.electrum().broadcast(&last.tx)?;
-        Ok(Report::Sent(sent(last, facts.tip())))
+        let sent = sent(signed.finish()?, facts.tip());
+        self.send(&sent).map(|()| Report::Sent(sent))
     }
 }
 

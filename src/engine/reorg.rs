@@ -1,10 +1,10 @@
-//! What the chain took back since we looked last, told; and our payments, sent again if it lost
-//! them.
+//! What the chain took back since we looked last, told; our payments, sent again if it lost them;
+//! and what was sent without an answer, told once the chain shows it.
 
 use bitcoin::{Transaction, Txid};
 
-use crate::engine::{Engine, Report, passing};
-use crate::error::Result;
+use crate::engine::{Engine, Report, Sent, passing};
+use crate::error::{Error, Result};
 use crate::facts::{Facts, departures};
 use crate::flow::escrow::coins::{Progress, progress};
 
@@ -17,9 +17,8 @@ pub(super) struct Payment {
 
 impl Engine {
     /// Reports reorgs and what left its block, and remembers what blocks hold now.
-    pub(super) fn look_back(&mut self, facts: &Facts) -> Result<Vec<Report>> {
-        let mut reports: Vec<Report> =
-            self.chain.take_reorgs().into_iter().map(Report::Reorganised).collect();
+    pub(super) fn look_back(&mut self, facts: &Facts, reports: &mut Vec<Report>) -> Result<()> {
+        reports.extend(self.chain.take_reorgs().into_iter().map(Report::Reorganised));
         let departed = departures(&self.seen, facts);
         let gone: Vec<Txid> = departed.iter().map(|departure| departure.txid).collect();
         let came = facts.transactions.iter().filter(|(txid, seen)| {
@@ -36,14 +35,13 @@ impl Engine {
         }
         self.seen.extend(came.into_iter().map(|(txid, seen)| (txid, seen.clone())));
         reports.extend(departed.into_iter().map(Report::Departed));
-        Ok(reports)
+        Ok(())
     }
 
     /// Sends again what we paid and the chain does not hold: after a crash between commit and
     /// broadcast, after a reorg, after a mempool that forgot.
-    pub(super) fn pay_again(&mut self, facts: &Facts) -> Result<Vec<Report>> {
+    pub(super) fn pay_again(&mut self, facts: &Facts, reports: &mut Vec<Report>) -> Result<()> {
         let unfunded = matches!(progress(self.contract.terms(), facts)?, Progress::Unfunded);
-        let mut reports = Vec::new();
         for Payment { kind, tx } in &self.payments {
             // A second sale would be a gift.
             let wanted = *kind != super::FUNDING || unfunded;
@@ -54,6 +52,30 @@ impl Engine {
                 reports.push(Report::Refused((*kind).to_owned(), error));
             }
         }
-        Ok(reports)
+        Ok(())
+    }
+
+    /// Broadcasts, and keeps in mind what got no answer.
+    pub(super) fn send(&mut self, sent: &Sent) -> Result<()> {
+        let outcome = self.chain.electrum().broadcast(&sent.tx);
+        let txid = sent.tx.compute_txid();
+        match &outcome {
+            Err(Error::Unavailable(_)) => {
+                self.unanswered.entry(txid).or_insert_with(|| sent.clone());
+            }
+            _ => {
+                self.unanswered.remove(&txid);
+            }
+        }
+        outcome.map(|_| ())
+    }
+
+    /// What got no answer and is with the network now was sent.
+    pub(super) fn tell_arrivals(&mut self, facts: &Facts, reports: &mut Vec<Report>) {
+        let arrived = |txid: &Txid| facts.transactions.contains_key(txid);
+        let there: Vec<Txid> =
+            self.unanswered.keys().filter(|txid| arrived(txid)).copied().collect();
+        let told = there.iter().filter_map(|txid| self.unanswered.remove(txid));
+        reports.extend(told.map(Report::Sent));
     }
 }

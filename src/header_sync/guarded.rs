@@ -96,7 +96,7 @@ impl GuardedChain {
             }
         }
         guard.enough()?;
-        fresh(guard).map_err(|error| error.within(place()))
+        fresh(guard, now()).map_err(|error| error.within(place()))
     }
 
     /// What [`Electrum::facts`] reads, if its headers end the chain with the most work that we
@@ -111,7 +111,7 @@ impl GuardedChain {
             let facts = self.electrum.facts(scripts, headers_from)?;
             let tip = facts.headers.hash(facts.tip());
             if let Some(guard) = self.guard.as_ref().filter(|guard| Some(guard.tip_hash()) == tip) {
-                fresh(guard).map_err(|error| error.within(self.electrum.place()))?;
+                fresh(guard, now()).map_err(|error| error.within(self.electrum.place()))?;
                 return guard.attest(facts);
             }
             self.sync(store, &mut |_, _| {})?;
@@ -141,9 +141,14 @@ impl GuardedChain {
     }
 }
 
-/// Refuses a chain whose last block is long ago; on a regtest nobody keeps time.
-fn fresh(guard: &Guard) -> Result<()> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+/// Our clock, in Unix seconds; 0 if it stands before 1970.
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+/// Refuses a chain whose last block is long before `now` (Unix seconds); on a regtest nobody keeps
+/// time.
+fn fresh(guard: &Guard, now: u64) -> Result<()> {
     let time = guard.header(guard.tip()).map_or(0, |header| u64::from(header.time));
     let age = now.saturating_sub(time);
     if guard.network() == Network::Regtest || age <= SILENCE {
@@ -154,4 +159,40 @@ fn fresh(guard: &Guard) -> Result<()> {
         format_args!("at most {} h old", SILENCE / 3_600),
         format_args!("{} h {} min old", age / 3_600, age % 3_600 / 60),
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_last_block_of_four_hours_passes_and_one_of_a_second_more_does_not() {
+        for network in [Network::Bitcoin, Network::Testnet, Network::Testnet4, Network::Signet] {
+            let guard = Guard::new(network);
+            let time = u64::from(guard.header(0).unwrap().time);
+            for age in [0, 1, 600, 4 * 60 * 60] {
+                fresh(&guard, time + age).unwrap();
+            }
+            let error = fresh(&guard, time + 4 * 60 * 60 + 1).unwrap_err();
+            assert_eq!((error.rule(), error.exit_code()), ("guard-fresh", 5));
+            assert_eq!(error.fault().found, "4 h 0 min old");
+            let error = fresh(&guard, time + 100 * 60 * 60 + 59 * 60).unwrap_err();
+            assert_eq!(error.fault().found, "100 h 59 min old");
+        }
+    }
+
+    #[test]
+    fn a_clock_behind_the_chain_passes() {
+        // How far a block may be ahead of the clock is another rule's: guard-future.
+        let guard = Guard::new(Network::Bitcoin);
+        let time = u64::from(guard.header(0).unwrap().time);
+        for now in [time - 1, time - 1_000_000, 0] {
+            fresh(&guard, now).unwrap();
+        }
+    }
+
+    #[test]
+    fn nobody_keeps_time_on_a_regtest() {
+        fresh(&Guard::new(Network::Regtest), u64::MAX).unwrap();
+    }
 }

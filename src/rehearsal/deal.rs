@@ -351,7 +351,7 @@ impl<'w> Deal<'w> {
             let shares = through(block.saturating_add(1)).saturating_sub(through(block));
             self.mine(Finder::Miner(usize::try_from(shares).unwrap_or(usize::MAX)))?;
         }
-        Ok(())
+        self.world.settle()
     }
 
     fn certify(&mut self, slice: u32) -> Result<()> {
@@ -371,10 +371,10 @@ impl<'w> Deal<'w> {
         for _ in 0..blocks {
             self.mine(Finder::Network(self.network.clone()))?;
         }
-        Ok(())
+        self.world.settle()
     }
 
-    /// The next block. In trouble, one after somebody's step brings a reorg: the blocks before it
+    /// The next block; the server may not have seen it yet. In trouble, one after somebody's step brings a reorg: the blocks before it
     /// are found once more, with the same transactions and payouts, beside themselves.
     fn mine(&mut self, by: Finder) -> Result<()> {
         let mut template = self.world.template()?;
@@ -393,9 +393,9 @@ impl<'w> Deal<'w> {
             Finder::Network(_) => "the network",
         };
         self.find(&template, &[], by, true)?;
-        self.world.settle()?;
         (self.listen)(Moment::Block { height, by: who });
         if depth > 0 {
+            self.world.settle()?;
             self.certify_again()?;
         }
         self.stirred = false;

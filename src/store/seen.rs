@@ -64,3 +64,123 @@ impl Store {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bitcoin::absolute::LockTime;
+    use bitcoin::transaction::Version;
+    use bitcoin::{Amount, OutPoint, ScriptBuf, Sequence, TxIn, TxOut, Witness};
+
+    use super::*;
+
+    const DEAL: [u8; 32] = [7; 32];
+    const OTHER: [u8; 32] = [8; 32];
+
+    /// A transaction that a block held at `height`.
+    fn seen(parent: u8, sat: u64, height: u32, witness: &[[u8; 64]]) -> (Txid, Seen) {
+        let tx = Transaction {
+            version: Version::TWO,
+            lock_time: LockTime::ZERO,
+            input: vec![TxIn {
+                previous_output: OutPoint::new(Txid::from_byte_array([parent; 32]), 1),
+                script_sig: ScriptBuf::new(),
+                sequence: Sequence::ENABLE_RBF_NO_LOCKTIME,
+                witness: Witness::from_slice(witness),
+            }],
+            output: vec![TxOut {
+                value: Amount::from_sat(sat),
+                script_pubkey: ScriptBuf::from_bytes([vec![0x51, 0x20], vec![3; 32]].concat()),
+            }],
+        };
+        (tx.compute_txid(), Seen { tx, height: Some(height) })
+    }
+
+    fn note(store: &mut Store, contract: &[u8; 32], came: &[(Txid, Seen)], gone: &[Txid]) {
+        let came = came.iter().map(|(txid, seen)| (*txid, seen)).collect();
+        store.note_seen(contract, &came, gone).unwrap();
+    }
+
+    #[test]
+    fn what_was_seen_comes_back_after_a_restart_contract_by_contract() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("store");
+        let mut store = Store::open(&path).unwrap();
+        let [first, second, third] =
+            [seen(1, 5, 120, &[[9; 64]]), seen(2, 6, 0, &[]), seen(3, 7, 121, &[])];
+        note(&mut store, &DEAL, &[first.clone(), second.clone()], &[]);
+        // The same transaction may matter to two contracts.
+        note(&mut store, &OTHER, &[second.clone(), third.clone()], &[]);
+        drop(store);
+        let store = Store::open(&path).unwrap();
+        assert_eq!(store.seen(&DEAL).unwrap(), [first, second.clone()].into());
+        assert_eq!(store.seen(&OTHER).unwrap(), [second, third].into());
+        assert!(store.seen(&[9; 32]).unwrap().is_empty());
+    }
+
+    #[test]
+    fn what_moved_has_its_new_height_and_what_is_gone_is_forgotten_in_its_contract_alone() {
+        let mut store = Store::open_in_memory().unwrap();
+        let all = [seen(1, 5, 120, &[[9; 64]]), seen(2, 6, 121, &[]), seen(3, 7, 122, &[])];
+        for contract in [DEAL, OTHER] {
+            note(&mut store, &contract, &all, &[]);
+        }
+        let moved = (all[0].0, Seen { height: Some(123), ..all[0].1.clone() });
+        note(&mut store, &DEAL, &[moved.clone()], &[all[1].0]);
+        assert_eq!(store.seen(&DEAL).unwrap(), [moved, all[2].clone()].into());
+        assert_eq!(store.seen(&OTHER).unwrap(), all.clone().into());
+        // To forget what was never seen changes nothing.
+        note(&mut store, &DEAL, &[], &[all[1].0, Txid::all_zeros()]);
+        assert_eq!(store.seen(&DEAL).unwrap().len(), 2);
+    }
+
+    #[test]
+    fn what_comes_back_into_the_block_that_it_left_is_noted_in_one_call() {
+        let mut store = Store::open_in_memory().unwrap();
+        let one = seen(1, 5, 120, &[]);
+        note(&mut store, &DEAL, &[one.clone()], &[]);
+        note(&mut store, &DEAL, &[one.clone()], &[one.0]);
+        assert_eq!(store.seen(&DEAL).unwrap(), [one].into());
+    }
+
+    #[test]
+    fn a_damaged_row_is_refused_by_name() {
+        let (txid, one) = seen(1, 5, 120, &[[9; 64]]);
+        for damage in [
+            "tx = zeroblob(60)",
+            "tx = x''",
+            "tx = CAST(tx || x'00' AS BLOB)",
+            "tx = CAST(substr(tx, 1, 20) || x'5a' || substr(tx, 22) AS BLOB)",
+            "txid = zeroblob(32)",
+        ] {
+            let mut store = Store::open_in_memory().unwrap();
+            note(&mut store, &DEAL, &[(txid, one.clone())], &[]);
+            note(&mut store, &OTHER, &[seen(2, 6, 121, &[])], &[]);
+            let sql = format!("UPDATE seen SET {damage} WHERE contract = ?1");
+            store.write(|tx| tx.execute(&sql, [DEAL])).unwrap();
+            let error = store.seen(&DEAL).unwrap_err();
+            assert_eq!((error.rule(), error.exit_code()), ("store-damaged", 7), "{damage}");
+            assert!(error.fault().place.ends_with("table seen"), "{error}");
+            assert_eq!(store.seen(&OTHER).unwrap().len(), 1, "{damage}");
+        }
+    }
+
+    #[test]
+    fn a_table_of_version_3_loads_for_ever_and_is_still_written_so() {
+        let dump = |store: &Store| -> Vec<([u8; 32], [u8; 32], u32, Vec<u8>)> {
+            let sql = "SELECT contract, txid, height, tx FROM seen ORDER BY contract";
+            let mut select = store.db.prepare(sql).unwrap();
+            let row = |r: &rusqlite::Row<'_>| Ok((r.get(0)?, r.get(1)?, r.get(2)?, r.get(3)?));
+            select.query_map([], row).unwrap().map(|row| row.unwrap()).collect()
+        };
+        let old = Store::open_in_memory().unwrap();
+        old.db.execute_batch(include_str!("../../fixtures/store/version_3_seen.sql")).unwrap();
+        let pinned =
+            [(DEAL, seen(0x11, 5_000, 120, &[[9; 64]])), (OTHER, seen(0x12, 6_000, 0, &[]))];
+        let mut new = Store::open_in_memory().unwrap();
+        for (contract, one) in pinned {
+            assert_eq!(old.seen(&contract).unwrap(), [one.clone()].into());
+            note(&mut new, &contract, &[one], &[]);
+        }
+        assert_eq!(dump(&old), dump(&new));
+    }
+}

@@ -1,6 +1,9 @@
 //! The wallet, through the embedded node's Electrum server.
 
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
+use std::thread;
 
 use bitcoin::{Address, Amount, Network, TxOut};
 use hashmix::chain::embedded::EmbeddedNode;
@@ -70,6 +73,61 @@ fn coins_are_received_counted_and_sent() {
     let other = ["wallet", "balance", "--home", &fresh, "--seed", &seed, "--network", "signet"];
     let line = refused(&[&other[..], &["--electrum", &url]].concat(), "chain-network", 5);
     assert!(line.contains("signet") && line.contains("regtest"), "{line}");
+}
+
+/// A server that answers each line by these bytes.
+fn server_that_says(bytes: &'static [u8]) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("tcp://{}", listener.local_addr().unwrap());
+    // The thread ends with the process.
+    thread::spawn(move || {
+        for client in listener.incoming().flatten() {
+            let mut writer = client.try_clone().unwrap();
+            for _ in BufReader::new(client).lines().map_while(Result::ok) {
+                if writer.write_all(bytes).is_err() {
+                    break;
+                }
+            }
+        }
+    });
+    url
+}
+
+#[test]
+fn a_server_that_talks_gibberish_or_lags_costs_one_line_and_nothing_else() {
+    let desk = Desk::new();
+    let [home, seed] = ["home", "seed"].map(|name| text(&desk.path(name)));
+    ok(&["seed", "new", "--out", &seed]);
+    let balance = |url: &str| {
+        let own = ["wallet", "balance", "--home", &home, "--seed", &seed, "--network", "regtest"];
+        [&own[..], &["--electrum", url]].concat().into_iter().map(str::to_owned).collect()
+    };
+    let fails = |url: &str, rule: &str, found: &str| {
+        let arguments: Vec<String> = balance(url);
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        let line = refused(&arguments, rule, 5);
+        assert!(line.contains(url) && line.contains(found), "{line}");
+        assert!(!line.trim_end().contains(|c: char| c.is_control()), "{line:?}");
+    };
+    let node = EmbeddedNode::start().unwrap();
+    let payee = address(Network::Regtest);
+    pay(&node, &payee, 3);
+    let works = || {
+        let arguments: Vec<String> = balance(&node.electrum_url());
+        ok(&arguments.iter().map(String::as_str).collect::<Vec<_>>())
+    };
+    let before = works();
+    let web = server_that_says(b"HTTP/1.1 400 Bad Request\r\n\r\n");
+    fails(&web, "chain-server", "not a JSON object (4 attempts)");
+    let other = server_that_says(b"{\"id\":0,\"result\":\"\\u001b[2J\\n\"}\n");
+    fails(&other, "chain-server", "(4 attempts)");
+    // A node that has not heard of the last block.
+    let lags = EmbeddedNode::start().unwrap();
+    for height in 1..3 {
+        lags.submit(&node.block(height).unwrap()).unwrap();
+    }
+    fails(&lags.electrum_url(), "guard-latest", "without its last 1 blocks");
+    assert_eq!(works(), before, "and goes on as if nothing had happened");
 }
 
 #[test]

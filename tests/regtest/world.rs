@@ -14,7 +14,7 @@ use bitcoin::transaction::Version;
 use bitcoin::{
     Amount, Network, NetworkKind, OutPoint, ScriptBuf, Transaction, TxIn, TxOut, Txid, Witness,
 };
-use hashmix::chain::electrum::Electrum;
+use hashmix::chain::electrum::{Electrum, Patience};
 use hashmix::engine::{Engine, Report, Sent};
 use hashmix::error::Error;
 use hashmix::flow::escrow;
@@ -86,6 +86,8 @@ pub(crate) struct Table {
     pub(crate) dir: TempDir,
     pub(crate) terms: EscrowTerms,
     engines: BTreeMap<Seat, Engine>,
+    /// How those reach the server who do not go straight to it: where, and how patiently.
+    pub(crate) ways: BTreeMap<Seat, (String, Patience)>,
     /// Whether everybody is restarted after each of his steps.
     pub(crate) restless: bool,
     /// Every transaction that was sent, in order.
@@ -101,6 +103,7 @@ impl Table {
             dir,
             terms: agreed(),
             engines: BTreeMap::new(),
+            ways: BTreeMap::new(),
             restless: false,
             sent: Vec::new(),
         };
@@ -137,7 +140,9 @@ impl Table {
 
     /// Takes a seat, with whatever its store remembers.
     pub(crate) fn sit(&mut self, seat: Seat) {
-        let chain = Electrum::connect(&self.node.electrum_url(), NETWORK).unwrap();
+        let straight = || (self.node.electrum_url(), Patience::default());
+        let (url, patience) = self.ways.get(&seat).cloned().unwrap_or_else(straight);
+        let chain = Electrum::connect_with(&url, NETWORK, patience).unwrap();
         let store = Store::open(self.dir.path().join(folder_name(seat)).with_extension("sqlite"));
         let relay = Folder::open(self.dir.path().join("messages"), seat).unwrap();
         let terms = self.terms.clone();
@@ -209,8 +214,22 @@ impl Table {
         self.elsewhere_to(self.node.height().unwrap() + blocks);
     }
 
+    /// Whether somebody sits there.
+    pub(crate) fn sits(&self, seat: Seat) -> bool {
+        self.engines.contains_key(&seat)
+    }
+
     /// Mines through a slice, the miner's machines finding every block, and seals `count` shares.
     pub(crate) fn deliver(&mut self, slice: u32, count: usize) {
+        let certificate = self.seal(slice, count);
+        self.engine(Seat::Miner).certify(certificate).unwrap();
+        if self.restless {
+            self.restart(Seat::Miner);
+        }
+    }
+
+    /// Mines through a slice; its certificate, which nobody has said yet.
+    pub(crate) fn seal(&mut self, slice: u32, count: usize) -> Certificate {
         let blocks = self.terms.calendar().slice_blocks(slice).unwrap();
         // A slice may have begun while its predecessor ripened.
         let parent = self.node.height().unwrap().max(*blocks.start() - 1);
@@ -226,11 +245,7 @@ impl Table {
             .collect();
         self.node.mine(*blocks.end() - parent, &payouts).unwrap();
         let position = self.terms.position().unwrap();
-        let certificate = Certificate::new(position, slice, shares).unwrap();
-        self.engine(Seat::Miner).certify(certificate).unwrap();
-        if self.restless {
-            self.restart(Seat::Miner);
-        }
+        Certificate::new(position, slice, shares).unwrap()
     }
 
     /// Mines to the height from which a period (0-based) is settled.
