@@ -374,8 +374,10 @@ impl<'w> Deal<'w> {
         self.world.settle()
     }
 
-    /// The next block; the server may not have seen it yet. In trouble, one after somebody's step brings a reorg: the blocks before it
-    /// are found once more, with the same transactions and payouts, beside themselves.
+    /// The next block; the server may not have seen it yet.
+    ///
+    /// In trouble, one after somebody's step brings a reorg: the blocks before it are found once
+    /// more, with the same transactions and payouts, beside themselves.
     fn mine(&mut self, by: Finder) -> Result<()> {
         let mut template = self.world.template()?;
         let height = template.height;
