@@ -11,10 +11,13 @@ use super::sqlite::{DAMAGED, Store, fault};
 use crate::error::Result;
 use crate::facts::Seen;
 
+/// Txid, height and bytes of a transaction.
+type Row = ([u8; 32], u32, Vec<u8>);
+
 impl Store {
     /// The transactions of `contract` that blocks held when [`Store::note_seen`] was called last.
     pub fn seen(&self, contract: &[u8; 32]) -> Result<BTreeMap<Txid, Seen>> {
-        let read = || -> rusqlite::Result<Vec<([u8; 32], u32, Vec<u8>)>> {
+        let read = || -> rusqlite::Result<Vec<Row>> {
             let mut select =
                 self.db.prepare_cached("SELECT txid, height, tx FROM seen WHERE contract = ?1")?;
             let rows = select

@@ -138,7 +138,7 @@ pub(crate) fn hurried(world: &World, draft: &Draft, seat: Seat, confirmed: u32, 
     let spend = &draft.spends()[0];
     let leaf = spend.lock.leaf(spend.path).unwrap();
     let ours = draft.transaction();
-    let (tip, _) = world.node.tip();
+    let tip = world.node.height().unwrap();
     let at_once = (LockTime::ZERO, Sequence::ENABLE_RBF_NO_LOCKTIME);
     let mut stated = vec![at_once];
     if leaf.after.is_some_and(|height| height <= tip) {

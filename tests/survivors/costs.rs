@@ -131,7 +131,7 @@ fn a_year_of_daily_installments_costs_two_transactions_of_308_virtual_bytes() {
     world.mine_to(terms.ruling_height(364).unwrap());
     world.chain.broadcast(&close).unwrap();
     world.mine_to(terms.ruling_height(364).unwrap() + 1);
-    assert!(world.node.mempool().is_empty());
+    assert!(world.node.mempool().unwrap().is_empty());
 
     assert!(funding.vsize() + close.vsize() <= 308, "{} + {}", funding.vsize(), close.vsize());
 }

@@ -80,7 +80,7 @@ fn exactly(survivors: &[Seat], possible: &[(Path, u32)]) {
 
         // Late enough for every delay: what is impossible now was never possible.
         world.mine_to(MINER_EXIT + 10);
-        assert!(world.node.mempool().is_empty(), "what was accepted is in blocks");
+        assert!(world.node.mempool().unwrap().is_empty(), "what was accepted is in blocks");
         let coin = escrows.last().unwrap();
         for path in WAYS.into_iter().filter(|way| possible.iter().all(|(path, _)| path != way)) {
             if (variant, path) == (Variant::Nums, Path::Key) {

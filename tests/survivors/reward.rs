@@ -66,7 +66,7 @@ fn exactly(survivors: &[Seat], possible: &[(SweepPath, u32)]) {
         }
 
         world.mine_to(HOLDER_EXIT + 10);
-        assert!(world.node.mempool().is_empty(), "what was accepted is in blocks");
+        assert!(world.node.mempool().unwrap().is_empty(), "what was accepted is in blocks");
         let coin = rewards.last().unwrap();
         for path in WAYS.into_iter().filter(|way| possible.iter().all(|(path, _)| path != way)) {
             if (variant, path) == (Variant::Nums, SweepPath::Key) {

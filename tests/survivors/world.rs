@@ -5,7 +5,6 @@ use std::sync::LazyLock;
 use bitcoin::bip32::Xpriv;
 use bitcoin::{Amount, FeeRate, Network, ScriptBuf, TxOut};
 use hashmix::chain::electrum::Electrum;
-use hashmix::chain::embedded::EmbeddedNode;
 use hashmix::facts::Coin;
 use hashmix::flow::escrow::coins::EscrowCoin;
 use hashmix::flow::escrow::terms::EscrowTerms;
@@ -13,6 +12,7 @@ use hashmix::flow::{escrow, reward};
 use hashmix::header_sync::GuardedChain;
 use hashmix::party::Seat;
 use hashmix::rehearsal::people::{self, Payouts, seed, signer};
+use hashmix::rehearsal::world::{World as Chain, chosen};
 use hashmix::script::lock::Lock;
 use hashmix::script::template::Variant;
 use hashmix::sign::software::SoftwareSigner;
@@ -70,7 +70,7 @@ fn signer_of(seat: Seat) -> &'static SoftwareSigner {
 
 /// A chain, a contract, and its people.
 pub(crate) struct World {
-    pub(crate) node: EmbeddedNode,
+    pub(crate) node: Box<dyn Chain>,
     pub(crate) chain: Electrum,
     pub(crate) terms: EscrowTerms,
     pub(crate) wallet: Wallet,
@@ -100,7 +100,7 @@ impl World {
     /// The same with other terms.
     pub(crate) fn with_terms(terms: EscrowTerms) -> Self {
         terms.check().unwrap();
-        let node = EmbeddedNode::start().unwrap();
+        let node = chosen().unwrap();
         let mut store = Store::open_in_memory().unwrap();
         let mut wallet = Wallet::create_or_load(&mut store, *MASTER, NETWORK).unwrap();
 
@@ -113,7 +113,7 @@ impl World {
             vec![out; COINS]
         };
         node.mine(1, &share).unwrap();
-        mine_to(&node, 100);
+        mine_to(&*node, 100);
         let connect = || Electrum::connect(&node.electrum_url(), NETWORK).unwrap();
         wallet.sync(&mut GuardedChain::new(connect()), &mut store).unwrap();
         let chain = connect();
@@ -122,7 +122,7 @@ impl World {
 
     /// Mines until the tip is at `height`.
     pub(crate) fn mine_to(&self, height: u32) {
-        mine_to(&self.node, height);
+        mine_to(&*self.node, height);
     }
 
     pub(crate) fn signer(&self, seat: Seat) -> &SoftwareSigner {
@@ -159,8 +159,8 @@ impl World {
 }
 
 /// Mines until the tip is at `height`; the coinbases pay a script that anybody may spend.
-fn mine_to(node: &EmbeddedNode, height: u32) {
-    let (tip, _) = node.tip();
+fn mine_to(node: &dyn Chain, height: u32) {
+    let tip = node.height().unwrap();
     assert!(tip <= height, "the chain is at {tip} already, beyond {height}");
     let payouts = |value| vec![TxOut { value, script_pubkey: ScriptBuf::new() }];
     node.mine(height - tip, &payouts).unwrap();
