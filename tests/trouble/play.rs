@@ -109,7 +109,9 @@ impl Play {
             let snapped = trap.is_some() && self.proxy(seat).lift_trap();
             self.snapped += u32::from(snapped);
             // What was sent is there for whoever reads next.
-            self.table.node.settle().unwrap();
+            if self.proxies.get(&seat).is_none_or(|proxy| proxy.broadcasts() > 0) {
+                self.table.node.settle().unwrap();
+            }
             let after = self.events(seat);
             assert!(after.starts_with(&before), "{seat} lost something");
             let told = outcome.is_ok();
@@ -197,7 +199,7 @@ impl Play {
     }
 
     /// A short period and a ruling for the miner, who then leaves; a close for the holder.
-    pub(crate) fn to_the_end(&mut self) -> Story {
+    pub(crate) fn until_the_end(&mut self) -> Story {
         self.deliver(2, FULL / 2);
         self.everybody();
         self.table.leave(Seat::Holder);
@@ -238,6 +240,6 @@ impl Play {
     pub(crate) fn whole(&mut self) -> Story {
         self.until_a_state_is_due();
         self.until_a_state_is_published();
-        self.to_the_end()
+        self.until_the_end()
     }
 }
