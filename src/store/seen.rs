@@ -11,7 +11,7 @@ use super::sqlite::{DAMAGED, Store, fault};
 use crate::error::Result;
 use crate::facts::Seen;
 
-/// Txid, height and bytes of a transaction.
+/// Txid, height, and the transaction's bytes.
 type Row = ([u8; 32], u32, Vec<u8>);
 
 impl Store {
@@ -70,6 +70,8 @@ impl Store {
 
 #[cfg(test)]
 mod tests {
+    use std::slice::from_ref;
+
     use bitcoin::absolute::LockTime;
     use bitcoin::transaction::Version;
     use bitcoin::{Amount, OutPoint, ScriptBuf, Sequence, TxIn, TxOut, Witness};
@@ -128,7 +130,7 @@ mod tests {
             note(&mut store, &contract, &all, &[]);
         }
         let moved = (all[0].0, Seen { height: Some(123), ..all[0].1.clone() });
-        note(&mut store, &DEAL, &[moved.clone()], &[all[1].0]);
+        note(&mut store, &DEAL, from_ref(&moved), &[all[1].0]);
         assert_eq!(store.seen(&DEAL).unwrap(), [moved, all[2].clone()].into());
         assert_eq!(store.seen(&OTHER).unwrap(), all.clone().into());
         // To forget what was never seen changes nothing.
@@ -140,8 +142,8 @@ mod tests {
     fn what_comes_back_into_the_block_that_it_left_is_noted_in_one_call() {
         let mut store = Store::open_in_memory().unwrap();
         let one = seen(1, 5, 120, &[]);
-        note(&mut store, &DEAL, &[one.clone()], &[]);
-        note(&mut store, &DEAL, &[one.clone()], &[one.0]);
+        note(&mut store, &DEAL, from_ref(&one), &[]);
+        note(&mut store, &DEAL, from_ref(&one), &[one.0]);
         assert_eq!(store.seen(&DEAL).unwrap(), [one].into());
     }
 
@@ -169,10 +171,10 @@ mod tests {
 
     #[test]
     fn a_table_of_version_3_loads_for_ever_and_is_still_written_so() {
-        let dump = |store: &Store| -> Vec<([u8; 32], [u8; 32], u32, Vec<u8>)> {
+        let dump = |store: &Store| -> Vec<([u8; 32], Row)> {
             let sql = "SELECT contract, txid, height, tx FROM seen ORDER BY contract";
             let mut select = store.db.prepare(sql).unwrap();
-            let row = |r: &rusqlite::Row<'_>| Ok((r.get(0)?, r.get(1)?, r.get(2)?, r.get(3)?));
+            let row = |r: &rusqlite::Row<'_>| Ok((r.get(0)?, (r.get(1)?, r.get(2)?, r.get(3)?)));
             select.query_map([], row).unwrap().map(|row| row.unwrap()).collect()
         };
         let old = Store::open_in_memory().unwrap();

@@ -75,16 +75,17 @@ fn coins_are_received_counted_and_sent() {
     assert!(line.contains("signet") && line.contains("regtest"), "{line}");
 }
 
-/// A server that answers each line by these bytes.
-fn server_that_says(bytes: &'static [u8]) -> String {
+/// A server that answers each line by this text, with the question's number for `N`.
+fn server_that_says(text: &'static str) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("tcp://{}", listener.local_addr().unwrap());
     // The thread ends with the process.
     thread::spawn(move || {
         for client in listener.incoming().flatten() {
             let mut writer = client.try_clone().unwrap();
-            for _ in BufReader::new(client).lines().map_while(Result::ok) {
-                if writer.write_all(bytes).is_err() {
+            for (number, _) in BufReader::new(client).lines().map_while(Result::ok).enumerate() {
+                let answer = text.replace('N', &number.to_string());
+                if writer.write_all(answer.as_bytes()).is_err() {
                     break;
                 }
             }
@@ -117,10 +118,10 @@ fn a_server_that_talks_gibberish_or_lags_costs_one_line_and_nothing_else() {
         ok(&arguments.iter().map(String::as_str).collect::<Vec<_>>())
     };
     let before = works();
-    let web = server_that_says(b"HTTP/1.1 400 Bad Request\r\n\r\n");
+    let web = server_that_says("HTTP/1.1 400 Bad Request\r\n\r\n");
     fails(&web, "chain-server", "not a JSON object (4 attempts)");
-    let other = server_that_says(b"{\"id\":0,\"result\":\"\\u001b[2J\\n\"}\n");
-    fails(&other, "chain-server", "(4 attempts)");
+    let other = server_that_says("{\"id\":N,\"result\":\"\\u001b[2J\\n\"}\n");
+    fails(&other, "chain-answer", "a header of 80 bytes in hex");
     // A node that has not heard of the last block.
     let lags = EmbeddedNode::start().unwrap();
     for height in 1..3 {

@@ -192,7 +192,7 @@ impl Table {
         loop {
             let mut quiet = true;
             for seat in SEATS {
-                if self.engines.contains_key(&seat) {
+                if self.sits(seat) {
                     let said = |report: &Report| !matches!(report, Report::Waiting { .. });
                     quiet &= !self.step(seat).iter().any(said);
                 }

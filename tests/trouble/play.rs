@@ -1,6 +1,6 @@
 //! A whole contract, played by people who may reach the server through proxies.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bitcoin::Txid;
@@ -42,7 +42,12 @@ pub(crate) struct Play {
     snap: Option<Snap>,
     /// Times that it broke.
     pub(crate) snapped: u32,
+    /// What there was to read when a seat last stepped in peace.
+    read: BTreeMap<Seat, News>,
 }
+
+/// Tip, mempool and inbox: whoever finds them as they were has nothing to do.
+type News = (u32, BTreeSet<Txid>, Vec<String>);
 
 /// An error in trouble: one line that names the server, of a kind that stops nobody.
 #[track_caller]
@@ -58,7 +63,13 @@ pub(crate) fn check(error: &Error, url: &str) {
 impl Play {
     /// A funded escrow, and nobody in trouble.
     pub(crate) fn calm() -> Self {
-        Self { table: Table::funded(), proxies: BTreeMap::new(), snap: None, snapped: 0 }
+        Self {
+            table: Table::funded(),
+            proxies: BTreeMap::new(),
+            snap: None,
+            snapped: 0,
+            read: BTreeMap::new(),
+        }
     }
 
     /// The same, with proxies between the server and these.
@@ -109,7 +120,9 @@ impl Play {
             let snapped = trap.is_some() && self.proxy(seat).lift_trap();
             self.snapped += u32::from(snapped);
             // What was sent is there for whoever reads next.
-            self.table.node.settle().unwrap();
+            if self.proxies.get(&seat).is_none_or(|proxy| proxy.broadcasts() > 0) {
+                self.table.node.settle().unwrap();
+            }
             let after = self.events(seat);
             assert!(after.starts_with(&before), "{seat} lost something");
             let told = outcome.is_ok();
@@ -143,8 +156,23 @@ impl Play {
         }
     }
 
+    /// A step. One that finds all as the last one left it is not worth being broken again.
     pub(crate) fn step(&mut self, seat: Seat) -> Vec<Report> {
-        self.act(seat, false, &mut |engine| engine.step())
+        let snap = self.snap;
+        if self.read.get(&seat) == Some(&self.news(seat)) {
+            self.snap = None;
+        }
+        let reports = self.act(seat, false, &mut |engine| engine.step());
+        self.snap = snap;
+        let news = self.news(seat);
+        self.read.insert(seat, news);
+        reports
+    }
+
+    fn news(&self, seat: Seat) -> News {
+        let node = &self.table.node;
+        let mempool = node.mempool().unwrap().into_iter().collect();
+        (node.height().unwrap(), mempool, self.table.names(seat, "inbox"))
     }
 
     pub(crate) fn decide(
@@ -197,7 +225,7 @@ impl Play {
     }
 
     /// A short period and a ruling for the miner, who then leaves; a close for the holder.
-    pub(crate) fn to_the_end(&mut self) -> Story {
+    pub(crate) fn until_the_end(&mut self) -> Story {
         self.deliver(2, FULL / 2);
         self.everybody();
         self.table.leave(Seat::Holder);
@@ -238,6 +266,6 @@ impl Play {
     pub(crate) fn whole(&mut self) -> Story {
         self.until_a_state_is_due();
         self.until_a_state_is_published();
-        self.to_the_end()
+        self.until_the_end()
     }
 }

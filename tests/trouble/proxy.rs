@@ -18,6 +18,9 @@ use serde_json::{Value, json};
 const LOOK: Duration = Duration::from_millis(1);
 const DRIP: Duration = Duration::from_millis(20);
 
+/// The question that sends a transaction.
+pub(crate) const BROADCAST: &str = "blockchain.transaction.broadcast";
+
 /// The result that a question gets: of the method and its parameters.
 pub(crate) type Answer = dyn Fn(&str, &Value) -> Value + Send + Sync;
 /// The same, laid over the true result.
@@ -77,6 +80,7 @@ struct State {
     /// Where the connection breaks once, and how.
     trap: Option<(At, Snap)>,
     connections: u32,
+    broadcasts: u32,
     listens: bool,
     over: bool,
 }
@@ -118,6 +122,7 @@ impl Proxy {
             server: host(url),
             trap: None,
             connections: 0,
+            broadcasts: 0,
             listens: true,
             over: false,
         };
@@ -162,6 +167,11 @@ impl Proxy {
     /// Connections since this was asked last.
     pub(crate) fn connections(&self) -> u32 {
         core::mem::take(&mut self.state().connections)
+    }
+
+    /// Broadcasts that were asked for since this was asked last.
+    pub(crate) fn broadcasts(&self) -> u32 {
+        core::mem::take(&mut self.state().broadcasts)
     }
 }
 
@@ -302,6 +312,7 @@ fn serve(mut client: &TcpStream, shared: &Mutex<State>) -> io::Result<()> {
 
 /// What becomes of a question, the `asked`-th of its connection, and where the server is.
 fn next(state: &mut State, asked: usize, question: &Value) -> (Act, String) {
+    state.broadcasts += u32::from(question["method"] == BROADCAST);
     let act = match &state.trouble {
         Trouble::None => match state.trap {
             Some((At::Line(left @ 1..), snap)) => {

@@ -13,10 +13,8 @@ use hashmix::rehearsal::world::chosen;
 use serde_json::{Value, json};
 
 use crate::play::{NONE, Play, SHORT, check};
-use crate::proxy::{At, Proxy, Snap, Trouble, script_hash};
+use crate::proxy::{At, BROADCAST, Proxy, Snap, Trouble, script_hash};
 use crate::world::RATE;
-
-const BROADCAST: &str = "blockchain.transaction.broadcast";
 
 /// What reports say was sent.
 fn sent(reports: &[Report]) -> Vec<(&'static str, Txid)> {
