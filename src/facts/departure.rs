@@ -51,8 +51,8 @@ impl fmt::Display for Departure {
             ),
             Fate::Missing => write!(
                 f,
-                "transaction {txid} left its block at height {height}, and no server's mempool \
-                 holds it now"
+                "transaction {txid} left its block at height {height}, and our server knows of no \
+                 other place"
             ),
         }
     }
