@@ -94,7 +94,7 @@ fn tell(moment: &Moment<'_>) {
         Moment::Agreed(terms) => tell_terms(terms),
         Moment::Note(height, text) => println!("{height:>5}  {text}"),
         Moment::Done(height, seat, report) => tell_report(*height, *seat, report),
-        Moment::Block { .. } => {}
+        Moment::Stepped(_) | Moment::Restarted(_) | Moment::Reorg(_) | Moment::Block { .. } => {}
     }
 }
 

@@ -86,7 +86,8 @@ impl GuardedChain {
         match standing {
             Standing::Agrees => {}
             Standing::Behind { blocks } => {
-                let found = format_args!("a chain without its last {blocks} blocks").to_string();
+                let last = guard.tip().saturating_sub(blocks);
+                let found = format_args!("the same chain, which ends at height {last}").to_string();
                 return Err(LATEST.unavailable(place(), tip(guard), found));
             }
             Standing::LessWork { fork } => {

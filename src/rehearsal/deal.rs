@@ -49,6 +49,12 @@ pub enum Moment<'a> {
     },
     /// Somebody did something, at this height.
     Done(u32, Seat, &'a Report),
+    /// Somebody has stepped or decided.
+    Stepped(Seat),
+    /// His process ended, and another one opened his files.
+    Restarted(Seat),
+    /// So many blocks were found again, for the next one to outweigh.
+    Reorg(u32),
     /// A block was mined.
     Block {
         /// Its height.
@@ -203,6 +209,7 @@ impl<'w> Deal<'w> {
         self.chapter("The sale", "the price goes into the escrow; nobody can take it alone");
         let report = self.holder.fund_escrow(RATE)?;
         self.told(Seat::Holder, &[report]);
+        self.stepped(Seat::Holder)?;
         self.elsewhere_until(START.saturating_sub(1))?;
         self.everybody()
     }
@@ -232,7 +239,7 @@ impl<'w> Deal<'w> {
             // No key path: the miner publishes the last state with his own signature under it.
             let reports = self.miner.publish_state()?;
             self.told(Seat::Miner, &reports);
-            return Ok(());
+            return self.stepped(Seat::Miner);
         }
         if self.trouble.restarts {
             // Secret nonces live in memory alone: what was begun ends with the process.
@@ -266,6 +273,7 @@ impl<'w> Deal<'w> {
         self.elsewhere(5)?;
         self.listen_to(Seat::Miner)?;
         self.miner.open_dispute(3, RATE)?;
+        self.stepped(Seat::Miner)?;
         self.note("miner opens a dispute through period 4");
         self.federation()?;
         self.listen_to(Seat::Miner)?;
@@ -285,6 +293,7 @@ impl<'w> Deal<'w> {
         self.elsewhere_until(self.terms.ruling_height(last)?)?;
         self.listen_to(Seat::Holder)?;
         self.holder.open_dispute(last, RATE)?;
+        self.stepped(Seat::Holder)?;
         self.note("holder is back and opens a dispute through period 6");
         self.federation()?;
         self.listen_to(Seat::Holder)?;
@@ -300,6 +309,7 @@ impl<'w> Deal<'w> {
         let youngest = START.saturating_add(47);
         self.elsewhere_until(youngest.saturating_add(99))?;
         self.holder.ask_sweep(SweepPath::HolderRuling, RATE)?;
+        self.stepped(Seat::Holder)?;
         self.note("holder asks for a sweep");
         self.federation()?;
         self.listen_to(Seat::Holder)?;
@@ -364,6 +374,7 @@ impl<'w> Deal<'w> {
         ));
         self.certified.insert(slice, certificate.clone());
         self.miner.certify(certificate)?;
+        self.stepped(Seat::Miner)?;
         self.everybody()
     }
 
@@ -383,12 +394,15 @@ impl<'w> Deal<'w> {
         let height = template.height;
         let depth = if self.stirred { self.trouble.reorg } else { 0 };
         let first = height.saturating_sub(depth);
-        if let Some(fork) = self.found.get(&first).filter(|_| depth > 0) {
+        if depth > 0 {
+            let fork = self.found.get(&first);
+            let fork = fork.ok_or_else(|| FOUND.broken("reorg", "a block of ours", first))?;
             let mut parent = fork.block.header.prev_blockhash;
             for height in first..height {
                 parent = self.find_again(height, first, parent)?;
             }
             template.parent = parent;
+            (self.listen)(Moment::Reorg(depth));
         }
         let who = match by {
             Finder::Miner(_) => "the miner",
@@ -492,19 +506,23 @@ impl<'w> Deal<'w> {
         };
         if let Some(engine) = engine {
             let reports = engine.step()?;
-            // What was sent is there for whoever reads next.
-            self.world.settle()?;
-            self.stirred = true;
             self.told(seat, &reports);
-            if self.trouble.restarts {
-                self.restart(seat)?;
-            }
+            self.stepped(seat)?;
         }
         Ok(())
     }
 
+    /// After a step: what was sent is there for whoever reads next; then comes trouble.
+    fn stepped(&mut self, seat: Seat) -> Result<()> {
+        self.world.settle()?;
+        self.stirred = true;
+        (self.listen)(Moment::Stepped(seat));
+        if self.trouble.restarts { self.restart(seat) } else { Ok(()) }
+    }
+
     /// The process of a seat ends, and another one opens the same files.
     fn restart(&mut self, seat: Seat) -> Result<()> {
+        (self.listen)(Moment::Restarted(seat));
         let url = self.world.electrum_url();
         let engine = Person::new(seat, &self.dir)?.sit_again(&self.terms, &url, &self.dir)?;
         match seat {

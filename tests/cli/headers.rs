@@ -1,9 +1,10 @@
-//! Headers, through the embedded node's Electrum server.
+//! Headers, through the Electrum server of either world.
 
 use bitcoin::{Address, Amount, Network, TxOut};
 use hashmix::chain::electrum::Electrum;
-use hashmix::chain::embedded::EmbeddedNode;
 use hashmix::header_sync::{Standing, sync_headers};
+use hashmix::rehearsal::reorg::replace;
+use hashmix::rehearsal::world::chosen;
 use hashmix::store::Store;
 
 use crate::desk::{Desk, address, ok, refused, run, text};
@@ -16,7 +17,7 @@ fn payouts() -> impl Fn(Amount) -> Vec<TxOut> {
 
 #[test]
 fn headers_are_synchronised_shown_and_follow_a_reorg() {
-    let node = EmbeddedNode::start().unwrap();
+    let node = chosen().unwrap();
     let url = node.electrum_url();
     let desk = Desk::new();
     let home = text(&desk.path("home"));
@@ -27,14 +28,15 @@ fn headers_are_synchronised_shown_and_follow_a_reorg() {
     node.mine(30, &payouts()).unwrap();
     let said = run(&sync);
     assert_eq!((said.code, said.err.as_str()), (0, "headers 30 of 30\n"));
-    let tip = |height: u32| format!("tip       {height} {}\n", node.tip().1);
+    let tip =
+        |height: u32| format!("tip       {height} {}\n", node.block(height).unwrap().block_hash());
     assert!(said.out.contains(&tip(30)) && said.out.contains("added     30\n"), "{}", said.out);
     assert!(said.out.contains("use your own node"), "{}", said.out);
     // Nothing new is worth no line of progress.
     assert!(ok(&sync).contains("added     0\n"));
 
-    let lost = node.tip().1;
-    node.reorg(6, 7, &payouts(), true).unwrap();
+    let lost = node.block(30).unwrap().block_hash();
+    replace(&*node, 6, &payouts()).unwrap();
     let out = run(&sync).out;
     assert!(out.contains("reorg     after height 24: 6 blocks left the chain, 7 came"), "{out}");
     let out = ok(&show);
@@ -54,7 +56,7 @@ fn headers_are_synchronised_shown_and_follow_a_reorg() {
 
 #[test]
 fn a_server_of_another_network_or_none_is_refused() {
-    let node = EmbeddedNode::start().unwrap();
+    let node = chosen().unwrap();
     let url = node.electrum_url();
     let desk = Desk::new();
     let home = text(&desk.path("home"));

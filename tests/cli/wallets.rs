@@ -1,4 +1,4 @@
-//! The wallet, through the embedded node's Electrum server.
+//! The wallet, through the Electrum server of either world.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
@@ -6,11 +6,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::thread;
 
 use bitcoin::{Address, Amount, Network, TxOut};
-use hashmix::chain::embedded::EmbeddedNode;
+use hashmix::rehearsal::world::{World, chosen};
 
 use crate::desk::{Desk, address, ok, refused, text};
 
-fn pay(node: &EmbeddedNode, address: &str, blocks: u32) {
+fn pay(node: &dyn World, address: &str, blocks: u32) {
     let to: Address = address.parse::<Address<_>>().unwrap().assume_checked();
     let script = to.script_pubkey();
     let payouts = |value: Amount| vec![TxOut { value, script_pubkey: script.clone() }];
@@ -19,7 +19,7 @@ fn pay(node: &EmbeddedNode, address: &str, blocks: u32) {
 
 #[test]
 fn coins_are_received_counted_and_sent() {
-    let node = EmbeddedNode::start().unwrap();
+    let node = chosen().unwrap();
     let url = node.electrum_url();
     let desk = Desk::new();
     let [home, seed] = ["home", "seed"].map(|name| text(&desk.path(name)));
@@ -41,10 +41,10 @@ fn coins_are_received_counted_and_sent() {
     assert_eq!(mode(&home), 0o700);
     assert_eq!(mode(&format!("{home}/store.sqlite")), 0o600);
 
-    pay(&node, first.trim(), 1);
+    pay(&*node, first.trim(), 1);
     let out = run(with(&["balance"], &["--electrum", &url]));
     assert!(out.contains("immature   5000000000 sat"), "{out}");
-    pay(&node, &address(Network::Regtest), 100);
+    pay(&*node, &address(Network::Regtest), 100);
     let out = run(with(&["balance"], &["--electrum", &url]));
     assert!(out.contains("confirmed  5000000000 sat"), "{out}");
 
@@ -58,11 +58,11 @@ fn coins_are_received_counted_and_sent() {
     refuse(send(&payee, "100"), "wallet-dust", 3);
     refuse(send(&payee, "5000000000"), "wallet-funds", 3);
     refuse(send(&payee, "2100000000000001"), "amount-limit", 3);
-    assert!(node.mempool().is_empty());
+    assert!(node.mempool().unwrap().is_empty());
     let out = run(send(&payee, "1000000"));
-    let txid = node.mempool()[0].to_string();
+    let txid = node.mempool().unwrap()[0].to_string();
     assert!(out.contains(&txid), "{out}");
-    pay(&node, &payee, 1);
+    pay(&*node, &payee, 1);
     let out = run(with(&["balance"], &["--electrum", &url]));
     // One key-path input of 57.5 vB and two P2TR outputs: 154 vB at 2 sat, and one for rounding.
     assert!(out.contains("confirmed  4998999691 sat"), "{out}");
@@ -110,9 +110,9 @@ fn a_server_that_talks_gibberish_or_lags_costs_one_line_and_nothing_else() {
         assert!(line.contains(url) && line.contains(found), "{line}");
         assert!(!line.trim_end().contains(|c: char| c.is_control()), "{line:?}");
     };
-    let node = EmbeddedNode::start().unwrap();
+    let node = chosen().unwrap();
     let payee = address(Network::Regtest);
-    pay(&node, &payee, 3);
+    pay(&*node, &payee, 3);
     let works = || {
         let arguments: Vec<String> = balance(&node.electrum_url());
         ok(&arguments.iter().map(String::as_str).collect::<Vec<_>>())
@@ -123,11 +123,11 @@ fn a_server_that_talks_gibberish_or_lags_costs_one_line_and_nothing_else() {
     let other = server_that_says("{\"id\":N,\"result\":\"\\u001b[2J\\n\"}\n");
     fails(&other, "chain-answer", "a header of 80 bytes in hex");
     // A node that has not heard of the last block.
-    let lags = EmbeddedNode::start().unwrap();
+    let lags = chosen().unwrap();
     for height in 1..3 {
         lags.submit(&node.block(height).unwrap()).unwrap();
     }
-    fails(&lags.electrum_url(), "guard-latest", "without its last 1 blocks");
+    fails(&lags.electrum_url(), "guard-latest", "ends at height 2");
     assert_eq!(works(), before, "and goes on as if nothing had happened");
 }
 

@@ -11,8 +11,10 @@ use bitcoin::{
 };
 use hashmix::chain::electrum::{Electrum, Patience};
 use hashmix::rehearsal::daemons::Daemons;
+use hashmix::rehearsal::deal::{Trouble, play};
 use hashmix::rehearsal::reorg::replace;
 use hashmix::rehearsal::world::{World, named};
+use hashmix::script::template::Variant;
 
 fn anybody() -> ScriptBuf {
     Builder::new().push_opcode(OP_TRUE).into_script()
@@ -193,4 +195,17 @@ fn a_node_that_restarts_keeps_its_chain_and_what_waits() {
     assert_eq!(client.history(&own(8)).unwrap(), [(txid, None)]);
     world.mine(1, &to(own(9))).unwrap();
     assert_eq!(client.history(&own(8)).unwrap(), [(txid, Some(102))]);
+}
+
+#[test]
+fn the_first_deal_makes_the_same_transactions_and_the_same_sheet_in_both_worlds() {
+    in_both(|world| {
+        let dir = tempfile::tempdir().unwrap();
+        let calm = Trouble::default();
+        let ending = play(world, Variant::Musig, calm, dir.path(), &mut |_| {}).unwrap();
+        assert!(ending.ledger.balances().unwrap());
+        let txids: Vec<Txid> = ending.sent.iter().map(|(_, sent)| sent.tx.compute_txid()).collect();
+        assert_eq!(txids.len(), 5, "sale, settlement, two rulings, sweep");
+        (txids, ending.ledger)
+    });
 }

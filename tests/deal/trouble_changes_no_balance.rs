@@ -11,26 +11,50 @@ use hashmix::rehearsal::deal::{Ending, Moment, Trouble, play};
 use hashmix::rehearsal::world::chosen;
 use hashmix::script::template::Variant;
 
-/// What was told on the way, and the end.
+/// What happened and was told on the way, and the end.
 struct Played {
     ending: Ending,
-    reorgs: BTreeSet<usize>,
+    /// Blocks that followed somebody's step, and those of them that brought a reorg.
+    due: usize,
+    reorgs: usize,
+    /// Steps, and how many of them a restart followed.
+    steps: usize,
+    restarts: usize,
+    /// Reorgs of which somebody was told, by depth; and rewards that left.
+    told: BTreeSet<usize>,
     void: usize,
 }
 
 fn played(variant: Variant, trouble: Trouble) -> Played {
     let node = chosen().unwrap();
     let dir = tempfile::tempdir().unwrap();
-    let (mut reorgs, mut void) = (BTreeSet::new(), 0);
+    let (mut due, mut reorgs, mut steps, mut restarts, mut void) = (0, 0, 0, 0, 0);
+    let mut told = BTreeSet::new();
+    let (mut stirred, mut restarting) = (false, None);
     let ending = play(&*node, variant, trouble, dir.path(), &mut |moment| match moment {
-        Moment::Done(_, _, Report::Reorganised(reorg)) => _ = reorgs.insert(reorg.left.len()),
+        Moment::Stepped(seat) => {
+            assert!(restarting.is_none() || !trouble.restarts, "{restarting:?} did not restart");
+            (stirred, restarting) = (true, Some(seat));
+            steps += 1;
+        }
+        Moment::Restarted(seat) if restarting == Some(seat) => {
+            restarting = None;
+            restarts += 1;
+        }
+        Moment::Reorg(depth) => {
+            assert_eq!(depth, trouble.reorg);
+            reorgs += 1;
+        }
+        Moment::Block { .. } => due += usize::from(core::mem::take(&mut stirred)),
+        Moment::Done(_, _, Report::Reorganised(reorg)) => _ = told.insert(reorg.left.len()),
         Moment::Done(_, _, Report::Departed(departure)) => {
             assert_eq!(departure.fate, Fate::Void, "{departure}");
             void += 1;
         }
         _ => {}
     });
-    Played { ending: ending.unwrap_or_else(|e| panic!("{trouble:?}: {e}")), reorgs, void }
+    let ending = ending.unwrap_or_else(|e| panic!("{trouble:?}: {e}"));
+    Played { ending, due, reorgs, steps, restarts, told, void }
 }
 
 fn calm(variant: Variant) -> &'static Played {
@@ -42,7 +66,8 @@ fn calm(variant: Variant) -> &'static Played {
 
 fn ends_alike(variant: Variant, trouble: Trouble) {
     let (calm, troubled) = (calm(variant), played(variant, trouble));
-    assert!(calm.reorgs.is_empty() && calm.void == 0);
+    assert_eq!((calm.reorgs, calm.restarts, calm.void), (0, 0, 0));
+    assert!(calm.due > 10 && calm.steps > 100, "{} blocks, {} steps", calm.due, calm.steps);
     assert_eq!(troubled.ending.ledger, calm.ending.ledger, "{trouble:?}");
     assert!(troubled.ending.ledger.balances().unwrap());
     let stories = [&calm.ending, &troubled.ending].map(|ending| {
@@ -50,9 +75,12 @@ fn ends_alike(variant: Variant, trouble: Trouble) {
     });
     let [expected, found] = stories;
     assert_eq!(found, expected, "{trouble:?}");
+    if trouble.restarts {
+        assert_eq!(troubled.restarts, troubled.steps, "everybody, at every step");
+    }
     if trouble.reorg > 0 {
-        let depth = trouble.reorg as usize;
-        assert_eq!(troubled.reorgs.last(), Some(&depth), "{trouble:?}: {:?}", troubled.reorgs);
+        assert_eq!(troubled.reorgs, troubled.due, "before every block that follows a step");
+        assert_eq!(troubled.told.last(), Some(&(trouble.reorg as usize)), "{:?}", troubled.told);
         assert!(troubled.void > 0, "rewards left the chain, and it was told");
     }
 }
@@ -63,8 +91,8 @@ fn a_restart_of_everybody_at_every_step_changes_nothing() {
 }
 
 #[test]
-fn a_reorg_of_one_block_at_every_step_changes_nothing() {
-    ends_alike(Variant::Musig, Trouble { reorg: 1, restarts: false });
+fn a_reorg_of_one_block_and_a_restart_at_every_step_change_nothing() {
+    ends_alike(Variant::Musig, Trouble { reorg: 1, restarts: true });
 }
 
 #[test]
@@ -73,8 +101,8 @@ fn a_reorg_of_two_blocks_and_a_restart_at_every_step_change_nothing() {
 }
 
 #[test]
-fn a_reorg_of_three_blocks_at_every_step_changes_nothing() {
-    ends_alike(Variant::Nums, Trouble { reorg: 3, restarts: false });
+fn a_reorg_of_three_blocks_and_a_restart_at_every_step_change_nothing() {
+    ends_alike(Variant::Nums, Trouble { reorg: 3, restarts: true });
 }
 
 #[test]

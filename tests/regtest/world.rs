@@ -12,7 +12,8 @@ use bitcoin::opcodes::OP_TRUE;
 use bitcoin::script::Builder;
 use bitcoin::transaction::Version;
 use bitcoin::{
-    Amount, Network, NetworkKind, OutPoint, ScriptBuf, Transaction, TxIn, TxOut, Txid, Witness,
+    Address, Amount, Network, NetworkKind, OutPoint, ScriptBuf, Transaction, TxIn, TxOut, Txid,
+    Witness,
 };
 use hashmix::chain::electrum::{Electrum, Patience};
 use hashmix::engine::{Engine, Report, Sent};
@@ -54,9 +55,11 @@ pub(crate) fn signer(seat: Seat) -> SoftwareSigner {
 
 fn agreed() -> EscrowTerms {
     let address = |seat| signer(seat).address();
+    // The holder is paid into his wallet, whose books can be compared.
+    let his = wallet(Seat::Holder, &mut Store::open_in_memory().unwrap()).1;
     let payouts = Payouts {
         miner: address(Seat::Miner),
-        holder: address(Seat::Holder),
+        holder: Address::from_script(&his, NETWORK).unwrap(),
         federation: address(Seat::Validator(0)),
     };
     let mut terms = people::terms(Variant::Musig, START, &payouts).unwrap();
@@ -164,6 +167,11 @@ impl Table {
 
     pub(crate) fn engine(&mut self, seat: Seat) -> &mut Engine {
         self.engines.get_mut(&seat).expect("somebody sits there")
+    }
+
+    /// Whether somebody sits there now.
+    pub(crate) fn sits_at(&self, seat: Seat) -> bool {
+        self.engines.contains_key(&seat)
     }
 
     /// One step of a seat.
