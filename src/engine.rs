@@ -20,7 +20,7 @@ use bitcoin::{Amount, TapSighash, Transaction, Txid};
 
 use crate::chain::electrum::Electrum;
 use crate::error::{Error, Result, Rule};
-use crate::facts::{Departure, Facts, Seen};
+use crate::facts::{Departure, Facts, Mined, refuse_omission};
 use crate::flow::escrow::coins::{Progress, progress};
 use crate::flow::escrow::terms::EscrowTerms;
 use crate::flow::word::Word;
@@ -89,7 +89,7 @@ pub struct Engine {
     /// What we paid from the wallet: the sale, proofs of slices.
     payments: Vec<Payment>,
     /// What blocks held when we looked last.
-    seen: BTreeMap<Txid, Seen>,
+    seen: BTreeMap<Txid, Mined>,
     known: BTreeSet<crate::id::WordId>,
     said: u32,
     rounds: joint::Rounds,
@@ -97,6 +97,8 @@ pub struct Engine {
     untold: Vec<Report>,
     /// What was sent without an answer: it may have arrived all the same.
     unanswered: BTreeMap<Txid, Sent>,
+    /// Whether a word of ours may not have reached everybody.
+    unposted: bool,
 }
 
 /// What the engine has done or seen, for whoever tells the story.
@@ -196,14 +198,19 @@ impl Engine {
             rounds,
             untold: Vec::new(),
             unanswered: BTreeMap::new(),
+            unposted: false,
         };
-        engine.post_again()?;
+        let mut reports = Vec::new();
+        engine.post_again(&mut reports)?;
+        engine.untold = reports;
         Ok(engine)
     }
 
-    /// Posts our words that a crash between commit and post kept back. `next` would not say them
-    /// again: to us they are said. Those that arrived are left alone.
-    fn post_again(&mut self) -> Result<()> {
+    /// Posts our words that a crash between commit and post kept back, or a folder that could not be
+    /// written. `next` would not say them again: to us they are said. Those that arrived are left
+    /// alone.
+    fn post_again(&mut self, reports: &mut Vec<Report>) -> Result<()> {
+        self.unposted = false;
         let mut said = 0u32;
         for entry in self.store.entries(&self.contract.id().0)? {
             if entry.kind != WORD {
@@ -213,7 +220,7 @@ impl Engine {
             let word = Word::from_json(&text)?;
             if word.from == self.seat {
                 said = said.saturating_add(1);
-                self.post(&word, &text, said)?;
+                self.post(&word, &text, said, reports)?;
             }
         }
         Ok(())
@@ -248,7 +255,10 @@ impl Engine {
     /// The chain as it is now, as far as the contract goes.
     pub fn facts(&mut self) -> Result<Facts> {
         let (scripts, first) = (self.contract.watched(), self.contract.headers_from());
-        self.chain.facts(&mut self.store, &scripts, first)
+        let facts = self.chain.facts(&mut self.store, &scripts, first)?;
+        refuse_omission(&self.seen, &facts, |height| self.chain.active(height))
+            .map_err(|error| error.within(self.chain.electrum().place()))?;
+        Ok(facts)
     }
 
     /// Reads the inbox, does everything that is to be done now, and reports. What was done before
@@ -265,6 +275,9 @@ impl Engine {
     }
 
     fn proceed(&mut self, reports: &mut Vec<Report>) -> Result<()> {
+        if self.unposted {
+            self.post_again(reports)?;
+        }
         let facts = self.facts()?;
         self.look_back(&facts, reports)?;
         self.pay_again(&facts, reports)?;
@@ -309,11 +322,21 @@ impl Engine {
         // What nobody would read must not be said: our own store would not read it either.
         Word::from_json(&text)?;
         self.take(&word, &text)?;
-        self.post(&word, &text, self.said)
+        let mut reports = core::mem::take(&mut self.untold);
+        let posted = self.post(&word, &text, self.said, &mut reports);
+        self.untold = reports;
+        posted
     }
 
-    /// Posts the `said`-th word of ours to everybody.
-    fn post(&self, word: &Word, text: &str, said: u32) -> Result<()> {
+    /// Posts the `said`-th word of ours to everybody. Somebody who cannot be reached keeps nobody
+    /// else from reading it; he gets it at the next step.
+    fn post(
+        &mut self,
+        word: &Word,
+        text: &str,
+        said: u32,
+        reports: &mut Vec<Report>,
+    ) -> Result<()> {
         let name = format!(
             "{said:05}-{}-{}-{:.8}.json",
             crate::relay::folder::folder_name(self.seat),
@@ -321,7 +344,10 @@ impl Engine {
             word.id()?.to_string(),
         );
         for seat in self.others() {
-            self.relay.post(seat, &name, text)?;
+            if let Err(error) = self.relay.post(seat, &name, text) {
+                self.unposted = true;
+                reports.push(Report::Refused(name.clone(), error));
+            }
         }
         Ok(())
     }
@@ -417,7 +443,8 @@ impl Engine {
                 // A store of ours that fails stops us; a file that cannot be opened does not.
                 let ours = text.is_ok();
                 match text.and_then(|text| self.read(&text, facts, reports)) {
-                    Ok(()) => self.relay.file(&name)?,
+                    // What was taken is known by its id: a letter that will not move harms nobody.
+                    Ok(()) => reports.extend(unmoved(&name, self.relay.file(&name))),
                     Err(error @ Error::Broken(_)) => return Err(error),
                     Err(error @ Error::Storage(_)) if ours => return Err(error),
                     Err(error) => rest.push((name, error)),
@@ -429,7 +456,7 @@ impl Engine {
             }
             for (name, error) in rest {
                 if matches!(error, Error::Refused { .. } | Error::Usage(_)) {
-                    self.relay.refuse(&name, &error.to_string())?;
+                    reports.extend(unmoved(&name, self.relay.refuse(&name, &error.to_string())));
                 }
                 reports.push(Report::Refused(name, error));
             }
@@ -488,6 +515,11 @@ fn passing<T>(outcome: Result<T>) -> Result<Option<Error>> {
         Err(error @ (Error::Refused { .. } | Error::Unavailable(_))) => Ok(Some(error)),
         Err(error) => Err(error),
     }
+}
+
+/// The report of a letter that stays where it is.
+fn unmoved(name: &str, moved: Result<()>) -> Option<Report> {
+    moved.err().map(|error| Report::Refused(name.to_owned(), error))
 }
 
 fn sent(last: Final, height: u32) -> Sent {

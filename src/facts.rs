@@ -10,7 +10,7 @@ use crate::headers::Headers;
 
 mod departure;
 
-pub use departure::{Departure, Fate, departures};
+pub use departure::{Departure, Fate, Mined, OMITTED, departures, refuse_omission};
 
 /// Blocks that must lie on a coinbase before it can be spent, its own included.
 pub const COINBASE_MATURITY: u32 = 100;

@@ -199,7 +199,10 @@ impl Wallet {
         }
         let (tip, _) = chain.electrum().tip()?;
         let known = self.inner.latest_checkpoint().height();
-        let first = known.min(tip).saturating_sub(REORG_SPAN);
+        // Before the first synchronisation there is nothing to join: what lies lower is read where a
+        // transaction needs it.
+        let join = if known == 0 { tip } else { known.min(tip) };
+        let first = join.saturating_sub(REORG_SPAN);
         let mut last = KEYCHAINS.map(|keychain| self.inner.derivation_index(keychain));
         let (facts, used) = loop {
             let scripts = self.scripts(last);

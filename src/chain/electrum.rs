@@ -216,7 +216,8 @@ impl Electrum {
     }
 
     /// Every transaction that touches one of `scripts`, and the headers from `headers_from` to the
-    /// tip, or from the lowest block that holds one of the transactions, if that lies lower.
+    /// tip, or from the lowest block that holds one of the transactions, if that lies lower; the tip's
+    /// alone if the chain does not reach `headers_from` yet.
     ///
     /// A transaction has a height only if its branch was checked against the header there.
     pub fn facts(&self, scripts: &[ScriptBuf], headers_from: u32) -> Result<Facts> {
@@ -224,7 +225,8 @@ impl Electrum {
             let tip = self.tip()?;
             let Some(heights) = self.heights(scripts)? else { continue };
             let lowest = heights.values().flatten().min().copied();
-            let first = lowest.map_or(headers_from, |low| low.min(headers_from));
+            // A contract that begins later than the chain reaches has all its headers to come.
+            let first = lowest.map_or(headers_from, |low| low.min(headers_from)).min(tip.0);
             let headers = self.headers_to(first, tip).map_err(|e| self.named(e))?;
             let Some(headers) = headers else { continue };
             let gathered = self.gather(&heights, &headers);

@@ -4,8 +4,8 @@
 
 use crate::error::{Result, Rule};
 use crate::{
-    amount, canonical, chain, cli, engine, flow, guard, header_sync, headers, id, keys, message,
-    musig, party, relay, script, sign, store, tx, wallet, work,
+    amount, canonical, chain, cli, engine, facts, flow, guard, header_sync, headers, id, keys,
+    message, musig, party, relay, script, sign, store, tx, wallet, work,
 };
 
 /// A rule has an id.
@@ -108,6 +108,7 @@ pub fn all() -> Vec<Rule> {
         guard::PIN,
     ]);
     rules.extend([header_sync::FUTURE, header_sync::SEQUENCE, header_sync::COMMON]);
+    rules.extend([facts::OMITTED]);
     rules.extend([header_sync::LATEST, header_sync::FRESH]);
     rules.extend([headers::LINKED, headers::WORK, headers::BITS, headers::TIME, headers::KNOWN]);
     rules.extend([id::HEX]);

@@ -41,7 +41,7 @@ pub fn balance(home: &Home, url: &str) -> Result<Vec<String>> {
     let (mut wallet, mut store) = open(home)?;
     let chain = synchronise(&mut wallet, &mut store, home, url)?;
     let balance = wallet.balance();
-    let (height, _) = chain.electrum().tip()?;
+    let height = chain.height();
     let mut lines = vec![
         format!("height     {height}"),
         format!("confirmed  {} sat", balance.confirmed.to_sat()),

@@ -34,6 +34,11 @@ impl Engine {
     pub fn fund_escrow(&mut self, sat_per_vb: u64) -> Result<Report> {
         self.contract.terms().check_rate(sat_per_vb, self.seat.into())?;
         let facts = self.facts()?;
+        let start = self.contract.terms().delivery.start;
+        if facts.tip() >= start {
+            let expected = format_args!("a tip below the first height of the term, {start}");
+            return Err(POSSIBLE.misused("sale", expected, facts.tip()));
+        }
         if self.payments.iter().any(|payment| payment.kind == FUNDING)
             || !matches!(progress(self.contract.terms(), &facts)?, Progress::Unfunded)
         {
@@ -59,8 +64,16 @@ impl Engine {
             POSSIBLE.misused("proof of a slice", "a certificate that was said", "none")
         })?;
         let payout = self.contract.terms().reward.miner.payout_script();
+        let proof = proof_script(digest);
+        let proves = |tx: &Transaction| tx.output.iter().any(|out| out.script_pubkey == proof);
+        if self.payments.iter().any(|payment| proves(&payment.tx))
+            || facts.transactions.values().any(|seen| proves(&seen.tx))
+        {
+            let found = "one that is sent again until a block holds it";
+            return Err(POSSIBLE.misused("proof of a slice", "no proof of it yet", found));
+        }
         let outputs = [
-            TxOut { value: Amount::ZERO, script_pubkey: proof_script(digest) },
+            TxOut { value: Amount::ZERO, script_pubkey: proof.clone() },
             TxOut { value: payout.minimal_non_dust(), script_pubkey: payout },
         ];
         let (tx, fee) = self.pay(PROOF, "proof of a slice", &outputs, sat_per_vb)?;

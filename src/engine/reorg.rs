@@ -1,12 +1,15 @@
 //! What the chain took back since we looked last, told; our payments, sent again if it lost them;
 //! and what was sent without an answer, told once the chain shows it.
 
+use std::collections::BTreeMap;
+
 use bitcoin::{Transaction, Txid};
 
 use crate::engine::{Engine, Report, Sent, passing};
 use crate::error::{Error, Result};
-use crate::facts::{Facts, departures};
+use crate::facts::{Facts, Mined, departures};
 use crate::flow::escrow::coins::{Progress, progress};
+use crate::flow::escrow::outcome::proof_script;
 
 /// A payment that we signed: it is sent until a block or the mempool holds it.
 #[derive(Debug)]
@@ -21,31 +24,35 @@ impl Engine {
         reports.extend(self.chain.take_reorgs().into_iter().map(Report::Reorganised));
         let departed = departures(&self.seen, facts);
         let gone: Vec<Txid> = departed.iter().map(|departure| departure.txid).collect();
-        let came = facts.transactions.iter().filter(|(txid, seen)| {
-            seen.height.is_some()
-                && self.seen.get(*txid).map(|before| before.height) != Some(seen.height)
-        });
-        let came: std::collections::BTreeMap<_, _> =
-            came.map(|(txid, seen)| (*txid, seen)).collect();
+        let came: BTreeMap<Txid, Mined> = facts
+            .transactions
+            .iter()
+            .filter_map(|(txid, seen)| {
+                let height = seen.height?;
+                let block = self.chain.active(height)?;
+                let known = self.seen.get(txid).is_some_and(|mined| mined.block == block);
+                (!known).then(|| (*txid, Mined { tx: seen.tx.clone(), height, block }))
+            })
+            .collect();
         if !came.is_empty() || !gone.is_empty() {
             self.store.note_seen(&self.contract.id().0, &came, &gone)?;
         }
         for txid in &gone {
             self.seen.remove(txid);
         }
-        self.seen.extend(came.into_iter().map(|(txid, seen)| (txid, seen.clone())));
+        self.seen.extend(came);
         reports.extend(departed.into_iter().map(Report::Departed));
         Ok(())
     }
 
     /// Sends again what we paid and the chain does not hold: after a crash between commit and
-    /// broadcast, after a reorg, after a mempool that forgot.
+    /// broadcast, after a reorg, after a mempool that forgot. But only while it still serves its
+    /// purpose: a sale that came after the term began would be a gift.
     pub(super) fn pay_again(&mut self, facts: &Facts, reports: &mut Vec<Report>) -> Result<()> {
-        let unfunded = matches!(progress(self.contract.terms(), facts)?, Progress::Unfunded);
         for Payment { kind, tx } in &self.payments {
-            // A second sale would be a gift.
-            let wanted = *kind != super::FUNDING || unfunded;
-            if !wanted || facts.transactions.contains_key(&tx.compute_txid()) {
+            if facts.transactions.contains_key(&tx.compute_txid())
+                || !self.is_wanted(kind, tx, facts)?
+            {
                 continue;
             }
             if let Some(error) = passing(self.chain.electrum().broadcast(tx))? {
@@ -53,6 +60,23 @@ impl Engine {
             }
         }
         Ok(())
+    }
+
+    fn is_wanted(&self, kind: &str, tx: &Transaction, facts: &Facts) -> Result<bool> {
+        let terms = self.contract.terms();
+        if kind == super::FUNDING {
+            let unfunded = matches!(progress(terms, facts)?, Progress::Unfunded);
+            return Ok(unfunded && facts.tip() < terms.delivery.start);
+        }
+        let proves = |digest| {
+            let script = proof_script(digest);
+            tx.output.iter().any(|output| output.script_pubkey == script)
+        };
+        let said = &self.contract.evidence().certificates;
+        let slice = said.iter().find(|sealed| proves(sealed.certificate.digest()));
+        let until =
+            slice.and_then(|sealed| terms.calendar().proofs_until(sealed.certificate.slice));
+        Ok(until.is_some_and(|until| facts.tip() < until))
     }
 
     /// Broadcasts, and keeps in mind what got no answer.

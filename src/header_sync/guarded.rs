@@ -16,7 +16,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use bitcoin::{Network, ScriptBuf};
+use bitcoin::{BlockHash, Network, ScriptBuf};
 
 use super::{Standing, Synced, sync_guard};
 use crate::chain::electrum::{Electrum, STEADY};
@@ -35,7 +35,7 @@ pub const LATEST: Rule = Rule::new(
 /// Blocks keep coming.
 pub const FRESH: Rule = Rule::new(
     "guard-fresh",
-    "the last block is at most four hours old by our clock",
+    "the last block's time is at most four hours behind our clock",
     "check this machine's clock and the server's node; blocks may be kept from you",
 );
 
@@ -96,8 +96,7 @@ impl GuardedChain {
                 return Err(LATEST.unavailable(place(), tip(guard), found));
             }
         }
-        guard.enough()?;
-        fresh(guard, now()).map_err(|error| error.within(place()))
+        believable(guard).map_err(|error| error.within(place()))
     }
 
     /// What [`Electrum::facts`] reads, if its headers end the chain with the most work that we
@@ -112,12 +111,22 @@ impl GuardedChain {
             let facts = self.electrum.facts(scripts, headers_from)?;
             let tip = facts.headers.hash(facts.tip());
             if let Some(guard) = self.guard.as_ref().filter(|guard| Some(guard.tip_hash()) == tip) {
-                fresh(guard, now()).map_err(|error| error.within(self.electrum.place()))?;
+                believable(guard).map_err(|error| error.within(self.electrum.place()))?;
                 return guard.attest(facts);
             }
             self.sync(store, &mut |_, _| {})?;
         }
         Err(self.restless())
+    }
+
+    /// Hash of the block at `height` in the chain with the most work, as of the last reading.
+    pub fn active(&self, height: u32) -> Option<BlockHash> {
+        self.guard.as_ref()?.hash(height)
+    }
+
+    /// Height of the tip, as of the last reading.
+    pub fn height(&self) -> u32 {
+        self.guard.as_ref().map_or(0, Guard::tip)
     }
 
     /// Our headers from height `first` to the tip, as of the last reading.
@@ -140,6 +149,13 @@ impl GuardedChain {
             format_args!("{REREADS} readings that do not end with it"),
         )
     }
+}
+
+/// Refuses a chain that is not the network's: without the work that the network is known to have, or
+/// without a block for hours. Asked at every reading, for a chain once synchronised stays at hand.
+fn believable(guard: &Guard) -> Result<()> {
+    guard.enough()?;
+    fresh(guard, now())
 }
 
 /// Our clock, in Unix seconds; 0 if it stands before 1970.
@@ -180,6 +196,14 @@ mod tests {
             let error = fresh(&guard, time + 100 * 60 * 60 + 59 * 60).unwrap_err();
             assert_eq!(error.fault().found, "100 h 59 min old");
         }
+    }
+
+    #[test]
+    fn a_chain_without_the_networks_work_is_believed_at_no_reading() {
+        // What makes a chain worth nothing here would make it fresh as well: it is asked first.
+        let error = believable(&Guard::new(Network::Bitcoin)).unwrap_err();
+        assert_eq!((error.rule(), error.exit_code()), ("guard-least-work", 5));
+        believable(&Guard::new(Network::Regtest)).unwrap();
     }
 
     #[test]

@@ -4,33 +4,38 @@ use std::collections::BTreeMap;
 
 use bitcoin::consensus::{deserialize, serialize};
 use bitcoin::hashes::Hash;
-use bitcoin::{Transaction, Txid};
+use bitcoin::{BlockHash, Transaction, Txid};
 use rusqlite::params;
 
 use super::sqlite::{DAMAGED, Store, fault};
 use crate::error::Result;
-use crate::facts::Seen;
+use crate::facts::Mined;
 
-/// Txid, height, and the transaction's bytes.
-type Row = ([u8; 32], u32, Vec<u8>);
+/// Txid, height, block hash, and the transaction's bytes.
+type Row = ([u8; 32], u32, [u8; 32], Vec<u8>);
 
 impl Store {
     /// The transactions of `contract` that blocks held when [`Store::note_seen`] was called last.
-    pub fn seen(&self, contract: &[u8; 32]) -> Result<BTreeMap<Txid, Seen>> {
+    pub fn seen(&self, contract: &[u8; 32]) -> Result<BTreeMap<Txid, Mined>> {
         let read = || -> rusqlite::Result<Vec<Row>> {
-            let mut select =
-                self.db.prepare_cached("SELECT txid, height, tx FROM seen WHERE contract = ?1")?;
-            let rows = select
-                .query_map(params![contract], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+            let mut select = self
+                .db
+                .prepare_cached("SELECT txid, height, block, tx FROM seen WHERE contract = ?1")?;
+            let rows = select.query_map(params![contract], |row| {
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+            })?;
             rows.collect()
         };
         let rows = read().map_err(|e| fault(&self.name, &e))?;
         rows.into_iter()
-            .map(|(txid, height, bytes)| {
+            .map(|(txid, height, block, bytes)| {
                 let txid = Txid::from_byte_array(txid);
                 let tx = deserialize::<Transaction>(&bytes).ok();
                 match tx.filter(|tx| tx.compute_txid() == txid) {
-                    Some(tx) => Ok((txid, Seen { tx, height: Some(height) })),
+                    Some(tx) => {
+                        let block = BlockHash::from_byte_array(block);
+                        Ok((txid, Mined { tx, height, block }))
+                    }
                     None => Err(DAMAGED.unstored(
                         format_args!("{}, table seen", self.name),
                         format_args!("transaction {txid}"),
@@ -46,7 +51,7 @@ impl Store {
     pub fn note_seen(
         &mut self,
         contract: &[u8; 32],
-        came: &BTreeMap<Txid, &Seen>,
+        came: &BTreeMap<Txid, Mined>,
         gone: &[Txid],
     ) -> Result<()> {
         self.write(|tx| {
@@ -56,12 +61,13 @@ impl Store {
                 forget.execute(params![contract, txid.to_byte_array()])?;
             }
             let mut note = tx.prepare_cached(
-                "INSERT INTO seen (contract, txid, height, tx) VALUES (?1, ?2, ?3, ?4)
-                 ON CONFLICT (contract, txid) DO UPDATE SET height = excluded.height",
+                "INSERT INTO seen (contract, txid, height, block, tx) VALUES (?1, ?2, ?3, ?4, ?5)
+                 ON CONFLICT (contract, txid)
+                 DO UPDATE SET height = excluded.height, block = excluded.block",
             )?;
-            for (txid, seen) in came {
-                let bytes = serialize(&seen.tx);
-                note.execute(params![contract, txid.to_byte_array(), seen.height, bytes])?;
+            for (txid, Mined { tx, height, block }) in came {
+                let (txid, block) = (txid.to_byte_array(), block.to_byte_array());
+                note.execute(params![contract, txid, height, block, serialize(tx)])?;
             }
             Ok(())
         })
@@ -82,7 +88,7 @@ mod tests {
     const OTHER: [u8; 32] = [8; 32];
 
     /// A transaction that a block held at `height`.
-    fn seen(parent: u8, sat: u64, height: u32, witness: &[[u8; 64]]) -> (Txid, Seen) {
+    fn seen(parent: u8, sat: u64, height: u32, witness: &[[u8; 64]]) -> (Txid, Mined) {
         let tx = Transaction {
             version: Version::TWO,
             lock_time: LockTime::ZERO,
@@ -97,11 +103,12 @@ mod tests {
                 script_pubkey: ScriptBuf::from_bytes([vec![0x51, 0x20], vec![3; 32]].concat()),
             }],
         };
-        (tx.compute_txid(), Seen { tx, height: Some(height) })
+        let block = BlockHash::from_byte_array([0x44; 32]);
+        (tx.compute_txid(), Mined { tx, height, block })
     }
 
-    fn note(store: &mut Store, contract: &[u8; 32], came: &[(Txid, Seen)], gone: &[Txid]) {
-        let came = came.iter().map(|(txid, seen)| (*txid, seen)).collect();
+    fn note(store: &mut Store, contract: &[u8; 32], came: &[(Txid, Mined)], gone: &[Txid]) {
+        let came = came.iter().cloned().collect();
         store.note_seen(contract, &came, gone).unwrap();
     }
 
@@ -129,7 +136,8 @@ mod tests {
         for contract in [DEAL, OTHER] {
             note(&mut store, &contract, &all, &[]);
         }
-        let moved = (all[0].0, Seen { height: Some(123), ..all[0].1.clone() });
+        let block = BlockHash::from_byte_array([0x45; 32]);
+        let moved = (all[0].0, Mined { height: 123, block, ..all[0].1.clone() });
         note(&mut store, &DEAL, from_ref(&moved), &[all[1].0]);
         assert_eq!(store.seen(&DEAL).unwrap(), [moved, all[2].clone()].into());
         assert_eq!(store.seen(&OTHER).unwrap(), all.clone().into());
@@ -172,9 +180,11 @@ mod tests {
     #[test]
     fn a_table_of_version_3_loads_for_ever_and_is_still_written_so() {
         let dump = |store: &Store| -> Vec<([u8; 32], Row)> {
-            let sql = "SELECT contract, txid, height, tx FROM seen ORDER BY contract";
+            let sql = "SELECT contract, txid, height, block, tx FROM seen ORDER BY contract";
             let mut select = store.db.prepare(sql).unwrap();
-            let row = |r: &rusqlite::Row<'_>| Ok((r.get(0)?, (r.get(1)?, r.get(2)?, r.get(3)?)));
+            let row = |r: &rusqlite::Row<'_>| {
+                Ok((r.get(0)?, (r.get(1)?, r.get(2)?, r.get(3)?, r.get(4)?)))
+            };
             select.query_map([], row).unwrap().map(|row| row.unwrap()).collect()
         };
         let old = Store::open_in_memory().unwrap();

@@ -5,6 +5,8 @@ mod buyer_vanishes_after_second_installment;
 mod everybody_restarts_at_every_step;
 mod letters_that_break_rules;
 mod miner_crashes_between_rounds;
+mod payments_are_sent_in_time;
 mod reorgs_take_back;
+mod somebody_blocks_the_folder;
 mod validators_lag_or_are_silent;
 mod world;

@@ -1,8 +1,7 @@
 //! What blocks held leaves them again: everybody is told, nobody acts on what is gone, and what may
 //! return does.
 
-use bitcoin::consensus::serialize;
-use bitcoin::{Amount, FeeRate, Transaction, TxOut, Txid};
+use bitcoin::{Amount, TxOut, Txid};
 use hashmix::engine::Report;
 use hashmix::facts::{Departure, Fate};
 use hashmix::flow::escrow::coins::{Progress, progress};
@@ -10,9 +9,8 @@ use hashmix::flow::reward;
 use hashmix::flow::reward::txs::SweepPath;
 use hashmix::party::Seat;
 use hashmix::rehearsal::reorg::replace;
-use hashmix::store::Store;
 
-use crate::world::{FULL, INSTALLMENT, RATE, SEATS, START, Table, anybody, wallet};
+use crate::world::{FULL, INSTALLMENT, RATE, SEATS, START, Table, anybody};
 
 fn departed(reports: &[Report]) -> Vec<&Departure> {
     reports
@@ -207,35 +205,4 @@ fn a_coinbase_that_leaves_is_gone_with_the_sweep_that_hung_on_it() {
     assert_eq!((after.confirmed, after.pending), (Amount::ZERO, Amount::ZERO));
     // The price never hung on them.
     assert!(matches!(progress(&table.terms, &facts).unwrap(), Progress::Open(_)));
-}
-
-#[test]
-fn a_payment_that_a_crash_kept_back_is_sent_at_the_next_step() {
-    let mut table = Table::funded();
-    table.deliver(0, FULL);
-    table.leave(Seat::Miner);
-    // The crash: the payment is committed, and the network has never seen it.
-    let contract = table.terms.id().unwrap();
-    let mut store = Store::open(table.dir.path().join("miner.sqlite")).unwrap();
-    let (mut his, _) = wallet(Seat::Miner, &mut store);
-    let electrum = hashmix::chain::electrum::Electrum::connect(
-        &table.node.electrum_url(),
-        bitcoin::Network::Regtest,
-    );
-    let mut chain = hashmix::header_sync::GuardedChain::new(electrum.unwrap());
-    his.sync(&mut chain, &mut store).unwrap();
-    let payout = table.terms.reward.miner.payout_script();
-    let output = TxOut { value: Amount::from_sat(10_000), script_pubkey: payout };
-    let tx: Transaction = his.fund(&[output], FeeRate::BROADCAST_MIN).unwrap();
-    let changes = his.take_staged();
-    store.append(&contract.0, &[("proof", serialize(&tx))], changes.as_ref()).unwrap();
-    drop((store, his));
-    assert!(table.node.mempool().unwrap().is_empty());
-
-    table.sit(Seat::Miner);
-    table.step(Seat::Miner);
-    assert_eq!(table.node.mempool().unwrap(), [tx.compute_txid()]);
-    table.elsewhere(1);
-    table.step(Seat::Miner);
-    assert!(table.node.mempool().unwrap().is_empty(), "in a block it is left alone");
 }

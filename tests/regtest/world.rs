@@ -98,8 +98,8 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    /// Everybody has sat down; the escrow is funded and deep; the term begins with the next block.
-    pub(crate) fn funded() -> Self {
+    /// Everybody has sat down at height 101; nobody has paid.
+    pub(crate) fn seated() -> Self {
         let (node, dir) = (chosen().unwrap(), tempfile::tempdir().unwrap());
         let mut table = Self {
             node,
@@ -110,7 +110,6 @@ impl Table {
             restless: false,
             sent: Vec::new(),
         };
-        let first = table.node.template().unwrap().reward;
         table.elsewhere_to(1);
         // The miner has a coin of his own, for what he wants to put into the chain himself.
         let his = wallet(Seat::Miner, &mut Store::open_in_memory().unwrap()).1;
@@ -119,6 +118,13 @@ impl Table {
         for seat in SEATS {
             table.sit(seat);
         }
+        table
+    }
+
+    /// The same with the escrow funded and deep; the term begins with the next block.
+    pub(crate) fn funded() -> Self {
+        let mut table = Self::seated();
+        let first = table.node.block(1).unwrap().txdata[0].output[0].value;
         let coin = {
             let chain = table.engine(Seat::Miner).chain();
             let paid = chain.history(&anybody().to_p2wsh()).unwrap();
