@@ -2,6 +2,7 @@
 //! each question ends in one line, nothing is lost, and they go on where they were.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bitcoin::Network;
 use bitcoin::consensus::encode::serialize_hex;
@@ -17,6 +18,9 @@ use serde_json::json;
 use crate::broken_at_every_line::CALM;
 use crate::play::{Play, SHORT, check};
 use crate::proxy::{Answer, Lie, Proxy, Trouble, script_hash};
+
+/// So slowly that no answer is whole in time.
+const SLOWLY: Duration = Duration::from_millis(20);
 
 /// A server that has this world's blocks up to `height`, and `more` of its own above.
 fn other(node: &dyn World, height: u32, more: u32) -> EmbeddedNode {
@@ -94,7 +98,7 @@ fn each_trouble_ends_in_one_line_and_nothing_is_lost() {
         ("nobody listens", Trouble::Refuses, ["chain-server"; 2]),
         ("hangs up", Trouble::HangsUp, ["chain-server"; 2]),
         ("is silent", Trouble::Silent, ["chain-server"; 2]),
-        ("drips", Trouble::Drips, ["chain-server"; 2]),
+        ("drips", Trouble::Drips(SLOWLY), ["chain-server"; 2]),
         ("no JSON", Trouble::Says(b"HTTP/1.1 400 Bad Request\r\n\r\n"), ["chain-server"; 2]),
         ("no object", Trouble::Says(b"[1, 2]\n"), ["chain-server"; 2]),
         ("another object", Trouble::Says(b"{\"hello\": \"world\"}\n"), ["chain-server"; 2]),
@@ -118,7 +122,7 @@ fn each_trouble_ends_in_one_line_and_nothing_is_lost() {
         for (what, trouble, expected) in &here {
             // Waiting is what makes this slow: once is enough. And the holder's wallet has no
             // history yet that could be told wrongly.
-            let waits = matches!(trouble, Trouble::Drips | Trouble::Silent | Trouble::Endless);
+            let waits = matches!(trouble, Trouble::Drips(_) | Trouble::Silent | Trouble::Endless);
             if seat == Seat::Holder && (waits || *what == "heights that are not") {
                 continue;
             }
