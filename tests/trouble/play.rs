@@ -16,9 +16,11 @@ use hashmix::wallet::Balance;
 use crate::proxy::{At, Proxy, Snap};
 use crate::world::{FULL, RATE, SEATS, Table};
 
-/// Whoever is not answered tries once more, and does not wait for long.
-pub(crate) const SHORT: Patience =
-    Patience { timeout: Duration::from_millis(500), attempts: 3, pause: Duration::from_millis(1) };
+/// Whoever is not answered waits as long as people do, and then asks again at once.
+pub(crate) const BRISK: Patience =
+    Patience { timeout: Duration::from_secs(20), attempts: 3, pause: Duration::from_millis(1) };
+/// The same, with as little waiting as a server at rest allows: for who is in trouble.
+pub(crate) const SHORT: Patience = Patience { timeout: Duration::from_millis(500), ..BRISK };
 /// Whoever is not answered tells us at once.
 pub(crate) const NONE: Patience =
     Patience { timeout: Duration::from_secs(20), attempts: 1, pause: Duration::ZERO };
@@ -77,11 +79,17 @@ impl Play {
         let mut play = Self::calm();
         for seat in seats {
             let proxy = Proxy::to(&play.table.node.electrum_url());
-            play.table.ways.insert(*seat, (proxy.url(), patience));
+            let url = proxy.url();
             play.proxies.insert(*seat, proxy);
-            play.table.restart(*seat);
+            play.send(*seat, &url, patience);
         }
         play
+    }
+
+    /// From now on a seat, freshly taken, asks there and so patiently.
+    pub(crate) fn send(&mut self, seat: Seat, url: &str, patience: Patience) {
+        self.table.ways.insert(seat, (url.to_owned(), patience));
+        self.table.restart(seat);
     }
 
     /// From now on connections break at every line, one after the other, in this way.
