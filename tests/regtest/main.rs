@@ -6,5 +6,6 @@ mod everybody_restarts_at_every_step;
 mod letters_that_break_rules;
 mod miner_crashes_between_rounds;
 mod reorgs_take_back;
+mod trouble;
 mod validators_lag_or_are_silent;
 mod world;

@@ -12,8 +12,8 @@ use hashmix::rehearsal::reorg;
 use hashmix::rehearsal::world::chosen;
 use serde_json::{Value, json};
 
-use crate::play::{BRISK, NONE, Play, check};
-use crate::proxy::{At, BROADCAST, Proxy, Snap, Trouble, script_hash};
+use super::play::{BRISK, NONE, Play, check};
+use super::proxy::{At, BROADCAST, Proxy, Snap, Trouble, script_hash};
 use crate::world::RATE;
 
 /// What reports say was sent.

@@ -13,7 +13,7 @@ use hashmix::party::Seat;
 use hashmix::store::Entry;
 use hashmix::wallet::Balance;
 
-use crate::proxy::{At, Proxy, Snap};
+use super::proxy::{At, Proxy, Snap};
 use crate::world::{FULL, RATE, SEATS, Table};
 
 /// Whoever is not answered waits as long as people do, and then asks again at once.

@@ -5,8 +5,8 @@ use std::sync::LazyLock;
 
 use hashmix::party::Seat;
 
-use crate::play::{NONE, Play, Story};
-use crate::proxy::Snap;
+use super::play::{NONE, Play, Story};
+use super::proxy::Snap;
 
 /// The contract without trouble.
 pub(crate) static CALM: LazyLock<Story> = LazyLock::new(|| {

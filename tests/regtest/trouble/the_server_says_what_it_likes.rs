@@ -15,9 +15,9 @@ use hashmix::rehearsal::people::network_script;
 use hashmix::rehearsal::world::World;
 use serde_json::json;
 
-use crate::broken_at_every_line::CALM;
-use crate::play::{BRISK, NONE, Play, SHORT, check};
-use crate::proxy::{Answer, Lie, Proxy, Trouble, script_hash};
+use super::broken_at_every_line::CALM;
+use super::play::{BRISK, NONE, Play, SHORT, check};
+use super::proxy::{Answer, Lie, Proxy, Trouble, script_hash};
 use crate::world::refusals;
 
 /// A byte now and then: no answer is whole in the time of [`SHORT`].
