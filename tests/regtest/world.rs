@@ -80,6 +80,11 @@ pub(crate) fn anybody() -> ScriptBuf {
     Builder::new().push_opcode(OP_TRUE).into_script()
 }
 
+/// Whether HASHMIX_WORLD names Bitcoin Core and electrs.
+pub(crate) fn on_core() -> bool {
+    std::env::var_os("HASHMIX_WORLD").is_some_and(|name| name == "core")
+}
+
 /// The node, and whoever sits at the table now.
 pub(crate) struct Table {
     pub(crate) node: Box<dyn World>,
@@ -97,10 +102,14 @@ pub(crate) struct Table {
 impl Table {
     /// Everybody has sat down; the escrow is funded and deep; the term begins with the next block.
     pub(crate) fn funded() -> Self {
-        let (node, dir) = (chosen().unwrap(), tempfile::tempdir().unwrap());
+        Self::funded_in(chosen().unwrap())
+    }
+
+    /// The same in this world, which is fresh.
+    pub(crate) fn funded_in(node: Box<dyn World>) -> Self {
         let mut table = Self {
             node,
-            dir,
+            dir: tempfile::tempdir().unwrap(),
             terms: agreed(),
             engines: BTreeMap::new(),
             ways: BTreeMap::new(),

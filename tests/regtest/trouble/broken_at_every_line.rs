@@ -17,7 +17,7 @@ pub(crate) static CALM: LazyLock<Story> = LazyLock::new(|| {
 });
 
 /// One of each role: what holds for a validator holds for the others.
-const ROLES: [Seat; 3] = [Seat::Miner, Seat::Holder, Seat::Validator(0)];
+pub(crate) const ROLES: [Seat; 3] = [Seat::Miner, Seat::Holder, Seat::Validator(0)];
 
 /// The contract, with connections broken at every line.
 fn broken(snap: Snap) {

@@ -62,28 +62,45 @@ pub(crate) fn check(error: &Error, url: &str) {
     assert!([3, 5].contains(&error.exit_code()), "{line}");
 }
 
+/// A step and a reading of the wallet, both in trouble with the server at `url`: the rules by which
+/// they end. Nothing is lost.
+pub(crate) fn rules(play: &mut Play, seat: Seat, url: &str) -> [&'static str; 2] {
+    let before = play.events(seat);
+    let engine = play.table.engine(seat);
+    let step = engine.step().unwrap_err();
+    let balance = engine.balance().unwrap_err();
+    check(&step, url);
+    check(&balance, url);
+    assert_eq!(play.events(seat), before);
+    [step.rule(), balance.rule()]
+}
+
 impl Play {
     /// A funded escrow, and nobody in trouble.
     pub(crate) fn calm() -> Self {
-        Self {
-            table: Table::funded(),
-            proxies: BTreeMap::new(),
-            snap: None,
-            snapped: 0,
-            read: BTreeMap::new(),
-        }
+        Self::at(Table::funded())
+    }
+
+    /// The same at this table.
+    pub(crate) fn at(table: Table) -> Self {
+        Self { table, proxies: BTreeMap::new(), snap: None, snapped: 0, read: BTreeMap::new() }
     }
 
     /// The same, with proxies between the server and these.
     pub(crate) fn through_proxies(seats: &[Seat], patience: Patience) -> Self {
         let mut play = Self::calm();
-        for seat in seats {
-            let proxy = Proxy::to(&play.table.node.electrum_url());
-            let url = proxy.url();
-            play.proxies.insert(*seat, proxy);
-            play.send(*seat, &url, patience);
-        }
+        play.put_proxies(seats, patience);
         play
+    }
+
+    /// Puts proxies between the server and these.
+    pub(crate) fn put_proxies(&mut self, seats: &[Seat], patience: Patience) {
+        for seat in seats {
+            let proxy = Proxy::to(&self.table.node.electrum_url());
+            let url = proxy.url();
+            self.proxies.insert(*seat, proxy);
+            self.send(*seat, &url, patience);
+        }
     }
 
     /// From now on a seat, freshly taken, asks there and so patiently.

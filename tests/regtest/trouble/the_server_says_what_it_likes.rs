@@ -16,7 +16,7 @@ use hashmix::rehearsal::world::World;
 use serde_json::json;
 
 use super::broken_at_every_line::CALM;
-use super::play::{BRISK, NONE, Play, SHORT, check};
+use super::play::{BRISK, NONE, Play, SHORT, check, rules};
 use super::proxy::{Answer, Lie, Proxy, Trouble, script_hash};
 use crate::world::refusals;
 
@@ -73,19 +73,6 @@ fn of_other_heights() -> Arc<Lie> {
     })
 }
 
-/// A step and a reading of the wallet, both in trouble: the rules by which they end.
-fn rules(play: &mut Play, seat: Seat) -> [&'static str; 2] {
-    let url = play.proxy(seat).url();
-    let before = play.events(seat);
-    let engine = play.table.engine(seat);
-    let step = engine.step().unwrap_err();
-    let balance = engine.balance().unwrap_err();
-    check(&step, &url);
-    check(&balance, &url);
-    assert_eq!(play.events(seat), before);
-    [step.rule(), balance.rule()]
-}
-
 #[test]
 fn each_trouble_ends_in_one_line_and_nothing_is_lost() {
     let mut play = Play::through_proxies(&[Seat::Miner, Seat::Holder], BRISK);
@@ -135,7 +122,7 @@ fn each_trouble_ends_in_one_line_and_nothing_is_lost() {
                 play.send(seat, &url, SHORT);
             }
             play.proxy(seat).set(trouble.clone());
-            assert_eq!(rules(&mut play, seat), *expected, "{seat}: {what}");
+            assert_eq!(rules(&mut play, seat, &url), *expected, "{seat}: {what}");
             play.proxy(seat).set(Trouble::None);
             if waits {
                 play.send(seat, &url, BRISK);
@@ -143,8 +130,9 @@ fn each_trouble_ends_in_one_line_and_nothing_is_lost() {
             }
         }
         for (what, node, expected) in &elsewhere {
+            let url = play.proxy(seat).url();
             play.proxy(seat).lead_to(&node.electrum_url());
-            assert_eq!(rules(&mut play, seat), *expected, "{seat}: {what}");
+            assert_eq!(rules(&mut play, seat, &url), *expected, "{seat}: {what}");
             play.proxy(seat).lead_to(&server);
         }
     }
