@@ -8,5 +8,6 @@ mod miner_crashes_between_rounds;
 mod payments_are_sent_in_time;
 mod reorgs_take_back;
 mod somebody_blocks_the_folder;
+mod trouble;
 mod validators_lag_or_are_silent;
 mod world;

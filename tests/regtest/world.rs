@@ -83,6 +83,11 @@ pub(crate) fn anybody() -> ScriptBuf {
     Builder::new().push_opcode(OP_TRUE).into_script()
 }
 
+/// Whether HASHMIX_WORLD names Bitcoin Core and electrs.
+pub(crate) fn on_core() -> bool {
+    std::env::var_os("HASHMIX_WORLD").is_some_and(|name| name == "core")
+}
+
 /// The node, and whoever sits at the table now.
 pub(crate) struct Table {
     pub(crate) node: Box<dyn World>,
@@ -100,10 +105,13 @@ pub(crate) struct Table {
 impl Table {
     /// Everybody has sat down at height 101; nobody has paid.
     pub(crate) fn seated() -> Self {
-        let (node, dir) = (chosen().unwrap(), tempfile::tempdir().unwrap());
+        Self::seated_in(chosen().unwrap())
+    }
+
+    fn seated_in(node: Box<dyn World>) -> Self {
         let mut table = Self {
             node,
-            dir,
+            dir: tempfile::tempdir().unwrap(),
             terms: agreed(),
             engines: BTreeMap::new(),
             ways: BTreeMap::new(),
@@ -123,7 +131,12 @@ impl Table {
 
     /// The same with the escrow funded and deep; the term begins with the next block.
     pub(crate) fn funded() -> Self {
-        let mut table = Self::seated();
+        Self::funded_in(chosen().unwrap())
+    }
+
+    /// The same in this world, which is fresh.
+    pub(crate) fn funded_in(node: Box<dyn World>) -> Self {
+        let mut table = Self::seated_in(node);
         let first = table.node.block(1).unwrap().txdata[0].output[0].value;
         let coin = {
             let chain = table.engine(Seat::Miner).chain();

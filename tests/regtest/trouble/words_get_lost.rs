@@ -12,8 +12,8 @@ use hashmix::rehearsal::reorg;
 use hashmix::rehearsal::world::chosen;
 use serde_json::{Value, json};
 
-use crate::play::{NONE, Play, SHORT, check};
-use crate::proxy::{At, BROADCAST, Proxy, Snap, Trouble, script_hash};
+use super::play::{BRISK, NONE, Play, check};
+use super::proxy::{At, BROADCAST, Proxy, Snap, Trouble, script_hash};
 use crate::world::RATE;
 
 /// What reports say was sent.
@@ -81,7 +81,7 @@ fn a_settlement_whose_answer_is_lost_is_told_by_the_next_step() {
 
 #[test]
 fn who_has_patience_sends_again_and_hears_that_the_network_has_it() {
-    let mut play = Play::through_proxies(&[Seat::Miner], SHORT);
+    let mut play = Play::through_proxies(&[Seat::Miner], BRISK);
     play.until_a_state_is_due();
     play.everybody();
     play.proxy(Seat::Miner).lay_trap(At::Method(BROADCAST), Snap::After);
@@ -97,7 +97,7 @@ fn who_has_patience_sends_again_and_hears_that_the_network_has_it() {
 fn a_server_that_hangs_up_is_asked_as_often_as_patience_says() {
     let node = chosen().unwrap();
     for attempts in [1, 2, 5] {
-        let patience = Patience { attempts, ..SHORT };
+        let patience = Patience { attempts, ..BRISK };
         let proxy = Proxy::to(&node.electrum_url());
         let chain = Electrum::connect_with(&proxy.url(), Network::Regtest, patience).unwrap();
         assert_eq!(proxy.connections(), 1);
@@ -160,7 +160,7 @@ fn a_script_that_a_reorg_leaves_without_history_has_status_null_and_we_read_on()
         |script: ScriptBuf| move |value| vec![TxOut { value, script_pubkey: script.clone() }];
     let (ours, others) = (ScriptBuf::new().to_p2wsh(), network_script().unwrap());
     node.mine(3, &pays(others.clone())).unwrap();
-    let chain = Electrum::connect_with(&url, Network::Regtest, SHORT).unwrap();
+    let chain = Electrum::connect_with(&url, Network::Regtest, BRISK).unwrap();
     let stream = TcpStream::connect(url.strip_prefix("tcp://").unwrap()).unwrap();
     stream.set_read_timeout(Some(std::time::Duration::from_secs(60))).unwrap();
     let mut raw = Raw(BufReader::new(stream));

@@ -5,8 +5,9 @@ use std::sync::LazyLock;
 
 use hashmix::party::Seat;
 
-use crate::play::{NONE, Play, Story};
-use crate::proxy::Snap;
+use super::play::{NONE, Play, Story};
+use super::proxy::Snap;
+use crate::world::on_core;
 
 /// The contract without trouble.
 pub(crate) static CALM: LazyLock<Story> = LazyLock::new(|| {
@@ -17,28 +18,25 @@ pub(crate) static CALM: LazyLock<Story> = LazyLock::new(|| {
 });
 
 /// One of each role: what holds for a validator holds for the others.
-const ROLES: [Seat; 3] = [Seat::Miner, Seat::Holder, Seat::Validator(0)];
+pub(crate) const ROLES: [Seat; 3] = [Seat::Miner, Seat::Holder, Seat::Validator(0)];
 
 /// The contract, with connections broken at every line.
 fn broken(snap: Snap) {
     let mut play = Play::through_proxies(&ROLES, NONE);
     play.break_everywhere(snap);
-    assert_eq!(play.whole(), *CALM);
-    println!("{} connections broke", play.snapped);
+    assert_eq!(play.whole(), *CALM, "{snap:?}");
+    println!("{snap:?}: {} connections broke", play.snapped);
     assert!(play.snapped > 500, "only {} broke", play.snapped);
 }
 
+/// On the embedded node in each of the three ways. On Bitcoin Core and electrs, where each takes
+/// minutes, in the one that leaves the server with something done of which the client does not
+/// know: the other two differ for the client alone, and he is the same in both worlds.
 #[test]
-fn questions_that_do_not_arrive_change_no_story() {
-    broken(Snap::Before);
-}
-
-#[test]
-fn answers_that_are_torn_change_no_story() {
-    broken(Snap::Within);
-}
-
-#[test]
-fn answers_that_do_not_come_back_change_no_story() {
-    broken(Snap::After);
+fn connections_that_break_at_every_line_change_no_story() {
+    let ways: &[Snap] =
+        if on_core() { &[Snap::After] } else { &[Snap::Before, Snap::Within, Snap::After] };
+    for snap in ways {
+        broken(*snap);
+    }
 }

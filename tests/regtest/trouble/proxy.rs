@@ -7,16 +7,17 @@ use std::io::{self, BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::{sleep, spawn};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bitcoin::Script;
 use bitcoin::hex::DisplayHex;
 use electrum_client::ToElectrumScriptHash;
 use serde_json::{Value, json};
 
-/// How long the proxy sleeps before it looks again, and between two bytes of a drip.
+/// How long the proxy sleeps before it looks again.
 const LOOK: Duration = Duration::from_millis(1);
-const DRIP: Duration = Duration::from_millis(20);
+/// How long it has for closing its port, or for getting it again.
+const PORT: Duration = Duration::from_secs(60);
 
 /// The question that sends a transaction.
 pub(crate) const BROADCAST: &str = "blockchain.transaction.broadcast";
@@ -37,8 +38,8 @@ pub(crate) enum Trouble {
     HangsUp,
     /// Questions are taken and never answered.
     Silent,
-    /// True answers, a byte now and then.
-    Drips,
+    /// True answers, byte by byte, with such a pause after each.
+    Drips(Duration),
     /// These bytes in place of each answer.
     Says(&'static [u8]),
     /// An answer that has no end.
@@ -96,7 +97,7 @@ enum Act {
     Pass,
     Close,
     Ignore,
-    Drip,
+    Drip(Duration),
     Say(Vec<u8>),
     Endless,
     Snap(Snap),
@@ -144,7 +145,10 @@ impl Proxy {
     pub(crate) fn set(&self, trouble: Trouble) {
         let refuses = matches!(trouble, Trouble::Refuses);
         self.state().trouble = trouble;
+        let since = Instant::now();
         while self.state().listens == refuses {
+            let does = if refuses { "still listens" } else { "does not get its port again" };
+            assert!(since.elapsed() < PORT, "the proxy at {} {does}", self.address);
             sleep(LOOK);
         }
     }
@@ -182,9 +186,10 @@ impl Drop for Proxy {
 }
 
 fn listen(listener: TcpListener, address: SocketAddr, shared: &Arc<Mutex<State>>) {
+    listener.set_nonblocking(true).unwrap();
     let mut listening = Some(listener);
     loop {
-        let (refuses, hangs_up) = {
+        let refuses = {
             let mut state = shared.lock().unwrap();
             if state.over {
                 return;
@@ -194,31 +199,41 @@ fn listen(listener: TcpListener, address: SocketAddr, shared: &Arc<Mutex<State>>
                 listening = None;
             }
             state.listens = listening.is_some();
-            (refuses, matches!(state.trouble, Trouble::HangsUp))
+            refuses
         };
-        if refuses {
-            sleep(LOOK);
-            continue;
-        }
-        let listener = listening.get_or_insert_with(|| TcpListener::bind(address).unwrap());
-        listener.set_nonblocking(true).unwrap();
-        match listener.accept() {
-            Ok((client, _)) => {
-                shared.lock().unwrap().connections += 1;
-                if !hangs_up {
-                    client.set_nonblocking(false).unwrap();
-                    let shared = Arc::clone(shared);
-                    spawn(move || {
-                        // A side that went away ends the connection, and that is all.
-                        let _ = serve(&client, &shared);
-                        let _ = client.shutdown(Shutdown::Both);
-                    });
+        match &listening {
+            Some(listener) => match listener.accept() {
+                Ok((client, _)) => accepted(client, shared),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => sleep(LOOK),
+                Err(error) => panic!("{error}"),
+            },
+            None if refuses => sleep(LOOK),
+            // Somebody may have taken the port meanwhile. Who waits in `set` does not for ever.
+            None => match TcpListener::bind(address) {
+                Ok(listener) => {
+                    listener.set_nonblocking(true).unwrap();
+                    listening = Some(listener);
                 }
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => sleep(LOOK),
-            Err(error) => panic!("{error}"),
+                Err(_) => sleep(LOOK),
+            },
         }
     }
+}
+
+/// Counts a connection, and serves it unless there is a trouble at this moment that closes it.
+fn accepted(client: TcpStream, shared: &Arc<Mutex<State>>) {
+    let mut state = shared.lock().unwrap();
+    state.connections += 1;
+    if matches!(state.trouble, Trouble::Refuses | Trouble::HangsUp) {
+        return;
+    }
+    client.set_nonblocking(false).unwrap();
+    let shared = Arc::clone(shared);
+    spawn(move || {
+        // A side that went away ends the connection, and that is all.
+        let _ = serve(&client, &shared);
+        let _ = client.shutdown(Shutdown::Both);
+    });
 }
 
 /// The server's end of a connection.
@@ -290,10 +305,10 @@ fn serve(mut client: &TcpStream, shared: &Mutex<State>) -> io::Result<()> {
                 client.write_all(&answer.as_bytes()[..answer.len() / 2])?;
                 break;
             }
-            Act::Drip => {
+            Act::Drip(pause) => {
                 for byte in answer.as_bytes() {
                     client.write_all(&[*byte])?;
-                    sleep(DRIP);
+                    sleep(pause);
                 }
             }
             Act::Change(lie) => {
@@ -328,7 +343,7 @@ fn next(state: &mut State, asked: usize, question: &Value) -> (Act, String) {
         },
         Trouble::Refuses | Trouble::HangsUp => Act::Close,
         Trouble::Silent => Act::Ignore,
-        Trouble::Drips => Act::Drip,
+        Trouble::Drips(pause) => Act::Drip(*pause),
         Trouble::Says(bytes) => Act::Say(bytes.to_vec()),
         Trouble::Endless => Act::Endless,
         Trouble::Cuts(lines) if asked >= *lines => Act::Close,
@@ -342,4 +357,21 @@ fn next(state: &mut State, asked: usize, question: &Value) -> (Act, String) {
         Trouble::Lies(lie) => Act::Change(Arc::clone(lie)),
     };
     (act, state.server.clone())
+}
+
+#[test]
+fn a_port_that_somebody_took_is_taken_back_when_he_leaves_it() {
+    let proxy = Proxy::to("tcp://127.0.0.1:1");
+    proxy.set(Trouble::Refuses);
+    assert!(TcpStream::connect(proxy.address).is_err());
+    let other = TcpListener::bind(proxy.address).unwrap();
+    let (since, stays) = (Instant::now(), 100 * LOOK);
+    let leaves = spawn(move || {
+        sleep(stays);
+        drop(other);
+    });
+    proxy.set(Trouble::HangsUp);
+    assert!(since.elapsed() >= stays);
+    leaves.join().unwrap();
+    TcpStream::connect(proxy.address).unwrap();
 }

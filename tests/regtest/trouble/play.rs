@@ -13,12 +13,14 @@ use hashmix::party::Seat;
 use hashmix::store::Entry;
 use hashmix::wallet::Balance;
 
-use crate::proxy::{At, Proxy, Snap};
+use super::proxy::{At, Proxy, Snap};
 use crate::world::{FULL, RATE, SEATS, Table};
 
-/// Whoever is not answered tries once more, and does not wait for long.
-pub(crate) const SHORT: Patience =
-    Patience { timeout: Duration::from_millis(500), attempts: 3, pause: Duration::from_millis(1) };
+/// Whoever is not answered waits as long as people do, and then asks again at once.
+pub(crate) const BRISK: Patience =
+    Patience { timeout: Duration::from_secs(20), attempts: 3, pause: Duration::from_millis(1) };
+/// The same, with as little waiting as a server at rest allows: for who is in trouble.
+pub(crate) const SHORT: Patience = Patience { timeout: Duration::from_millis(500), ..BRISK };
 /// Whoever is not answered tells us at once.
 pub(crate) const NONE: Patience =
     Patience { timeout: Duration::from_secs(20), attempts: 1, pause: Duration::ZERO };
@@ -60,28 +62,51 @@ pub(crate) fn check(error: &Error, url: &str) {
     assert!([3, 5].contains(&error.exit_code()), "{line}");
 }
 
+/// A step and a reading of the wallet, both in trouble with the server at `url`: the rules by which
+/// they end. Nothing is lost.
+pub(crate) fn rules(play: &mut Play, seat: Seat, url: &str) -> [&'static str; 2] {
+    let before = play.events(seat);
+    let engine = play.table.engine(seat);
+    let step = engine.step().unwrap_err();
+    let balance = engine.balance().unwrap_err();
+    check(&step, url);
+    check(&balance, url);
+    assert_eq!(play.events(seat), before);
+    [step.rule(), balance.rule()]
+}
+
 impl Play {
     /// A funded escrow, and nobody in trouble.
     pub(crate) fn calm() -> Self {
-        Self {
-            table: Table::funded(),
-            proxies: BTreeMap::new(),
-            snap: None,
-            snapped: 0,
-            read: BTreeMap::new(),
-        }
+        Self::at(Table::funded())
+    }
+
+    /// The same at this table.
+    pub(crate) fn at(table: Table) -> Self {
+        Self { table, proxies: BTreeMap::new(), snap: None, snapped: 0, read: BTreeMap::new() }
     }
 
     /// The same, with proxies between the server and these.
     pub(crate) fn through_proxies(seats: &[Seat], patience: Patience) -> Self {
         let mut play = Self::calm();
-        for seat in seats {
-            let proxy = Proxy::to(&play.table.node.electrum_url());
-            play.table.ways.insert(*seat, (proxy.url(), patience));
-            play.proxies.insert(*seat, proxy);
-            play.table.restart(*seat);
-        }
+        play.put_proxies(seats, patience);
         play
+    }
+
+    /// Puts proxies between the server and these.
+    pub(crate) fn put_proxies(&mut self, seats: &[Seat], patience: Patience) {
+        for seat in seats {
+            let proxy = Proxy::to(&self.table.node.electrum_url());
+            let url = proxy.url();
+            self.proxies.insert(*seat, proxy);
+            self.send(*seat, &url, patience);
+        }
+    }
+
+    /// From now on a seat, freshly taken, asks there and so patiently.
+    pub(crate) fn send(&mut self, seat: Seat, url: &str, patience: Patience) {
+        self.table.ways.insert(seat, (url.to_owned(), patience));
+        self.table.restart(seat);
     }
 
     /// From now on connections break at every line, one after the other, in this way.

@@ -2,6 +2,7 @@
 //! each question ends in one line, nothing is lost, and they go on where they were.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bitcoin::Network;
 use bitcoin::consensus::encode::serialize_hex;
@@ -14,9 +15,15 @@ use hashmix::rehearsal::people::network_script;
 use hashmix::rehearsal::world::World;
 use serde_json::json;
 
-use crate::broken_at_every_line::CALM;
-use crate::play::{Play, SHORT, check};
-use crate::proxy::{Answer, Lie, Proxy, Trouble, script_hash};
+use super::broken_at_every_line::CALM;
+use super::play::{BRISK, NONE, Play, SHORT, check, rules};
+use super::proxy::{Answer, Lie, Proxy, Trouble, script_hash};
+use crate::world::refusals;
+
+/// A byte now and then: no answer is whole in the time of [`SHORT`].
+const SLOWLY: Duration = Duration::from_millis(20);
+/// A byte at a time, and each answer is whole long before patience ends.
+const STEADILY: Duration = Duration::from_micros(100);
 
 /// A server that has this world's blocks up to `height`, and `more` of its own above.
 fn other(node: &dyn World, height: u32, more: u32) -> EmbeddedNode {
@@ -66,22 +73,9 @@ fn of_other_heights() -> Arc<Lie> {
     })
 }
 
-/// A step and a reading of the wallet, both in trouble: the rules by which they end.
-fn rules(play: &mut Play, seat: Seat) -> [&'static str; 2] {
-    let url = play.proxy(seat).url();
-    let before = play.events(seat);
-    let engine = play.table.engine(seat);
-    let step = engine.step().unwrap_err();
-    let balance = engine.balance().unwrap_err();
-    check(&step, &url);
-    check(&balance, &url);
-    assert_eq!(play.events(seat), before);
-    [step.rule(), balance.rule()]
-}
-
 #[test]
 fn each_trouble_ends_in_one_line_and_nothing_is_lost() {
-    let mut play = Play::through_proxies(&[Seat::Miner, Seat::Holder], SHORT);
+    let mut play = Play::through_proxies(&[Seat::Miner, Seat::Holder], BRISK);
     play.until_a_state_is_due();
     let node = play.table.node.as_ref();
     let tip = node.height().unwrap();
@@ -94,7 +88,7 @@ fn each_trouble_ends_in_one_line_and_nothing_is_lost() {
         ("nobody listens", Trouble::Refuses, ["chain-server"; 2]),
         ("hangs up", Trouble::HangsUp, ["chain-server"; 2]),
         ("is silent", Trouble::Silent, ["chain-server"; 2]),
-        ("drips", Trouble::Drips, ["chain-server"; 2]),
+        ("drips", Trouble::Drips(SLOWLY), ["chain-server"; 2]),
         ("no JSON", Trouble::Says(b"HTTP/1.1 400 Bad Request\r\n\r\n"), ["chain-server"; 2]),
         ("no object", Trouble::Says(b"[1, 2]\n"), ["chain-server"; 2]),
         ("another object", Trouble::Says(b"{\"hello\": \"world\"}\n"), ["chain-server"; 2]),
@@ -118,17 +112,27 @@ fn each_trouble_ends_in_one_line_and_nothing_is_lost() {
         for (what, trouble, expected) in &here {
             // Waiting is what makes this slow: once is enough. And the holder's wallet has no
             // history yet that could be told wrongly.
-            let waits = matches!(trouble, Trouble::Drips | Trouble::Silent | Trouble::Endless);
+            let waits = matches!(trouble, Trouble::Drips(_) | Trouble::Silent | Trouble::Endless)
+                || *what == "another object";
             if seat == Seat::Holder && (waits || *what == "heights that are not") {
                 continue;
             }
+            let url = play.proxy(seat).url();
+            if waits {
+                play.send(seat, &url, SHORT);
+            }
             play.proxy(seat).set(trouble.clone());
-            assert_eq!(rules(&mut play, seat), *expected, "{seat}: {what}");
+            assert_eq!(rules(&mut play, seat, &url), *expected, "{seat}: {what}");
             play.proxy(seat).set(Trouble::None);
+            if waits {
+                play.send(seat, &url, BRISK);
+                play.table.engine(seat).facts().unwrap();
+            }
         }
         for (what, node, expected) in &elsewhere {
+            let url = play.proxy(seat).url();
             play.proxy(seat).lead_to(&node.electrum_url());
-            assert_eq!(rules(&mut play, seat), *expected, "{seat}: {what}");
+            assert_eq!(rules(&mut play, seat, &url), *expected, "{seat}: {what}");
             play.proxy(seat).lead_to(&server);
         }
     }
@@ -137,8 +141,25 @@ fn each_trouble_ends_in_one_line_and_nothing_is_lost() {
 }
 
 #[test]
+fn a_server_that_is_slow_is_not_down() {
+    let mut play = Play::through_proxies(&[Seat::Miner], NONE);
+    play.until_a_state_is_due();
+    play.proxy(Seat::Miner).set(Trouble::Drips(STEADILY));
+    play.proxy(Seat::Miner).connections();
+    let reports = play.table.engine(Seat::Miner).step().unwrap();
+    assert!(refusals(&reports).is_empty(), "{reports:?}");
+    play.table.engine(Seat::Miner).balance().unwrap();
+    assert_eq!(play.proxy(Seat::Miner).connections(), 0, "nothing is asked twice");
+    // Whoever comes now is served as well.
+    play.table.restart(Seat::Miner);
+    play.table.engine(Seat::Miner).facts().unwrap();
+    play.everybody();
+    assert_eq!(play.proxy(Seat::Miner).connections(), 1);
+}
+
+#[test]
 fn a_server_that_holds_back_a_history_makes_nobody_do_anything() {
-    let mut play = Play::through_proxies(&[Seat::Miner, Seat::Holder], SHORT);
+    let mut play = Play::through_proxies(&[Seat::Miner, Seat::Holder], BRISK);
     play.until_a_state_is_due();
     let escrow = funding(&play.table.terms).unwrap().script_pubkey;
     let hash = script_hash(&escrow);
@@ -164,11 +185,11 @@ fn a_server_of_another_network_is_refused_by_name_before_anything_is_asked_of_it
     let node = EmbeddedNode::start().unwrap();
     let proxy = Proxy::to(&node.electrum_url());
     proxy.set(Trouble::Answers(of_another_network(800_000)));
-    let error = Electrum::connect_with(&proxy.url(), Network::Regtest, SHORT).unwrap_err();
+    let error = Electrum::connect_with(&proxy.url(), Network::Regtest, BRISK).unwrap_err();
     check(&error, &proxy.url());
     assert_eq!((error.rule(), error.exit_code()), ("chain-network", 5));
     assert!(error.to_string().contains("expected regtest"), "{error}");
     assert!(error.to_string().contains("found bitcoin"), "{error}");
     proxy.set(Trouble::None);
-    Electrum::connect_with(&proxy.url(), Network::Regtest, SHORT).unwrap();
+    Electrum::connect_with(&proxy.url(), Network::Regtest, BRISK).unwrap();
 }
