@@ -292,3 +292,52 @@ fn each_fault_of_a_template_is_refused_and_named() {
         assert!(error.fault().place.contains(named), "{field} {value}: {error}");
     }
 }
+
+/// Somebody who sends back whatever he gets.
+fn echo() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let question = question(&mut stream);
+            let _ = stream.write_all(question.as_bytes());
+        }
+    });
+    url
+}
+
+#[test]
+fn what_we_showed_is_not_repeated_to_the_reader_by_who_echoes_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let cookie = folder.path().join(".cookie");
+    std::fs::write(&cookie, "__cookie__:first\n").unwrap();
+    // A body that is one text of JSON: its error would repeat the text.
+    let body = "\"Basic bWluZXI6c2VzYW1l X19jb29raWVfXzpmaXJzdA==\"";
+    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
+    let quotes = || scripted(vec![Turn::Raw(format!("{head}{body}").into_bytes())]).0;
+    // Each with something wrong that a head can have, and our own head after it.
+    let heads = ["Content-Length: x", "Transfer-Encoding: chunked"].map(|wrong| {
+        let rest = "Authorization: Basic bWluZXI6c2VzYW1l";
+        let head = format!("HTTP/1.1 200 OK\r\n{wrong}\r\n{rest}\r\n\r\n");
+        scripted(vec![Turn::Raw(head.into_bytes())]).0
+    });
+    let [first, second] = heads;
+    for (url, auth) in [
+        (echo(), password()),
+        (echo(), Auth::Cookie(cookie.clone())),
+        (quotes(), password()),
+        (quotes(), Auth::Cookie(cookie)),
+        (first, password()),
+        (second, password()),
+    ] {
+        let error = Core::connect_with(&url, auth, Network::Regtest, patience()).unwrap_err();
+        assert_eq!(error.rule(), "core-answer");
+        let shown = format!("{error} {error:?} {error:#?}");
+        // RFC 7617: base64 of "miner:sesame" and of "__cookie__:first".
+        for secret in
+            ["miner:", "sesame", "bWluZXI6c2VzYW1l", "__cookie__", "X19jb29raWVfXzpmaXJzdA"]
+        {
+            assert!(!shown.contains(secret), "{secret}: {shown}");
+        }
+    }
+}
