@@ -36,7 +36,10 @@ const WHOLE_ANSWER: u32 = 6;
 /// Why there is no answer to read.
 #[derive(Debug)]
 pub(super) enum Trouble {
-    /// Nobody there, silence, or a connection that broke: worth another attempt.
+    /// Nobody there, and nothing sent: worth another attempt, whatever was to be asked.
+    Unreached(String),
+    /// Silence, or a connection that broke, after the question was sent: it may have been carried
+    /// out.
     Silent(String),
     /// The cookie cannot be read, or the node does not take what we showed.
     Credentials(String),
@@ -46,7 +49,10 @@ pub(super) enum Trouble {
 
 impl fmt::Display for Trouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (Self::Silent(text) | Self::Credentials(text) | Self::Garbled(text)) = self;
+        let (Self::Unreached(text)
+        | Self::Silent(text)
+        | Self::Credentials(text)
+        | Self::Garbled(text)) = self;
         f.write_str(text)
     }
 }
@@ -129,7 +135,7 @@ impl Post {
     /// Sends a body and returns the status and the body of the answer.
     fn exchange(&self, body: &[u8]) -> Result<(u16, Vec<u8>), Trouble> {
         // First the connection: a node that is down has no cookie, and that it is down says more.
-        let mut stream = self.connect()?;
+        let mut stream = self.connect().map_err(|e| Trouble::Unreached(words(&e)))?;
         let authorization = self.authorization()?;
         let head = format!(
             "POST {} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nAuthorization: {authorization}\r\n\
