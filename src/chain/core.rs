@@ -17,9 +17,10 @@
 //!
 //! **Failures.** A node that is down, busy or still warming up is asked again after a pause, a
 //! bounded number of times ([`Patience`]); then the answer is
-//! [`Error::Unavailable`] with the last reason. A question whose
-//! answer was lost on the way is asked again too, so it may be carried out twice: what we ask bears
-//! that (a block or a transaction that is handed in twice is known the second time).
+//! [`Error::Unavailable`] with the last reason. A question whose answer was lost on the way may
+//! have been carried out. It is asked again only if it is known to bear that: it changes nothing,
+//! or what is handed in is known the second time (a block, a transaction). Any other method, see
+//! [`Core::call`], is sent once: to pay twice is worse than not to know.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -99,6 +100,27 @@ const WARMING_UP: i32 = -28;
 const NOT_IN_STEP: [i32; 2] = [-9, -10];
 /// The transaction's outputs exist already (RPC_VERIFY_ALREADY_IN_UTXO_SET): it has a block.
 const HAS_A_BLOCK: i32 = -27;
+
+/// The methods that may be carried out twice for one question.
+const BEARS_REPETITION: [&str; 17] = [
+    "getbestblockhash",
+    "getblock",
+    "getblockchaininfo",
+    "getblockcount",
+    "getblockhash",
+    "getblockheader",
+    "getblocktemplate",
+    "getmempoolentry",
+    "getmempoolinfo",
+    "getnetworkinfo",
+    "getrawmempool",
+    "getrawtransaction",
+    "gettxout",
+    "sendrawtransaction",
+    "submitblock",
+    "submitheader",
+    "testmempoolaccept",
+];
 
 /// What `submitblock` says of a block that the node keeps: known before; or kept beside the best
 /// chain, where nobody has judged it yet.
@@ -201,6 +223,10 @@ impl Core {
     }
 
     /// The result of any method; what the node refuses is an error with the node's reason.
+    ///
+    /// A node that cannot be reached, takes no cookie yet or is warming up has done nothing, and
+    /// is asked again. Once it may have done what it was asked, only a method that is known to
+    /// bear repetition is; for any other the error is [`NODE`] and says that the outcome is open.
     pub fn call(&self, method: &str, params: &[Value]) -> Result<Value> {
         self.ask(method, params)?.map_err(|reason| self.declined(method, &reason))
     }
@@ -279,17 +305,18 @@ impl Core {
         self.read("getblockchaininfo", self.call("getblockchaininfo", &[])?)
     }
 
-    /// Asks, and asks again after a pause while the node is down, busy or warming up. A refusal is
-    /// an answer.
+    /// Asks, and asks again after a pause while the node is down, busy or warming up, as far as
+    /// the method bears it. A refusal is an answer.
     fn ask(&self, method: &str, params: &[Value]) -> Result<Result<Value, Reason>> {
         let params = jsonrpc::arg(params);
         let mut last = NODE.unavailable(self.place(), "a question", "none");
         for attempt in 0..self.patience.attempts.max(1) {
             sleep(self.patience.before(attempt));
+            let times = attempt.saturating_add(1);
             let error = match self.client.call::<Value>(method, Some(&params)) {
                 Ok(value) => return Ok(Ok(value)),
                 Err(ClientError::Rpc(RpcError { code: WARMING_UP, message, .. })) => {
-                    self.silent(method, format_args!("warming up: {message}"))
+                    self.silent(method, format_args!("warming up: {message}"), times)
                 }
                 Err(ClientError::Rpc(RpcError { code, message, .. })) => {
                     return Ok(Err(Reason { code, message }));
@@ -306,7 +333,12 @@ impl Core {
                     Some(Trouble::Garbled(found)) => {
                         return Err(self.garbled(method, "an answer over HTTP", found));
                     }
-                    _ => self.silent(method, trouble),
+                    Some(Trouble::Unreached(found)) => self.silent(method, found, times),
+                    _ if BEARS_REPETITION.contains(&method) => self.silent(method, trouble, times),
+                    _ => {
+                        let open = format!("{trouble}; it may have been carried out");
+                        return Err(self.silent(method, open, times));
+                    }
                 },
                 Err(other) => return Err(self.garbled(method, "an answer of JSON-RPC", other)),
             };
@@ -319,11 +351,11 @@ impl Core {
         format!("node {}", self.url)
     }
 
-    fn silent(&self, method: &str, found: impl fmt::Display) -> Error {
+    fn silent(&self, method: &str, found: impl fmt::Display, times: u32) -> Error {
         NODE.unavailable(
             format_args!("{}, {method}", self.place()),
             format_args!("an answer within {} ms", self.patience.timeout.as_millis()),
-            format_args!("{found} ({} attempts)", self.patience.attempts),
+            format_args!("{found} (attempts: {times})"),
         )
     }
 

@@ -181,8 +181,6 @@ impl Electrum {
     /// Height and hash of the tip that the server states.
     pub fn tip(&self) -> Result<(u32, BlockHash)> {
         let answer = self.wire.call("blockchain.headers.subscribe", &[])?;
-        // The question also subscribes; what arrives unasked is not needed.
-        self.wire.drop_notices();
         let (height, header) = answers::tip(&answer).map_err(|e| self.wire.garbled("tip", e))?;
         Ok((height, header.block_hash()))
     }

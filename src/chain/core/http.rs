@@ -36,7 +36,10 @@ const WHOLE_ANSWER: u32 = 6;
 /// Why there is no answer to read.
 #[derive(Debug)]
 pub(super) enum Trouble {
-    /// Nobody there, silence, or a connection that broke: worth another attempt.
+    /// Nobody there, and nothing sent: worth another attempt, whatever was to be asked.
+    Unreached(String),
+    /// Silence, or a connection that broke, after the question was sent: it may have been carried
+    /// out.
     Silent(String),
     /// The cookie cannot be read, or the node does not take what we showed.
     Credentials(String),
@@ -46,7 +49,10 @@ pub(super) enum Trouble {
 
 impl fmt::Display for Trouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (Self::Silent(text) | Self::Credentials(text) | Self::Garbled(text)) = self;
+        let (Self::Unreached(text)
+        | Self::Silent(text)
+        | Self::Credentials(text)
+        | Self::Garbled(text)) = self;
         f.write_str(text)
     }
 }
@@ -55,10 +61,14 @@ impl std::error::Error for Trouble {}
 
 impl From<io::Error> for Trouble {
     fn from(error: io::Error) -> Self {
-        Self::Silent(match error.kind() {
-            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => "silence".to_owned(),
-            _ => error.to_string(),
-        })
+        Self::Silent(words(&error))
+    }
+}
+
+fn words(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => "silence".to_owned(),
+        _ => error.to_string(),
     }
 }
 
@@ -106,8 +116,8 @@ impl Post {
         Ok(format!("Basic {}", BASE64_STANDARD.encode(shown)))
     }
 
-    fn connect(&self) -> Result<TcpStream, Trouble> {
-        let mut last = Trouble::Silent("no address".to_owned());
+    fn connect(&self) -> io::Result<TcpStream> {
+        let mut last = io::Error::new(io::ErrorKind::NotFound, "no address");
         for address in self.host.to_socket_addrs()? {
             match TcpStream::connect_timeout(&address, self.timeout) {
                 Ok(stream) => {
@@ -116,7 +126,7 @@ impl Post {
                     stream.set_nodelay(true)?;
                     return Ok(stream);
                 }
-                Err(error) => last = error.into(),
+                Err(error) => last = error,
             }
         }
         Err(last)
@@ -125,7 +135,7 @@ impl Post {
     /// Sends a body and returns the status and the body of the answer.
     fn exchange(&self, body: &[u8]) -> Result<(u16, Vec<u8>), Trouble> {
         // First the connection: a node that is down has no cookie, and that it is down says more.
-        let mut stream = self.connect()?;
+        let mut stream = self.connect().map_err(|e| Trouble::Unreached(words(&e)))?;
         let authorization = self.authorization()?;
         let head = format!(
             "POST {} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nAuthorization: {authorization}\r\n\
@@ -152,9 +162,12 @@ impl Post {
             (_, 401 | 403) => Err(transport(Trouble::Credentials(format!("HTTP status {status}")))),
             (Ok(response), _) => Ok(response),
             (Err(_), 503) => Err(transport(Trouble::Silent("the node is too busy".to_owned()))),
-            (Err(error), _) => {
-                Err(transport(Trouble::Garbled(format!("HTTP status {status}, {error}"))))
-            }
+            // The error's own words may repeat the body, and the body what we showed.
+            (Err(error), _) => Err(transport(Trouble::Garbled(format!(
+                "HTTP status {status}, a body of another form (line {}, column {})",
+                error.line(),
+                error.column(),
+            )))),
         }
     }
 }
@@ -246,8 +259,13 @@ fn cut_short() -> Trouble {
 }
 
 /// The status of an answer, and the length of its body if it says so.
+///
+/// A refusal repeats no more than a status line: who echoes would have it repeat our credentials.
 fn understand(head: &str) -> Result<(u16, Option<usize>), Trouble> {
-    let garbled = |what: &str| Trouble::Garbled(format!("{what}: {head}"));
+    let garbled = |what: &str| {
+        let status = head.lines().next().filter(|line| line.starts_with("HTTP/"));
+        Trouble::Garbled(status.map_or(what.to_owned(), |status| format!("{what}: {status}")))
+    };
     let mut lines = head.lines();
     let status = lines
         .next()

@@ -58,6 +58,9 @@ fn scripted(turns: Vec<Turn>) -> (String, Receiver<String>) {
             // Whoever has heard enough may be gone.
             let _ = stream.write_all(&bytes);
         }
+        // Whoever hears no more questions finds nobody there.
+        drop(listener);
+        drop(send);
     });
     (url, asked)
 }
@@ -291,4 +294,95 @@ fn each_fault_of_a_template_is_refused_and_named() {
         assert_eq!(error.rule(), "core-template", "{field} {value}: {error}");
         assert!(error.fault().place.contains(named), "{field} {value}: {error}");
     }
+}
+
+/// Somebody who sends back whatever he gets.
+fn echo() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let question = question(&mut stream);
+            let _ = stream.write_all(question.as_bytes());
+        }
+    });
+    url
+}
+
+#[test]
+fn what_we_showed_is_not_repeated_to_the_reader_by_who_echoes_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let cookie = folder.path().join(".cookie");
+    std::fs::write(&cookie, "__cookie__:first\n").unwrap();
+    // A body that is one text of JSON: its error would repeat the text.
+    let body = "\"Basic bWluZXI6c2VzYW1l X19jb29raWVfXzpmaXJzdA==\"";
+    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
+    let quotes = || scripted(vec![Turn::Raw(format!("{head}{body}").into_bytes())]).0;
+    // Each with something wrong that a head can have, and our own head after it.
+    let heads = ["Content-Length: x", "Transfer-Encoding: chunked"].map(|wrong| {
+        let rest = "Authorization: Basic bWluZXI6c2VzYW1l";
+        let head = format!("HTTP/1.1 200 OK\r\n{wrong}\r\n{rest}\r\n\r\n");
+        scripted(vec![Turn::Raw(head.into_bytes())]).0
+    });
+    let [first, second] = heads;
+    for (url, auth) in [
+        (echo(), password()),
+        (echo(), Auth::Cookie(cookie.clone())),
+        (quotes(), password()),
+        (quotes(), Auth::Cookie(cookie)),
+        (first, password()),
+        (second, password()),
+    ] {
+        let error = Core::connect_with(&url, auth, Network::Regtest, patience()).unwrap_err();
+        assert_eq!(error.rule(), "core-answer");
+        let shown = format!("{error} {error:?} {error:#?}");
+        // RFC 7617: base64 of "miner:sesame" and of "__cookie__:first".
+        for secret in
+            ["miner:", "sesame", "bWluZXI6c2VzYW1l", "__cookie__", "X19jb29raWVfXzpmaXJzdA"]
+        {
+            assert!(!shown.contains(secret), "{secret}: {shown}");
+        }
+    }
+}
+
+/// The outcome of `method` at a connected node, and how often it was asked.
+fn outcome(method: &str, turns: Vec<Turn>) -> (Result<Value>, usize) {
+    let (url, asked) = scripted([vec![info()], turns].concat());
+    let core = Core::connect_with(&url, password(), Network::Regtest, patience()).unwrap();
+    asked.recv().unwrap();
+    let outcome = core.call(method, &[]);
+    (outcome, asked.try_iter().count())
+}
+
+#[test]
+fn what_may_have_been_done_is_asked_again_only_if_it_bears_that() {
+    let half = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n{\"id\":".to_vec();
+    for lost in [Turn::Raw(vec![]), Turn::Raw(half), Turn::Status(503)] {
+        for method in BEARS_REPETITION {
+            let (answer, times) = outcome(method, vec![lost.clone(), Turn::Result(json!(1))]);
+            assert_eq!((answer.unwrap(), times), (json!(1), 2), "{method}");
+        }
+        for method in ["sendtoaddress", "generatetoaddress", "stop", "walletprocesspsbt"] {
+            let (answer, times) = outcome(method, vec![lost.clone(), Turn::Result(json!(1))]);
+            let error = answer.unwrap_err();
+            assert_eq!((error.rule(), times), ("core-node", 1), "{method}");
+            let found = &error.fault().found;
+            assert!(found.contains("may have been carried out (attempts: 1)"), "{error}");
+        }
+    }
+}
+
+#[test]
+fn what_was_surely_not_done_is_asked_again_whatever_it_is() {
+    let warming = Turn::Refusal(-28, "Loading block index…");
+    let (answer, times) = outcome("sendtoaddress", vec![warming, Turn::Result(json!("txid"))]);
+    assert_eq!((answer.unwrap(), times), (json!("txid"), 2));
+
+    let (url, asked) = scripted(vec![info()]);
+    let core = Core::connect_with(&url, password(), Network::Regtest, patience()).unwrap();
+    assert_eq!(asked.iter().count(), 1, "now nobody is there");
+    let error = core.call("sendtoaddress", &[]).unwrap_err();
+    assert_eq!(error.rule(), "core-node");
+    assert!(error.fault().found.ends_with("(attempts: 3)"), "{error}");
+    assert!(!error.fault().found.contains("carried out"), "{error}");
 }

@@ -1,17 +1,28 @@
 //! The lines a server sends, let through to the client library only if they are safe for it.
 //!
-//! The library takes a line of any length for as long as it comes, and panics on JSON that is not
-//! an object. So each line is read here first: it must begin as an object, end within a time and
-//! have a bounded length. The stream below is plain TCP or, with the feature `tls`, TLS with the
-//! public roots.
+//! The library takes a line of any length for as long as it comes, panics on JSON that is not an
+//! object, and reads on through notices and answers to others until it finds its own. So each line
+//! is read here first: it must begin as an object and have a bounded length; and all that comes
+//! from one question to the next has a bounded length and must come within a time. The bounds lie
+//! under the encryption, where nothing can be read past them. The stream is plain TCP or, with the
+//! feature `tls`, TLS with the public roots.
 
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-/// A line must be whole within this many timeouts.
-pub(super) const WHOLE_LINE: u32 = 6;
+use super::lock;
+
+#[cfg(test)]
+mod tests;
+
+/// An answer, or a batch of them, must be whole within this many timeouts after the question.
+const WHOLE_ANSWER: u32 = 6;
+
+/// Most bytes between two questions: a batch's answers, and notices among them.
+pub(super) const LONGEST_ANSWER: usize = 256 << 20;
 
 /// Longest line, in bytes: the largest transaction has 8 million hex digits, and histories of a
 /// hundred thousand entries fit.
@@ -23,9 +34,7 @@ impl<T: Read + Write + Send> Stream for T {}
 /// A stream of whole, safe lines.
 pub(super) struct Lines {
     stream: Box<dyn Stream>,
-    /// The connection under the stream.
-    tcp: TcpStream,
-    timeout: Duration,
+    heard: Arc<Mutex<Heard>>,
     /// What came and was not handed on yet; up to `whole` it is checked lines.
     held: Vec<u8>,
     whole: usize,
@@ -39,8 +48,9 @@ impl fmt::Debug for Lines {
 }
 
 impl Lines {
-    /// Connects to a checked address, see [`super::URL`].
-    pub(super) fn open(url: &str, timeout: Duration) -> io::Result<Self> {
+    /// Connects to a checked address, see [`super::URL`]. At most `longest` bytes may come between
+    /// two questions.
+    pub(super) fn open(url: &str, timeout: Duration, longest: usize) -> io::Result<Self> {
         let tls = url.strip_prefix("ssl://");
         let address = tls.or(url.strip_prefix("tcp://")).unwrap_or(url);
         let tcp = connect(address, timeout)?;
@@ -48,15 +58,17 @@ impl Lines {
         tcp.set_write_timeout(Some(timeout))?;
         // Questions are short: each would wait for the acknowledgement of the one before.
         tcp.set_nodelay(true)?;
-        let below = tcp.try_clone()?;
+        let heard = Arc::new(Mutex::new(Heard { since: Instant::now(), bytes: 0 }));
+        let longest_time = timeout.saturating_mul(WHOLE_ANSWER);
+        let bounded = Bounded { tcp, heard: heard.clone(), longest_time, longest };
         let stream: Box<dyn Stream> = match tls {
             #[cfg(feature = "tls")]
-            Some(_) => Box::new(encrypt(address, tcp)?),
+            Some(_) => Box::new(encrypt(address, bounded)?),
             #[cfg(not(feature = "tls"))]
             Some(_) => return Err(io::Error::other("this build has no TLS")),
-            None => Box::new(tcp),
+            None => Box::new(bounded),
         };
-        Ok(Self { stream, tcp: below, timeout, held: Vec::new(), whole: 0, handed: 0 })
+        Ok(Self { stream, heard, held: Vec::new(), whole: 0, handed: 0 })
     }
 
     /// Reads until there is a whole line; `false` if the server closed the connection.
@@ -64,8 +76,6 @@ impl Lines {
         self.held.drain(..self.handed);
         self.handed = 0;
         self.whole = 0;
-        let start = Instant::now();
-        let deadline = self.timeout.saturating_mul(WHOLE_LINE);
         let mut searched = 0;
         loop {
             let fresh = self.held.get(searched..).unwrap_or_default();
@@ -77,11 +87,7 @@ impl Lines {
             if searched > LONGEST_LINE {
                 return Err(unsafe_line("a line of more than 64 MiB"));
             }
-            if start.elapsed() > deadline {
-                return Err(unsafe_line("a line without end"));
-            }
             let mut chunk = [0u8; 16 * 1024];
-            acknowledge_at_once(&self.tcp)?;
             match self.stream.read(&mut chunk)? {
                 0 => return Ok(false),
                 count => self.held.extend(chunk.iter().take(count)),
@@ -110,12 +116,57 @@ impl Read for Lines {
 }
 
 impl Write for Lines {
+    /// A question: what is heard from now on is the answer to it.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        *lock(&self.heard) = Heard { since: Instant::now(), bytes: 0 };
         self.stream.write(bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {
         self.stream.flush()
+    }
+}
+
+/// What has come since the last question.
+struct Heard {
+    since: Instant,
+    bytes: usize,
+}
+
+/// A connection that is read only so long and so far for one question.
+struct Bounded {
+    tcp: TcpStream,
+    heard: Arc<Mutex<Heard>>,
+    longest_time: Duration,
+    longest: usize,
+}
+
+impl Read for Bounded {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        {
+            let heard = lock(&self.heard);
+            if heard.since.elapsed() > self.longest_time {
+                return Err(unsafe_line("an answer without end"));
+            }
+            if heard.bytes > self.longest {
+                return Err(unsafe_line("an answer that is too long"));
+            }
+        }
+        acknowledge_at_once(&self.tcp)?;
+        let count = self.tcp.read(out)?;
+        let mut heard = lock(&self.heard);
+        heard.bytes = heard.bytes.saturating_add(count);
+        Ok(count)
+    }
+}
+
+impl Write for Bounded {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.tcp.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.tcp.flush()
     }
 }
 
@@ -151,8 +202,8 @@ fn connect(address: &str, timeout: Duration) -> io::Result<TcpStream> {
 #[cfg(feature = "tls")]
 fn encrypt(
     address: &str,
-    tcp: TcpStream,
-) -> io::Result<rustls::StreamOwned<rustls::ClientConnection, TcpStream>> {
+    below: Bounded,
+) -> io::Result<rustls::StreamOwned<rustls::ClientConnection, Bounded>> {
     use std::sync::Arc;
 
     let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
@@ -167,5 +218,5 @@ fn encrypt(
         .with_no_client_auth();
     let session =
         rustls::ClientConnection::new(Arc::new(config), name).map_err(io::Error::other)?;
-    Ok(rustls::StreamOwned::new(session, tcp))
+    Ok(rustls::StreamOwned::new(session, below))
 }

@@ -32,6 +32,12 @@ pub(super) enum Act {
     BreakOff,
     /// A byte now and then, and never an end.
     Drip,
+    /// This line again and again, with a pause after each, and never the answer.
+    Forever(&'static str, Duration),
+    /// These lines, then the answer.
+    Noticed(&'static str, Value),
+    /// The answer, but half a timeout late.
+    Late(Value),
     Silence,
 }
 
@@ -298,9 +304,19 @@ fn serve(mut stream: TcpStream, world: &Mutex<World>) {
                 None => world.honest(&method, &params),
             }
         };
+        let answer = |result| json!({ "jsonrpc": "2.0", "id": id, "result": result }).to_string();
         let mut bytes = match act {
-            Act::Answer(result) => {
-                json!({ "jsonrpc": "2.0", "id": id, "result": result }).to_string().into_bytes()
+            Act::Answer(result) => answer(result).into_bytes(),
+            Act::Noticed(lines, result) => format!("{lines}\n{}", answer(result)).into_bytes(),
+            Act::Late(result) => {
+                std::thread::sleep(SHORT.timeout / 2);
+                answer(result).into_bytes()
+            }
+            Act::Forever(line, pause) => {
+                while writeln!(stream, "{line}").is_ok() {
+                    std::thread::sleep(pause);
+                }
+                return;
             }
             Act::Decline(reason) => {
                 let error = json!({ "code": 2, "message": reason });

@@ -261,19 +261,6 @@ fn gibberish_is_reported_in_one_clean_line() {
 }
 
 #[test]
-fn a_server_that_drips_or_never_ends_its_line_is_cut_off() {
-    let server = Server::start(1);
-    let chain = server.connect_with(SHORT).unwrap();
-    server.always("blockchain.headers.subscribe", || Act::Drip);
-    let start = Instant::now();
-    let error = unavailable(chain.tip().unwrap_err());
-    assert_eq!(error.rule(), "chain-server");
-    assert!(error.fault().found.contains("line"), "{error}");
-    let longest = SHORT.timeout * lines::WHOLE_LINE * SHORT.attempts;
-    assert!(start.elapsed() < longest * 2);
-}
-
-#[test]
 fn an_answer_of_another_form_is_refused_whatever_was_asked() {
     let server = Server::start(2);
     let txid = server.with(|world| world.blocks[1].txdata[0].compute_txid());

@@ -9,7 +9,7 @@ use electrum_client::raw_client::RawClient;
 use electrum_client::{Batch, ElectrumApi, Error as ClientError, Param};
 use serde_json::Value;
 
-use super::lines::Lines;
+use super::lines::{LONGEST_ANSWER, Lines};
 use super::{ANSWER, Garbled, lock};
 use crate::chain::patience::Patience;
 use crate::error::{Error, Result, Rule};
@@ -40,7 +40,7 @@ impl fmt::Debug for Line {
 impl Line {
     /// Connects and agrees on a version of the protocol.
     fn open(url: &str, timeout: Duration) -> Result<Self, ClientError> {
-        let line = RawClient::from(Lines::open(url, timeout)?);
+        let line = RawClient::from(Lines::open(url, timeout, LONGEST_ANSWER)?);
         // No name of ours: the server need not know who asks.
         let versions = ["1.4", "1.6"].map(str::to_owned).to_vec();
         line.raw_call(
@@ -48,6 +48,12 @@ impl Line {
             [Param::String(String::new()), Param::StringVec(versions)],
         )?;
         Ok(Self(line))
+    }
+
+    /// Forgets what the server sent unasked: nobody needs it, and the library would keep it.
+    fn without_notices(self) -> Self {
+        while matches!(self.0.block_headers_pop_raw(), Ok(Some(_))) {}
+        self
     }
 }
 
@@ -110,13 +116,6 @@ impl Wire {
         }
     }
 
-    /// Forgets what the server sent unasked.
-    pub(super) fn drop_notices(&self) {
-        if let Some(line) = lock(&self.line).as_ref() {
-            while matches!(line.0.block_headers_pop_raw(), Ok(Some(_))) {}
-        }
-    }
-
     /// Asks, and asks again over a new connection after a pause, until there is an answer or
     /// patience ends. A refusal is an answer.
     fn patiently<T>(
@@ -136,11 +135,11 @@ impl Wire {
             };
             match line.map(|line| (ask(&line), line)) {
                 Ok((Ok(answer), line)) => {
-                    *held = Some(line);
+                    *held = Some(line.without_notices());
                     return Ok(Ok(answer));
                 }
                 Ok((Err(ClientError::Protocol(reason)), line)) => {
-                    *held = Some(line);
+                    *held = Some(line.without_notices());
                     return Ok(Err(reason_of(&reason)));
                 }
                 // The connection may be out of step after any other error: it is dropped.
