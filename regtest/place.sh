@@ -12,24 +12,36 @@ refuse() {
     exit 2
 }
 
-dir=${HASHMIX_CACHE:-$HOME/.cache/hashmix}/regtest
-settle() { # the folder's name, from whatever the person gave
-    dir=$1
-    # The scripts work in the checkout; a name holds where they were called.
-    # shellcheck disable=SC2154
-    [[ $dir == /* ]] || dir=$caller/$dir
+# shellcheck source=regtest/cache.sh
+source regtest/cache.sh
+dir=$HASHMIX_CACHE/regtest
+# The folder's one name: two spellings of it, or a link, must find the same processes. The scripts
+# work in the checkout; a name holds where they were called.
+one_name() { (cd "$caller" && realpath -m -- "$1"); }
+# shellcheck disable=SC2034
+usual=$(one_name "$dir")
+settle() { # what the person gave
+    [[ -n $1 ]] || refuse '--dir needs a value'
+    dir=$(one_name "$1")
     bitcoin=$dir/bitcoin
     bitcoind_pid=$bitcoin/regtest/bitcoind.pid
     electrs_pid=$dir/electrs.pid
 }
 
-# The id of the process that the pid file $1 speaks of, if it still runs and is about the folder $2:
-# after a crash the number in the file may be another program's.
-running() {
-    local pid arguments
-    pid=$(cat "$1" 2>/dev/null) && kill -0 "$pid" 2>/dev/null || return 1
-    arguments=$({ tr '\0' ' ' <"/proc/$pid/cmdline" || ps -o args= -p "$pid"; } 2>/dev/null) || return 1
-    [[ $arguments == *"$2"* ]] && echo "$pid"
+# The ids of the processes that have a file in the folder $1 open, whatever name they were given for it.
+[[ -d /proc/self/fd ]] || refuse 'needs /proc, as Linux has it, to know what runs'
+users() {
+    { find /proc/[0-9]*/fd -maxdepth 1 -type l -printf '%h %l\n' 2>/dev/null || true; } |
+        folder=$1/ awk '{ link = substr($0, index($0, " ") + 1) }
+            index(link, ENVIRON["folder"]) == 1 { split($1, part, "/"); print part[3] }' | sort -un
 }
-bitcoind_runs() { running "$bitcoind_pid" "-datadir=$bitcoin"; }
-electrs_runs() { running "$electrs_pid" "--db-dir=$dir/electrs"; }
+
+# The id of the process that the pid file $1 speaks of, if it still runs and is at work in the folder
+# $2: after a crash the number in the file may be another program's.
+running() {
+    local pid
+    pid=$(cat "$1" 2>/dev/null) && [[ -n $pid ]] && users "$2" | grep -x -- "$pid"
+}
+bitcoind_runs() { running "$bitcoind_pid" "$bitcoin"; }
+# Its log is open before it has opened anything else.
+electrs_runs() { running "$electrs_pid" "$dir"; }
