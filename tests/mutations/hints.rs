@@ -120,6 +120,9 @@ fn of_the_output_key(place: usize, receiver: &Receiver) -> Vec<Mutation> {
     ]
 }
 
+/// A name, the leaves that the input then shows, their version, and the rule that warns of it.
+type LeafLie = (&'static str, Vec<(ControlBlock, ScriptBuf)>, LeafVersion, Option<&'static str>);
+
 fn of_the_leaf(place: usize, receiver: &Receiver) -> Vec<Mutation> {
     let spend = &receiver.draft.spends()[place];
     let other = spend.lock.leaves.iter().find(|leaf| leaf.path != spend.path).unwrap();
@@ -140,7 +143,7 @@ fn of_the_leaf(place: usize, receiver: &Receiver) -> Vec<Mutation> {
     let parity = ControlBlock::decode(&parity).unwrap();
     let future = LeafVersion::from_consensus(0xc2).unwrap();
 
-    let lies: [(&str, Vec<(ControlBlock, ScriptBuf)>, LeafVersion, Option<&'static str>); 8] = [
+    let lies: [LeafLie; 8] = [
         ("another leaf of the lock instead", vec![entry(other)], LeafVersion::TapScript, None),
         (
             "another leaf of the lock as well",

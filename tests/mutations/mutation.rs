@@ -30,10 +30,12 @@ pub(crate) enum Why {
     BehindTheEnd,
 }
 
+type Edit<T> = Box<dyn Fn(&mut T)>;
+
 /// How a change is made: to the fields, or to the bytes.
 pub(crate) enum Change {
-    Field(Box<dyn Fn(&mut Psbt)>),
-    Bytes(Box<dyn Fn(&mut Vec<u8>)>),
+    Field(Edit<Psbt>),
+    Bytes(Edit<Vec<u8>>),
 }
 
 /// One change of one field.

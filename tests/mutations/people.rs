@@ -67,8 +67,7 @@ pub(crate) fn sign(draft: &Draft, seat: Seat) -> Vec<schnorr::Signature> {
 pub(crate) fn signers(path: Path) -> Vec<Seat> {
     let validators = [Seat::Validator(0), Seat::Validator(1)];
     match path {
-        Path::Key => vec![Seat::Holder, Seat::Miner],
-        Path::Agreed => vec![Seat::Holder, Seat::Miner],
+        Path::Key | Path::Agreed => vec![Seat::Holder, Seat::Miner],
         Path::MinerRuling => validators.into_iter().chain([Seat::Miner]).collect(),
         Path::HolderRuling => validators.into_iter().chain([Seat::Holder]).collect(),
         Path::HolderExit => vec![Seat::Holder],
