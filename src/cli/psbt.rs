@@ -8,9 +8,11 @@ use std::path::Path;
 use bitcoin::base64::Engine;
 use bitcoin::base64::prelude::BASE64_STANDARD;
 use bitcoin::hashes::Hash;
+use bitcoin::hex::DisplayHex;
 use bitcoin::psbt::{Input, Psbt};
 use bitcoin::secp256k1::{Message, Secp256k1};
 use bitcoin::sighash::{Prevouts, SighashCache};
+use bitcoin::taproot::LeafVersion;
 use bitcoin::{Amount, Script, ScriptBuf, TapSighashType, TxOut, taproot};
 
 use crate::amount;
@@ -227,9 +229,20 @@ fn signatures(
         }
         _ => {}
     }
-    for (script, _) in input.tap_scripts.values() {
-        if !lock.leaves.iter().any(|leaf| leaf.script == *script) {
+    for (control, (script, version)) in &input.tap_scripts {
+        let Some(leaf) = lock.leaves.iter().find(|leaf| leaf.script == *script) else {
             return differs("leaf", &"a leaf of the lock", &format_args!("{script:x}"));
+        };
+        if *version != LeafVersion::TapScript {
+            return differs("leaf version", &LeafVersion::TapScript, version);
+        }
+        if *control != leaf.control {
+            let found = control.serialize().to_lower_hex_string();
+            return differs(
+                "control block",
+                &leaf.control.serialize().to_lower_hex_string(),
+                &found,
+            );
         }
     }
 

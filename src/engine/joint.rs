@@ -23,6 +23,7 @@ use crate::message;
 use crate::musig::{KeyContext, SecretNonce, Session, psbt};
 use crate::party::Seat;
 use crate::script::lock::Path;
+use crate::sign::software::SoftwareSigner;
 use crate::tx::draft::Draft;
 
 /// A round's message can be read.
@@ -39,7 +40,95 @@ const PROMISE: &str = "joint-part";
 
 /// Rounds begun and not finished. Secret nonces: in memory alone, used once.
 #[derive(Default)]
-pub(super) struct Rounds(Vec<(Ask, SecretNonce)>);
+pub struct Rounds(Vec<(Ask, SecretNonce)>);
+
+impl Rounds {
+    /// Begins the round of one input: says in the carrier who signs, and adds our nonce.
+    pub fn begin(
+        &mut self,
+        signer: &SoftwareSigner,
+        draft: &Draft,
+        number: usize,
+        ask: Ask,
+        carrier: &mut Psbt,
+    ) -> Result<()> {
+        let context = context(draft, number)?;
+        let (secret, public) = signer.begin(&context, draft.sighash(number)?)?;
+        let input = carrier.inputs.get_mut(number).ok_or_else(|| no_input(number))?;
+        psbt::announce(input, &context);
+        psbt::add_nonce(input, &context, &secret.owner(), &public)?;
+        self.0.push((ask, secret));
+        Ok(())
+    }
+
+    /// Finishes the round of one input: with the other side's part, verified, the joint signature
+    /// of the draft.
+    pub fn finish(
+        &mut self,
+        signer: &SoftwareSigner,
+        draft: &Draft,
+        number: usize,
+        ask: &Ask,
+        received: &Psbt,
+    ) -> Result<schnorr::Signature> {
+        let context = context(draft, number)?;
+        let input = received.inputs.get(number).ok_or_else(|| no_input(number))?;
+        let nonces = psbt::nonces(input, &context)?;
+        // A round is known by our own nonce in it: an old one must not use up a fresh one's.
+        let ours = |(begun, secret): &(Ask, SecretNonce)| {
+            begun == ask && nonces.contains(&(secret.owner(), secret.public()))
+        };
+        let place = self.0.iter().position(ours).ok_or_else(|| {
+            ROUND.refuses(Culprit::Holder, "round", "one that we began", "none in memory")
+        })?;
+        let session = Session::new(&context, &nonces, draft.sighash(number)?)?;
+        let mut parts: Vec<(PublicKey, _)> = psbt::parts(input, &context)?;
+        // His part is there and verified before our nonce is used up.
+        if parts.is_empty() {
+            return Err(ROUND.refuses(Culprit::Holder, "round", "a partial signature", "none"));
+        }
+        for (participant, part) in &parts {
+            session.verify(participant, part)?;
+        }
+        let (_, secret) = self.0.swap_remove(place);
+        let owner = secret.owner();
+        parts.retain(|(participant, _)| *participant != owner);
+        parts.push((owner, signer.sign_part(&session, secret)?));
+        session.aggregate(&parts)
+    }
+}
+
+/// Answers the round of one input: adds our nonce and, since the other side's is there, at once our
+/// part, which is of the draft and of nothing that the carrier says.
+pub fn answer(
+    signer: &SoftwareSigner,
+    draft: &Draft,
+    number: usize,
+    carrier: &mut Psbt,
+) -> Result<()> {
+    let context = context(draft, number)?;
+    let message = draft.sighash(number)?;
+    let input = carrier.inputs.get_mut(number).ok_or_else(|| no_input(number))?;
+    let (secret, public) = signer.begin(&context, message)?;
+    let owner = secret.owner();
+    psbt::add_nonce(input, &context, &owner, &public)?;
+    let session = Session::new(&context, &psbt::nonces(input, &context)?, message)?;
+    let part = signer.sign_part(&session, secret)?;
+    psbt::add_part(input, &context, &owner, &part)
+}
+
+/// Reads the carrier out of a round.
+pub fn carrier(text: &str) -> Result<Psbt> {
+    text.parse().map_err(|error| unread(&error))
+}
+
+fn unread(found: &dyn core::fmt::Display) -> Error {
+    ROUND.refuses(Culprit::Sender, "round", "the fields of `hashmix round 1`", found)
+}
+
+fn no_input(number: usize) -> Error {
+    ROUND.refuses(Culprit::Sender, "round", format_args!("an input {number}"), "none")
+}
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -86,14 +175,8 @@ impl Engine {
         let outpoint = self.escrow_coin(&facts)?.outpoint;
         let ask = Ask { outpoint, outcome, sat_per_vb };
         let draft = draft(terms, &facts, &ask, Path::Key, Culprit::Miner)?;
-        let context = context(&draft)?;
-        let (secret, public) = self.signer.begin(&context, draft.sighash(0)?)?;
         let mut carrier = draft.psbt()?;
-        if let Some(input) = carrier.inputs.first_mut() {
-            psbt::announce(input, &context);
-            psbt::add_nonce(input, &context, &secret.owner(), &public)?;
-        }
-        self.rounds.0.push((ask, secret));
+        self.rounds.begin(&self.signer, &draft, 0, ask, &mut carrier)?;
         self.post_round(Seat::Holder, ask, &carrier)
     }
 
@@ -103,9 +186,6 @@ impl Engine {
         facts: &Facts,
         reports: &mut Vec<Report>,
     ) -> Result<()> {
-        let unread = |found: &dyn core::fmt::Display| {
-            ROUND.refuses(Culprit::Sender, "round", "the fields of `hashmix round 1`", found)
-        };
         let round: Round = serde_json::from_str(text).map_err(|error| unread(&error))?;
         if round.contract != self.contract.id() {
             return Err(unread(&format_args!("contract {}", round.contract)));
@@ -116,7 +196,7 @@ impl Engine {
         let record = seats.record(round.from).ok_or_else(|| unread(&round.from))?;
         let signed = digest(round.contract, round.from, &round.ask, &round.psbt)?;
         message::verify_digest(by, record.record.communication, signed, &round.signature)?;
-        let received: Psbt = round.psbt.parse().map_err(|error| unread(&error))?;
+        let received = carrier(&round.psbt)?;
         let draft = draft(terms, facts, &round.ask, Path::Key, by)?;
         check_outcome(terms, facts, self.contract.evidence(), &round.ask.outcome)?;
         draft.compare(&received, by)?;
@@ -133,15 +213,7 @@ impl Engine {
 
     /// The holder adds his nonce and, since he has the miner's, at once his part.
     fn answer_round(&mut self, ask: Ask, draft: &Draft, mut carrier: Psbt) -> Result<()> {
-        let context = context(draft)?;
-        let message = draft.sighash(0)?;
-        let Some(input) = carrier.inputs.first_mut() else { return Ok(()) };
-        let (secret, public) = self.signer.begin(&context, message)?;
-        let owner = secret.owner();
-        psbt::add_nonce(input, &context, &owner, &public)?;
-        let session = Session::new(&context, &psbt::nonces(input, &context)?, message)?;
-        let part = self.signer.sign_part(&session, secret)?;
-        psbt::add_part(input, &context, &owner, &part)?;
+        answer(&self.signer, draft, 0, &mut carrier)?;
         let promise = serde_json::to_vec(&ask)
             .map_err(|error| ROUND.broken("joint settlement", "JSON", error))?;
         self.store.append(&self.contract.id().0, &[(PROMISE, promise)], None)?;
@@ -156,30 +228,7 @@ impl Engine {
         received: &Psbt,
         reports: &mut Vec<Report>,
     ) -> Result<()> {
-        let context = context(draft)?;
-        let Some(input) = received.inputs.first() else { return Ok(()) };
-        let nonces = psbt::nonces(input, &context)?;
-        // A round is known by our own nonce in it: an old one must not use up a fresh one's.
-        let ours = |(begun, secret): &(Ask, SecretNonce)| {
-            *begun == ask && nonces.contains(&(secret.owner(), secret.public()))
-        };
-        let place = self.rounds.0.iter().position(ours).ok_or_else(|| {
-            ROUND.refuses(Culprit::Holder, "round", "one that we began", "none in memory")
-        })?;
-        let session = Session::new(&context, &nonces, draft.sighash(0)?)?;
-        let mut parts: Vec<(PublicKey, _)> = psbt::parts(input, &context)?;
-        // His part is there and verified before our nonce is used up.
-        if parts.is_empty() {
-            return Err(ROUND.refuses(Culprit::Holder, "round", "a partial signature", "none"));
-        }
-        for (participant, part) in &parts {
-            session.verify(participant, part)?;
-        }
-        let (_, secret) = self.rounds.0.swap_remove(place);
-        let owner = secret.owner();
-        parts.retain(|(participant, _)| *participant != owner);
-        parts.push((owner, self.signer.sign_part(&session, secret)?));
-        let signature = session.aggregate(&parts)?;
+        let signature = self.rounds.finish(&self.signer, draft, 0, &ask, received)?;
         let event = Event::Escrow(EscrowEvent::Joined { ask, signature });
         reports.push(self.say_and_report(event)?);
         Ok(())
@@ -204,10 +253,10 @@ impl Engine {
     }
 }
 
-fn context(draft: &Draft) -> Result<KeyContext> {
+fn context(draft: &Draft, number: usize) -> Result<KeyContext> {
     draft
         .spends()
-        .first()
+        .get(number)
         .and_then(|spend| spend.lock.key_path.clone())
         .ok_or_else(|| POSSIBLE.misused("joint settlement", "a lock with a key path", "none"))
 }

@@ -1,0 +1,151 @@
+//! Bytes that are no PSBT, or more than one (BIP 174).
+
+use bitcoin::consensus::encode::{VarInt, deserialize_partial, serialize};
+
+use crate::mutation::Why::BehindTheEnd;
+use crate::mutation::{Mutation, Verdict, bytes};
+use crate::receiver::{Receiver, Way};
+
+/// How a receiver refuses what it cannot read.
+pub(crate) fn unread(way: Way) -> Verdict {
+    Verdict::Refused(match way {
+        Way::Leaf => "psbt-form",
+        _ => "joint-round",
+    })
+}
+
+pub(crate) fn mutations(receiver: &Receiver) -> Vec<Mutation> {
+    let unread = unread(receiver.way);
+    let cut =
+        |name, keep: fn(usize) -> usize| bytes(name, unread, move |b| b.truncate(keep(b.len())));
+    let mut all = vec![
+        cut("nothing", |_| 0),
+        cut("the magic alone", |_| 5),
+        cut("one byte less", |length| length - 1),
+        cut("half of it", |length| length / 2),
+        cut("all but ten bytes", |length| length.saturating_sub(10)),
+        bytes("another magic", unread, |b| flip(b, 0)),
+        bytes("another separator", unread, |b| flip(b, 4)),
+        bytes("length of the first key", unread, |b| flip(b, 5)),
+        bytes("a byte behind the end", Verdict::Ignored(BehindTheEnd), |b| b.push(0)),
+        bytes("itself again behind the end", Verdict::Ignored(BehindTheEnd), |b| {
+            b.extend_from_within(..);
+        }),
+    ];
+    for version in [1u32, 2, u32::MAX] {
+        let name = format!("PSBT version {version}");
+        all.push(bytes(name, unread, move |b| {
+            edit(b, |maps| add(maps, 0, &[0xfb], &version.to_le_bytes()));
+        }));
+    }
+    let at = |name: &str, change: fn(&mut Maps)| {
+        bytes(name.to_owned(), unread, move |b| edit(b, change))
+    };
+    all.extend([
+        at("the unsigned transaction twice", |maps| again(maps, 0)),
+        at("a field of the first input twice", |maps| again(maps, 1)),
+        at("a field of the first input twice, the second one other", |maps| {
+            again(maps, 1);
+            if let Some((_, value)) = maps.get_mut(1).and_then(|map| map.last_mut()) {
+                value.push(0);
+            }
+        }),
+        at("no unsigned transaction", |maps| {
+            if let Some(global) = maps.first_mut() {
+                global.retain(|(key, _)| key != &[0]);
+            }
+        }),
+        at("no map of the last output", |maps| drop(maps.pop())),
+        at("a byte behind the unsigned transaction", |maps| longer(maps, 0, 0x00)),
+        at("a byte behind the witness UTXO", |maps| longer(maps, 1, 0x01)),
+        at("a byte behind the internal key", |maps| longer(maps, 1, 0x17)),
+        at("a byte behind the merkle root", |maps| longer(maps, 1, 0x18)),
+        at("key data behind the type of the witness UTXO", |maps| {
+            let Some(map) = maps.get_mut(1) else { return };
+            for (key, _) in map.iter_mut().filter(|(key, _)| key == &[1]) {
+                key.push(0);
+            }
+        }),
+        at("a signature type of three bytes", |maps| add(maps, 1, &[0x03], &[1, 0, 0])),
+        at("a key path signature of 63 bytes", |maps| add(maps, 1, &[0x13], &[1; 63])),
+        at("a leaf signature under a short key", |maps| add(maps, 1, &[0x14, 2], &[1; 64])),
+        at("a leaf without its control block", |maps| add(maps, 1, &[0x15], &[0x51, 0xc0])),
+    ]);
+    all
+}
+
+fn flip(bytes: &mut [u8], place: usize) {
+    if let Some(byte) = bytes.get_mut(place) {
+        *byte ^= 0x80;
+    }
+}
+
+/// The maps of a PSBT, each of keys and values as they stand.
+pub(crate) type Maps = Vec<Vec<(Vec<u8>, Vec<u8>)>>;
+
+/// Takes a PSBT apart, changes it, and puts it together. Leaves alone what is none.
+pub(crate) fn edit(bytes: &mut Vec<u8>, change: impl Fn(&mut Maps)) {
+    if let Some(mut maps) = apart(bytes) {
+        change(&mut maps);
+        *bytes = together(&maps);
+    }
+}
+
+/// Adds a field to a map: the global one, then inputs, then outputs.
+pub(crate) fn add(maps: &mut Maps, map: usize, key: &[u8], value: &[u8]) {
+    if let Some(map) = maps.get_mut(map) {
+        map.push((key.to_vec(), value.to_vec()));
+    }
+}
+
+fn again(maps: &mut Maps, map: usize) {
+    if let Some(map) = maps.get_mut(map)
+        && let Some(field) = map.first().cloned()
+    {
+        map.push(field);
+    }
+}
+
+fn longer(maps: &mut Maps, map: usize, kind: u8) {
+    let Some(map) = maps.get_mut(map) else { return };
+    for (_, value) in map.iter_mut().filter(|(key, _)| key == &[kind]) {
+        value.push(0);
+    }
+}
+
+fn apart(bytes: &[u8]) -> Option<Maps> {
+    let mut rest = bytes.strip_prefix(b"psbt\xff")?;
+    let mut maps = Vec::new();
+    while !rest.is_empty() {
+        let mut map = Vec::new();
+        loop {
+            let key = item(&mut rest)?;
+            if key.is_empty() {
+                break;
+            }
+            map.push((key, item(&mut rest)?));
+        }
+        maps.push(map);
+    }
+    Some(maps)
+}
+
+fn item(rest: &mut &[u8]) -> Option<Vec<u8>> {
+    let (VarInt(length), size) = deserialize_partial(rest).ok()?;
+    let end = size.checked_add(usize::try_from(length).ok()?)?;
+    let item = rest.get(size..end)?.to_vec();
+    *rest = &rest[end..];
+    Some(item)
+}
+
+fn together(maps: &Maps) -> Vec<u8> {
+    let mut bytes = b"psbt\xff".to_vec();
+    for map in maps {
+        for item in map.iter().flat_map(|(key, value)| [key, value]) {
+            bytes.extend(serialize(&VarInt::from(item.len())));
+            bytes.extend(item);
+        }
+        bytes.push(0);
+    }
+    bytes
+}

@@ -1,0 +1,223 @@
+//! Lies about keys, leaves and the tree (BIP 371): hints that turn unwary signers into oracles.
+
+use std::collections::BTreeMap;
+
+use bitcoin::bip32::{DerivationPath, Fingerprint};
+use bitcoin::hashes::Hash;
+use bitcoin::psbt::{Input, PsbtSighashType};
+use bitcoin::taproot::{ControlBlock, LeafVersion, TapNodeHash};
+use bitcoin::{Psbt, ScriptBuf, XOnlyPublicKey};
+use hashmix::script::lock::{Leaf, Path};
+
+use crate::mutation::Why::{NeverRead, RebuiltLock, RebuiltSighash};
+use crate::mutation::{Mutation, Verdict, field};
+use crate::receiver::{Receiver, Way};
+
+pub(crate) fn mutations(receiver: &Receiver) -> Vec<Mutation> {
+    let places = 0..receiver.draft.spends().len();
+    places
+        .flat_map(|place| {
+            let mut all = of_the_output_key(place, receiver);
+            all.extend(of_the_leaf(place, receiver));
+            all.extend(of_the_signature_type(place));
+            all
+        })
+        .collect()
+}
+
+/// A key of somebody outside.
+pub(crate) fn stranger() -> XOnlyPublicKey {
+    let point = "f9308a019258c31049344f85f89d5229b531c845836f99b08601f113bce036f9";
+    point.parse().unwrap()
+}
+
+fn at(place: usize, change: impl Fn(&mut Input) + 'static) -> impl Fn(&mut Psbt) + 'static {
+    move |psbt| {
+        if let Some(input) = psbt.inputs.get_mut(place) {
+            change(input);
+        }
+    }
+}
+
+fn of_the_output_key(place: usize, receiver: &Receiver) -> Vec<Mutation> {
+    // A round is held to its keys; whoever signs a leaf takes them from the lock.
+    let verdict = match receiver.way {
+        Way::Leaf => Verdict::Ignored(RebuiltLock),
+        _ => Verdict::Refused("musig-psbt-input"),
+    };
+    let root = receiver.draft.spends()[place].lock.merkle_root;
+    let mut flipped = root.to_byte_array();
+    flipped[0] ^= 1;
+    let flipped = TapNodeHash::from_byte_array(flipped);
+    let output: XOnlyPublicKey = XOnlyPublicKey::from_slice(
+        &receiver.draft.spends()[place].prevout.script_pubkey.as_bytes()[2..],
+    )
+    .unwrap();
+    let named = |name: &str| format!("input {place}, {name}");
+    let origin = || (Vec::new(), (Fingerprint::from([1; 4]), DerivationPath::master()));
+    let ignored = Verdict::Ignored(RebuiltLock);
+    vec![
+        field(
+            named("internal key of a stranger"),
+            verdict,
+            at(place, |input| {
+                input.tap_internal_key = Some(stranger());
+            }),
+        )
+        .warned("psbt-hints"),
+        field(
+            named("the output key as internal key"),
+            verdict,
+            at(place, move |input| {
+                input.tap_internal_key = Some(output);
+            }),
+        )
+        .warned("psbt-hints"),
+        field(named("no internal key"), verdict, at(place, |input| input.tap_internal_key = None)),
+        field(
+            named("merkle root of one other bit"),
+            verdict,
+            at(place, move |input| {
+                input.tap_merkle_root = Some(flipped);
+            }),
+        )
+        .warned("psbt-hints"),
+        field(
+            named("an all-zero merkle root"),
+            verdict,
+            at(place, |input| {
+                input.tap_merkle_root = Some(TapNodeHash::all_zeros());
+            }),
+        )
+        .warned("psbt-hints"),
+        field(named("no merkle root"), verdict, at(place, |input| input.tap_merkle_root = None)),
+        field(
+            named("origin of a stranger's key"),
+            ignored,
+            at(place, move |input| {
+                input.tap_key_origins.insert(stranger(), origin());
+            }),
+        ),
+        field(
+            named("origin of the internal key elsewhere"),
+            ignored,
+            at(place, move |input| {
+                let key = input.tap_internal_key.unwrap_or_else(stranger);
+                input.tap_key_origins.insert(key, origin());
+            }),
+        ),
+        field(named("origins in every leaf of ours"), ignored, {
+            let leaves = receiver.draft.spends()[place].lock.leaves.clone();
+            at(place, move |input| {
+                for leaf in &leaves {
+                    for key in &leaf.keys {
+                        let (_, source) = origin();
+                        input.tap_key_origins.insert(key.key, (vec![leaf.hash()], source));
+                    }
+                }
+            })
+        }),
+    ]
+}
+
+/// A name, the leaves that the input then shows, their version, and the rule that warns of it.
+type LeafLie = (&'static str, Vec<(ControlBlock, ScriptBuf)>, LeafVersion, Option<&'static str>);
+
+fn of_the_leaf(place: usize, receiver: &Receiver) -> Vec<Mutation> {
+    let spend = &receiver.draft.spends()[place];
+    let other = spend.lock.leaves.iter().find(|leaf| leaf.path != spend.path).unwrap();
+    let ours = match spend.path {
+        Path::Key => spend.lock.leaves.last().unwrap(),
+        path => spend.lock.leaf(path).unwrap(),
+    };
+    let theirs = ScriptBuf::builder().push_x_only_key(&stranger());
+    let theirs = theirs.push_opcode(bitcoin::opcodes::all::OP_CHECKSIG).into_script();
+    let entry = |leaf: &Leaf| (leaf.control.clone(), leaf.script.clone());
+    let mut control = ours.control.clone();
+    control.internal_key = stranger();
+    let mut short = ours.control.serialize();
+    short.truncate(33);
+    let short = ControlBlock::decode(&short).unwrap();
+    let mut parity = ours.control.serialize();
+    parity[0] ^= 1;
+    let parity = ControlBlock::decode(&parity).unwrap();
+    let future = LeafVersion::from_consensus(0xc2).unwrap();
+
+    let lies: [LeafLie; 8] = [
+        ("another leaf of the lock instead", vec![entry(other)], LeafVersion::TapScript, None),
+        (
+            "another leaf of the lock as well",
+            vec![entry(ours), entry(other)],
+            LeafVersion::TapScript,
+            None,
+        ),
+        (
+            "a stranger's script",
+            vec![(ours.control.clone(), theirs)],
+            LeafVersion::TapScript,
+            Some("psbt-hints"),
+        ),
+        (
+            "an empty script",
+            vec![(ours.control.clone(), ScriptBuf::new())],
+            LeafVersion::TapScript,
+            Some("psbt-hints"),
+        ),
+        (
+            "control block of a stranger's key",
+            vec![(control, ours.script.clone())],
+            LeafVersion::TapScript,
+            Some("psbt-hints"),
+        ),
+        (
+            "control block without a way to the root",
+            vec![(short, ours.script.clone())],
+            LeafVersion::TapScript,
+            Some("psbt-hints"),
+        ),
+        (
+            "control block of the other parity",
+            vec![(parity, ours.script.clone())],
+            LeafVersion::TapScript,
+            Some("psbt-hints"),
+        ),
+        ("another leaf version", vec![entry(ours)], future, Some("psbt-hints")),
+    ];
+    let mut all: Vec<Mutation> = lies
+        .into_iter()
+        .map(|(name, entries, version, warned)| {
+            let scripts: BTreeMap<_, _> =
+                entries.into_iter().map(|(control, script)| (control, (script, version))).collect();
+            let change = at(place, move |input| input.tap_scripts = scripts.clone());
+            let name = format!("input {place}, {name}");
+            Mutation { warned, ..field(name, Verdict::Ignored(RebuiltLock), change) }
+        })
+        .collect();
+    all.push(field(
+        format!("input {place}, no leaf"),
+        Verdict::Ignored(RebuiltLock),
+        at(place, |input| input.tap_scripts.clear()),
+    ));
+    all.push(field(
+        format!("input {place}, a witness script and a redeem script"),
+        Verdict::Ignored(NeverRead),
+        at(place, |input| {
+            input.witness_script = Some(ScriptBuf::from_bytes(vec![0x51]));
+            input.redeem_script = Some(ScriptBuf::from_bytes(vec![0x51]));
+        }),
+    ));
+    all
+}
+
+fn of_the_signature_type(place: usize) -> Vec<Mutation> {
+    let types = [1u32, 2, 3, 0x81, 0x82, 0x83, 0x80, 0x41, 0xff, 0x1_0000, u32::MAX];
+    types
+        .into_iter()
+        .map(|kind| {
+            let change =
+                at(place, move |input| input.sighash_type = Some(PsbtSighashType::from_u32(kind)));
+            let name = format!("input {place}, signature type {kind:#04x}");
+            field(name, Verdict::Ignored(RebuiltSighash), change).warned("psbt-hints")
+        })
+        .collect()
+}

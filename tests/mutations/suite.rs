@@ -1,0 +1,88 @@
+//! All changes of a PSBT together, what `hashmix psbt check` says of one, and the table of it all.
+
+use std::sync::LazyLock;
+
+use bitcoin::Psbt;
+use hashmix::cli;
+use hashmix::error::Result;
+use hashmix::script::template::Variant;
+use tempfile::TempDir;
+
+use crate::mutation::Mutation;
+use crate::people::terms;
+use crate::receiver::Receiver;
+use crate::{
+    form, header, hints, inputs, other_fields, outputs, rounds, signatures, spent_outputs,
+};
+
+/// Every change of a receiver's honest PSBT.
+pub(crate) fn mutations(receiver: &Receiver) -> Vec<Mutation> {
+    [
+        header::mutations,
+        inputs::mutations,
+        outputs::mutations,
+        spent_outputs::mutations,
+        hints::mutations,
+        signatures::mutations,
+        rounds::mutations,
+        other_fields::mutations,
+        form::mutations,
+    ]
+    .into_iter()
+    .flat_map(|of_subject| of_subject(receiver))
+    .collect()
+}
+
+/// The terms of both variants, as files.
+static DESK: LazyLock<TempDir> = LazyLock::new(|| {
+    let desk = tempfile::tempdir().unwrap();
+    for variant in [Variant::Musig, Variant::Nums] {
+        let text = serde_json::to_string_pretty(terms(variant)).unwrap();
+        std::fs::write(desk.path().join(format!("{variant:?}.json")), text).unwrap();
+    }
+    desk
+});
+
+/// What `hashmix psbt check` says.
+pub(crate) fn check(text: &str, variant: Variant) -> Result<Vec<String>> {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), text).unwrap();
+    cli::psbt::check(file.path(), &DESK.path().join(format!("{variant:?}.json")))
+}
+
+/// Reads a PSBT; what cannot be read is refused as the command refuses it.
+pub(crate) fn desk_reads(text: &str, variant: Variant) -> Result<Psbt> {
+    match text.parse() {
+        Ok(psbt) => Ok(psbt),
+        Err(error) => Err(check(text, variant).expect_err(&format!("unreadable: {error}"))),
+    }
+}
+
+/// A line of the table.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Line {
+    pub(crate) flow: &'static str,
+    pub(crate) transaction: String,
+    pub(crate) refused: usize,
+    pub(crate) ignored: usize,
+    pub(crate) warned: usize,
+}
+
+/// The table, as Markdown.
+pub(crate) fn table(lines: &[Line]) -> String {
+    let mut text = "| flow | transaction | mutations tried | refused | ignored | of these, warned of by `psbt check` |\n|---|---|---|---|---|---|\n".to_owned();
+    let mut row = |flow: &str, name: &str, [refused, ignored, warned]: [usize; 3]| {
+        let tried = refused + ignored;
+        text += &format!("| {flow} | {name} | {tried} | {refused} | {ignored} | {warned} |\n");
+    };
+    let mut sums = [0; 3];
+    for line in lines {
+        let counts = [line.refused, line.ignored, line.warned];
+        row(line.flow, &line.transaction, counts);
+        for (sum, count) in sums.iter_mut().zip(counts) {
+            *sum += count;
+        }
+    }
+    row("all", &format!("{} PSBTs", lines.len()), sums);
+    text
+}
