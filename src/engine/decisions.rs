@@ -63,6 +63,12 @@ impl Engine {
         let digest = mine.map(|sealed| sealed.certificate.digest()).ok_or_else(|| {
             POSSIBLE.misused("proof of a slice", "a certificate that was said", "none")
         })?;
+        let until = self.contract.terms().calendar().proofs_until(slice);
+        if until.is_none_or(|until| facts.tip() >= until) {
+            let until = until.map_or("none".into(), |until| format!("{until}"));
+            let expected = format!("a tip below height {until}, by which a block must hold it");
+            return Err(POSSIBLE.misused("proof of a slice", expected, facts.tip()));
+        }
         let payout = self.contract.terms().reward.miner.payout_script();
         let proof = proof_script(digest);
         let proves = |tx: &Transaction| tx.output.iter().any(|out| out.script_pubkey == proof);

@@ -13,7 +13,7 @@ use crate::world::on_core;
 pub(crate) static CALM: LazyLock<Story> = LazyLock::new(|| {
     let calm = Play::calm().whole();
     let titles: Vec<_> = calm.sent.iter().map(|(title, _)| *title).collect();
-    assert_eq!(titles, ["settlement", "proof", "ruling", "closing ruling"]);
+    assert_eq!(titles, ["proof", "settlement", "ruling", "closing ruling"]);
     calm
 });
 

@@ -224,7 +224,7 @@ impl Play {
     }
 
     /// The miner mines and certifies a slice.
-    fn deliver(&mut self, slice: u32, count: usize) {
+    pub(crate) fn deliver(&mut self, slice: u32, count: usize) {
         let certificate = self.table.seal(slice, count);
         self.decide(Seat::Miner, |engine| engine.certify(certificate.clone()));
     }
@@ -235,17 +235,17 @@ impl Play {
             self.deliver(slice, FULL);
             self.everybody();
         }
+        let prove = |engine: &mut Engine| Ok(vec![engine.prove_slice(1, RATE)?]);
+        self.act(Seat::Miner, true, &mut { prove });
+        self.everybody();
         self.table.ripen(1);
     }
 
-    /// The state is signed and published; a proof of a slice by the miner's wallet.
+    /// The state is signed and published.
     pub(crate) fn until_a_state_is_published(&mut self) {
         self.everybody();
         let publish = |engine: &mut Engine| engine.publish_state();
         self.act(Seat::Miner, true, &mut { publish });
-        self.everybody();
-        let prove = |engine: &mut Engine| Ok(vec![engine.prove_slice(1, RATE)?]);
-        self.act(Seat::Miner, true, &mut { prove });
         self.everybody();
     }
 

@@ -101,7 +101,7 @@ fn each_trouble_ends_in_one_line_and_nothing_is_lost() {
         ("another network", Trouble::Answers(of_another_network(tip)), ["headers-linked"; 2]),
     ];
     let elsewhere = [
-        ("another chain", &none, ["headers-known", "guard-latest"]),
+        ("another chain", &none, ["guard-latest", "guard-latest"]),
         ("without the last blocks", &lags, ["guard-latest"; 2]),
         ("a branch with less work", &lost, ["guard-latest"; 2]),
         ("a branch with as much work", &even, ["guard-latest"; 2]),
@@ -170,7 +170,9 @@ fn a_server_that_holds_back_a_history_makes_nobody_do_anything() {
     for seat in [Seat::Miner, Seat::Holder] {
         let before = play.events(seat);
         play.proxy(seat).set(Trouble::Lies(Arc::clone(&hidden)));
-        play.table.engine(seat).step().unwrap();
+        let error = play.table.engine(seat).step().unwrap_err();
+        check(&error, &play.proxy(seat).url());
+        assert_eq!(error.rule(), "chain-omitted", "{seat} has seen the escrow in its block");
         play.table.engine(seat).balance().unwrap();
         assert_eq!(play.events(seat), before, "{seat} says nothing without an escrow");
         assert!(play.table.node.mempool().unwrap().is_empty());

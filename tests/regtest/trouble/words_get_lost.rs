@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::play::{BRISK, NONE, Play, check};
 use super::proxy::{At, BROADCAST, Proxy, Snap, Trouble, script_hash};
-use crate::world::RATE;
+use crate::world::{FULL, RATE};
 
 /// What reports say was sent.
 fn sent(reports: &[Report]) -> Vec<(&'static str, Txid)> {
@@ -29,7 +29,7 @@ fn sent(reports: &[Report]) -> Vec<(&'static str, Txid)> {
 fn a_payment_is_committed_before_it_is_sent_and_told_once_when_the_network_has_it() {
     for snap in [Snap::Before, Snap::Within, Snap::After] {
         let mut play = Play::through_proxies(&[Seat::Miner], NONE);
-        play.until_a_state_is_due();
+        play.deliver(0, FULL);
         play.everybody();
         let before = play.events(Seat::Miner).len();
         play.proxy(Seat::Miner).lay_trap(At::Method(BROADCAST), snap);
@@ -82,7 +82,7 @@ fn a_settlement_whose_answer_is_lost_is_told_by_the_next_step() {
 #[test]
 fn who_has_patience_sends_again_and_hears_that_the_network_has_it() {
     let mut play = Play::through_proxies(&[Seat::Miner], BRISK);
-    play.until_a_state_is_due();
+    play.deliver(0, FULL);
     play.everybody();
     play.proxy(Seat::Miner).lay_trap(At::Method(BROADCAST), Snap::After);
     let report = play.table.engine(Seat::Miner).prove_slice(0, RATE).unwrap();
