@@ -409,11 +409,13 @@ impl<'w> Deal<'w> {
             Finder::Network(_) => "the network",
         };
         self.find(&template, &[], by, true)?;
-        (self.listen)(Moment::Block { height, by: who });
         if depth > 0 {
             self.world.settle()?;
             self.certify_again()?;
         }
+        // What is certified again belongs to this block: no further reorg answers it, or receipts
+        // would come too late for ever.
+        (self.listen)(Moment::Block { height, by: who });
         self.stirred = false;
         Ok(())
     }
