@@ -134,20 +134,14 @@ fn whatever_was_sent_may_leave_its_block_and_the_deal_goes_on() {
     table.leave(Seat::Holder);
     table.ripen(2);
     table.step(Seat::Miner);
-    table.engine(Seat::Miner).open_dispute(2, RATE).unwrap();
-    table.everybody();
-    table.elsewhere(table.terms.delays.answer);
-    table.everybody();
+    table.dispute(Seat::Miner, 2);
     trembles(&mut table, "ruling");
 
     table.ripen(5);
     table.sit(Seat::Holder);
     table.everybody();
     table.leave(Seat::Miner);
-    table.engine(Seat::Holder).open_dispute(5, RATE).unwrap();
-    table.everybody();
-    table.elsewhere(table.terms.delays.answer);
-    table.everybody();
+    table.dispute(Seat::Holder, 5);
     trembles(&mut table, "closing ruling");
 
     let last = *table.terms.calendar().slice_blocks(2).unwrap().end();

@@ -230,6 +230,15 @@ impl Table {
         }
     }
 
+    /// A seat opens a dispute through a period (0-based); after the time to answer everybody who is
+    /// there does what follows.
+    pub(crate) fn dispute(&mut self, seat: Seat, period: u32) {
+        self.engine(seat).open_dispute(period, RATE).unwrap();
+        self.everybody();
+        self.elsewhere(self.terms.delays.answer);
+        self.everybody();
+    }
+
     /// Mines to a height; the blocks are nobody's here.
     pub(crate) fn elsewhere_to(&self, height: u32) {
         let blocks = height - self.node.height().unwrap();
