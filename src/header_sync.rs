@@ -104,20 +104,10 @@ pub struct Synced {
     pub standing: Standing,
 }
 
-/// Reads what the store has of `electrum`'s network, and brings it up to the server's tip.
+/// Brings `guard`, which has what the store has, up to the source's tip, and the store with it. After a
+/// failure the guard is gone: read it from the store again.
 ///
 /// `progress` hears, after each stored chunk, the height reached and the height of the tip.
-pub fn sync_headers(
-    electrum: &Electrum,
-    store: &mut Store,
-    progress: &mut dyn FnMut(u32, u32),
-) -> Result<Synced> {
-    let guard = store.guard(electrum.network())?;
-    sync_guard(electrum, store, guard, progress)
-}
-
-/// The same with a guard at hand that has what the store has. After a failure it is gone: read it
-/// from the store again.
 pub fn sync_guard(
     source: &impl HeaderSource,
     store: &mut Store,
@@ -275,8 +265,12 @@ fn out_of_order(source: &impl HeaderSource, height: u32, found: impl core::fmt::
 
 /// The latest time (Unix seconds) that a header may have now.
 fn latest() -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    now.saturating_add(AHEAD)
+    now().saturating_add(AHEAD)
+}
+
+/// Our clock, in Unix seconds; 0 if it stands before 1970.
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use bitcoin::consensus::serialize;
 use bitcoin::{Amount, FeeRate, Transaction, TxOut};
 
-use crate::engine::reorg::Payment;
+use crate::engine::reorg::{Payment, proves};
 use crate::engine::{Engine, FUNDING, POSSIBLE, PROOF, Report, Sent, WALLET, sent};
 use crate::error::{Culprit, Error, Result};
 use crate::facts::Facts;
@@ -70,16 +70,14 @@ impl Engine {
             return Err(POSSIBLE.misused("proof of a slice", expected, facts.tip()));
         }
         let payout = self.contract.terms().reward.miner.payout_script();
-        let proof = proof_script(digest);
-        let proves = |tx: &Transaction| tx.output.iter().any(|out| out.script_pubkey == proof);
-        if self.payments.iter().any(|payment| proves(&payment.tx))
-            || facts.transactions.values().any(|seen| proves(&seen.tx))
+        if self.payments.iter().any(|payment| proves(&payment.tx, digest))
+            || facts.transactions.values().any(|seen| proves(&seen.tx, digest))
         {
             let found = "one that is sent again until a block holds it";
             return Err(POSSIBLE.misused("proof of a slice", "no proof of it yet", found));
         }
         let outputs = [
-            TxOut { value: Amount::ZERO, script_pubkey: proof.clone() },
+            TxOut { value: Amount::ZERO, script_pubkey: proof_script(digest) },
             TxOut { value: payout.minimal_non_dust(), script_pubkey: payout },
         ];
         let (tx, fee) = self.pay(PROOF, "proof of a slice", &outputs, sat_per_vb)?;

@@ -10,12 +10,19 @@ use crate::error::{Error, Result};
 use crate::facts::{Facts, Mined, departures};
 use crate::flow::escrow::coins::{Progress, progress};
 use crate::flow::escrow::outcome::proof_script;
+use crate::id::CertificateDigest;
 
 /// A payment that we signed: it is sent until a block or the mempool holds it.
 #[derive(Debug)]
 pub(super) struct Payment {
     pub(super) kind: &'static str,
     pub(super) tx: Transaction,
+}
+
+/// Whether a transaction holds the proof of a certificate.
+pub(super) fn proves(tx: &Transaction, digest: CertificateDigest) -> bool {
+    let script = proof_script(digest);
+    tx.output.iter().any(|output| output.script_pubkey == script)
 }
 
 impl Engine {
@@ -68,12 +75,8 @@ impl Engine {
             let unfunded = matches!(progress(terms, facts)?, Progress::Unfunded);
             return Ok(unfunded && facts.tip() < terms.delivery.start);
         }
-        let proves = |digest| {
-            let script = proof_script(digest);
-            tx.output.iter().any(|output| output.script_pubkey == script)
-        };
         let said = &self.contract.evidence().certificates;
-        let slice = said.iter().find(|sealed| proves(sealed.certificate.digest()));
+        let slice = said.iter().find(|sealed| proves(tx, sealed.certificate.digest()));
         let until =
             slice.and_then(|sealed| terms.calendar().proofs_until(sealed.certificate.slice));
         Ok(until.is_some_and(|until| facts.tip() < until))

@@ -14,11 +14,9 @@
 //! headers that lost a reorg are known after a restart too, and receipts that name them find their
 //! place.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use bitcoin::{BlockHash, Network, ScriptBuf};
 
-use super::{Standing, Synced, sync_guard};
+use super::{Standing, Synced, now, sync_guard};
 use crate::chain::electrum::{Electrum, STEADY};
 use crate::error::{Error, Result, Rule};
 use crate::facts::Facts;
@@ -156,11 +154,6 @@ impl GuardedChain {
 fn believable(guard: &Guard) -> Result<()> {
     guard.enough()?;
     fresh(guard, now())
-}
-
-/// Our clock, in Unix seconds; 0 if it stands before 1970.
-fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 /// Refuses a chain whose last block is long before `now` (Unix seconds); on a regtest nobody keeps

@@ -2,7 +2,7 @@
 
 use bitcoin::{Address, Amount, Network, TxOut};
 use hashmix::chain::electrum::Electrum;
-use hashmix::header_sync::{Standing, sync_headers};
+use hashmix::header_sync::{Standing, sync_guard};
 use hashmix::rehearsal::reorg::replace;
 use hashmix::rehearsal::world::chosen;
 use hashmix::store::Store;
@@ -45,7 +45,8 @@ fn headers_are_synchronised_shown_and_follow_a_reorg() {
     // What a wallet reads from the server and what the guard believes are one chain.
     let mut store = Store::open(desk.path("home").join("store.sqlite")).unwrap();
     let chain = Electrum::connect(&url, Network::Regtest).unwrap();
-    let synced = sync_headers(&chain, &mut store, &mut |_, _| {}).unwrap();
+    let guard = store.guard(Network::Regtest).unwrap();
+    let synced = sync_guard(&chain, &mut store, guard, &mut |_, _| {}).unwrap();
     assert_eq!((synced.standing, synced.added), (Standing::Agrees, 0));
     synced.guard.vouch(&chain.headers(10).unwrap()).unwrap();
     assert_eq!(synced.guard.headers(0).unwrap().active_ancestor(lost), Some(24));
