@@ -9,8 +9,10 @@ use bitcoin::{OutPoint, Script, Transaction, TxOut, Txid};
 use crate::headers::Headers;
 
 mod departure;
+pub mod view;
 
 pub use departure::{Departure, Fate, Mined, OMITTED, departures, refuse_omission};
+pub use view::{CoinView, View};
 
 /// Blocks that must lie on a coinbase before it can be spent, its own included.
 pub const COINBASE_MATURITY: u32 = 100;

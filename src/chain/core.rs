@@ -22,13 +22,14 @@
 //! or what is handed in is known the second time (a block, a transaction). Any other method, see
 //! [`Core::call`], is sent once: to pay twice is worse than not to know.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::thread::sleep;
 use std::time::Duration;
 
 use bitcoin::consensus::encode::{deserialize_hex, serialize_hex};
-use bitcoin::{Block, BlockHash, Network, Transaction, Txid};
+use bitcoin::{Block, BlockHash, Network, OutPoint, Transaction, Txid};
 use jsonrpc::error::RpcError;
 use jsonrpc::{Client, Error as ClientError};
 use serde::Deserialize;
@@ -36,10 +37,12 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::error::{Culprit, Error, Result, Rule};
+use crate::facts::View;
 use crate::work::template::BlockTemplate;
 
 mod http;
 mod template;
+mod unspent;
 
 #[cfg(test)]
 mod tests;
@@ -49,6 +52,7 @@ pub use http::URL;
 pub use template::TEMPLATE;
 
 use http::{Post, Trouble};
+use unspent::Reading;
 
 /// The node answers.
 pub const NODE: Rule = Rule::new(
@@ -92,6 +96,9 @@ pub const BROADCAST: Rule = Rule::new(
     "Bitcoin Core takes the transaction into its mempool",
     "read the node's reason; the coins may be spent or the fee too low",
 );
+
+/// Times a reading is begun again because the tip moved.
+const REREADS: u32 = 5;
 
 /// Core starts: it loads and verifies what it has (RPC_IN_WARMUP).
 const WARMING_UP: i32 = -28;
@@ -281,6 +288,40 @@ impl Core {
             return Err(self.garbled("getblock", hash, block.block_hash()));
         }
         Ok(block)
+    }
+
+    /// What the node says of `outpoints`, all at one tip: what each holds if it is there to be
+    /// spent. What the mempool makes counts, what it spends does not.
+    pub fn view(&self, outpoints: &[OutPoint]) -> Result<View> {
+        for _ in 0..REREADS {
+            let tip = self.tip()?;
+            let mut coins = BTreeMap::new();
+            for outpoint in outpoints {
+                let params = [json!(outpoint.txid), json!(outpoint.vout), json!(true)];
+                let answer = self.call("gettxout", &params)?;
+                let output: Option<unspent::Output> = self.read("gettxout", answer)?;
+                let coin = match output {
+                    Some(output) => Some(output.at(tip).map_err(|e| e.within(self.place()))?),
+                    None => None,
+                };
+                coins.insert(*outpoint, coin);
+            }
+            // An output that is gone has no block to compare: the tip is asked once more.
+            let moved = coins.values().any(|coin| matches!(coin, Some(Reading::Moved)));
+            if moved || self.tip()? != tip {
+                continue;
+            }
+            let coins = coins.into_iter().map(|(outpoint, coin)| match coin {
+                Some(Reading::Coin(coin)) => (outpoint, Some(coin)),
+                Some(Reading::Moved) | None => (outpoint, None),
+            });
+            return Ok(View { place: self.place(), node: true, tip, coins: coins.collect() });
+        }
+        Err(NODE.unavailable(
+            format_args!("{}, gettxout", self.place()),
+            "a tip that holds still while outputs are read",
+            format_args!("{REREADS} readings with a moving tip"),
+        ))
     }
 
     /// The transactions that wait for a block, in no particular order.

@@ -108,7 +108,7 @@ pub fn all() -> Vec<Rule> {
         guard::PIN,
     ]);
     rules.extend([header_sync::FUTURE, header_sync::SEQUENCE, header_sync::COMMON]);
-    rules.extend([facts::OMITTED]);
+    rules.extend([facts::OMITTED, facts::view::TIP]);
     rules.extend([header_sync::LATEST, header_sync::FRESH]);
     rules.extend([headers::LINKED, headers::WORK, headers::BITS, headers::TIME, headers::KNOWN]);
     rules.extend([id::HEX]);

@@ -209,3 +209,31 @@ fn the_first_deal_makes_the_same_transactions_and_the_same_sheet_in_both_worlds(
         (txids, ending.ledger)
     });
 }
+
+#[test]
+fn a_node_and_a_server_in_front_of_it_have_the_same_view() {
+    let daemons = Daemons::start().unwrap();
+    daemons.mine(1, &to(anybody().to_p2wsh())).unwrap();
+    daemons.mine(100, &to(own(1))).unwrap();
+    let spent = spend(&daemons, own(2));
+    let coinbase = spent.input[0].previous_output;
+    let paid = OutPoint::new(spent.compute_txid(), 0);
+    let other = OutPoint::new(daemons.block(2).unwrap().txdata[0].compute_txid(), 0);
+    let scripts = [anybody().to_p2wsh(), own(1), own(2)];
+    let server = client(&daemons);
+    let node = daemons.bitcoind().core();
+    for step in 0..3 {
+        match step {
+            0 => {}
+            1 => _ = node.broadcast(&spent).unwrap(),
+            _ => daemons.mine(1, &to(own(1))).unwrap(),
+        }
+        daemons.settle().unwrap();
+        let asked = [coinbase, paid, other];
+        let (theirs, ours) =
+            (server.view(&scripts, 0, &asked).unwrap(), node.view(&asked).unwrap());
+        assert_eq!((&theirs.tip, &theirs.coins), (&ours.tip, &ours.coins), "step {step}");
+        let there: Vec<bool> = asked.iter().map(|at| ours.coins[at].is_some()).collect();
+        assert_eq!(there, [step == 0, step > 0, true], "step {step}");
+    }
+}

@@ -386,3 +386,76 @@ fn what_was_surely_not_done_is_asked_again_whatever_it_is() {
     assert!(error.fault().found.ends_with("(attempts: 3)"), "{error}");
     assert!(!error.fault().found.contains("carried out"), "{error}");
 }
+
+fn tip_info(hash: &str) -> Turn {
+    Turn::Result(json!({ "chain": "regtest", "blocks": 7, "bestblockhash": hash.repeat(32) }))
+}
+
+fn unspent(best: &str, confirmations: u32, value: Value) -> Turn {
+    Turn::Result(json!({
+        "bestblock": best.repeat(32),
+        "confirmations": confirmations,
+        "value": value,
+        "scriptPubKey": { "asm": "1", "hex": "51" },
+        "coinbase": false,
+    }))
+}
+
+/// What a connected node says of two outputs.
+fn viewed(turns: Vec<Turn>) -> Result<View> {
+    let (url, _asked) = scripted([vec![info()], turns].concat());
+    let core = Core::connect_with(&url, password(), Network::Regtest, patience()).unwrap();
+    core.view(&[0, 1].map(|vout| OutPoint::new(Txid::all_zeros(), vout)))
+}
+
+#[test]
+fn a_view_holds_what_is_unspent_to_the_satoshi_and_nothing_else() {
+    for (confirmations, height) in [(0, None), (1, Some(7)), (7, Some(1))] {
+        let answers = vec![unspent("aa", confirmations, json!(20_999_999.976_900_01))];
+        let gone = vec![Turn::Result(Value::Null), tip_info("aa")];
+        let view = viewed([vec![tip_info("aa")], answers, gone].concat()).unwrap();
+        assert!(view.node && view.place.starts_with("node http://"), "{view:?}");
+        assert_eq!((view.tip.0, view.tip.1.to_string()), (7, "aa".repeat(32)));
+        let coins: Vec<_> = view.coins.into_values().collect();
+        let coin = coins[0].clone().unwrap();
+        assert_eq!((coin.value.to_sat(), coin.height), (2_099_999_997_690_001, height));
+        assert_eq!((coin.script.to_bytes(), coin.coinbase), (vec![0x51], false));
+        assert_eq!(coins[1], None);
+    }
+}
+
+#[test]
+fn a_view_is_of_one_tip_however_often_it_must_be_read_again() {
+    let null = || Turn::Result(Value::Null);
+    // Once the tip moves between two outputs, once after the last.
+    let between = vec![tip_info("aa"), unspent("bb", 1, json!(1.0)), null()];
+    let after = vec![tip_info("bb"), null(), null(), tip_info("cc")];
+    let still = vec![tip_info("cc"), unspent("cc", 1, json!(1e-8)), null(), tip_info("cc")];
+    let view = viewed([between.clone(), after, still].concat()).unwrap();
+    assert_eq!(view.tip.1.to_string(), "cc".repeat(32));
+    let first = view.coins.into_values().next().flatten().unwrap();
+    assert_eq!(first.value.to_sat(), 1);
+    let error = viewed(
+        [between.clone(), between.clone(), between.clone(), between.clone(), between].concat(),
+    );
+    assert_eq!(error.unwrap_err().rule(), "core-node");
+}
+
+#[test]
+fn an_output_in_another_form_than_cores_is_garbled() {
+    for answer in [
+        json!({}),
+        json!("null"),
+        json!({ "bestblock": "aa".repeat(32), "confirmations": -1, "value": 1, "coinbase": false,
+                "scriptPubKey": { "hex": "51" } }),
+    ] {
+        let error = viewed(vec![tip_info("aa"), Turn::Result(answer)]).unwrap_err();
+        assert_eq!((error.rule(), error.exit_code()), ("core-answer", 5));
+    }
+    for value in [json!(-1.0), json!(0.000_000_001), json!("1.0"), json!(1e300)] {
+        let error = viewed(vec![tip_info("aa"), unspent("aa", 1, value)]).unwrap_err();
+        assert_eq!(error.rule(), "core-answer");
+    }
+    let error = viewed(vec![tip_info("aa"), unspent("aa", 9, json!(1.0))]).unwrap_err();
+    assert_eq!(error.rule(), "core-answer", "more confirmations than blocks");
+}

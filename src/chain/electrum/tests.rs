@@ -544,3 +544,31 @@ fn fee_rates_are_read_without_loss_and_absurd_ones_refused() {
         assert_eq!(chain.fee_rate(6).unwrap_err().rule(), "chain-answer");
     }
 }
+
+#[test]
+fn a_servers_view_holds_what_nothing_spends_in_a_block_or_in_the_mempool() {
+    let server = Server::start(3);
+    let (coinbase, first, second) = server.with(|world| {
+        let coinbase = world.mine(1, vec![]);
+        let first = pay(coinbase, 4_000, 2);
+        world.mine(0, vec![first.clone()]);
+        let second = pay(first.compute_txid(), 3_000, 2);
+        world.mempool.insert(second.compute_txid(), second.clone());
+        let unspent = world.mine(1, vec![]);
+        ((coinbase, unspent), first.compute_txid(), second.compute_txid())
+    });
+    let outpoints = [coinbase.0, coinbase.1, first, second, Txid::all_zeros()]
+        .map(|txid| bitcoin::OutPoint::new(txid, 0));
+    let none_such = bitcoin::OutPoint::new(second, 1);
+    let chain = server.connect().unwrap();
+    let scripts = [script_of(1), script_of(2)];
+    let view = chain.view(&scripts, 0, &[&outpoints[..], &[none_such]].concat()).unwrap();
+    assert!(!view.node && view.place.contains(&server.url), "{view:?}");
+    assert_eq!((view.tip.0, view.coins.len()), (6, 6));
+    let told = outpoints.map(|outpoint| {
+        view.coins[&outpoint].as_ref().map(|coin| (coin.value.to_sat(), coin.height, coin.coinbase))
+    });
+    let expected = [None, Some((5_000, Some(6), true)), None, Some((3_000, None, false)), None];
+    assert_eq!(told, expected);
+    assert_eq!(view.coins[&none_such], None);
+}
