@@ -19,15 +19,17 @@ use bitcoin::secp256k1::schnorr;
 use bitcoin::{Amount, TapSighash, Transaction, Txid};
 
 use crate::chain::electrum::Electrum;
+use crate::chain::view::Source;
 use crate::error::{Error, Result, Rule};
-use crate::facts::{Departure, Facts, Mined, refuse_omission};
+use crate::facts::{Departure, Facts, Mined, View, refuse_omission};
 use crate::flow::escrow::coins::{Progress, progress};
 use crate::flow::escrow::terms::EscrowTerms;
 use crate::flow::word::Word;
-use crate::flow::{Contract, Effect, Event, dispute, escrow, reward};
+use crate::flow::{Contract, Effect, Event, Task, dispute, escrow, journal, reward};
 use crate::guard::Reorg;
 use crate::header_sync::GuardedChain;
 use crate::party::Seat;
+use crate::policy::{self, Case, Stage, Warrant};
 use crate::relay::folder::Folder;
 use crate::script::lock::Path;
 use crate::script::template::Account;
@@ -86,6 +88,8 @@ pub struct Engine {
     signer: SoftwareSigner,
     relay: Folder,
     wallet: Option<Wallet>,
+    /// Other ways to the chain: what a validator asks before he signs.
+    sources: Vec<Source>,
     /// What we paid from the wallet: the sale, proofs of slices.
     payments: Vec<Payment>,
     /// What blocks held when we looked last.
@@ -191,6 +195,7 @@ impl Engine {
             signer,
             relay,
             wallet: None,
+            sources: Vec::new(),
             payments,
             seen,
             known,
@@ -229,6 +234,13 @@ impl Engine {
     /// Gives the person his wallet, loaded from the same store.
     pub fn with_wallet(mut self, wallet: Wallet) -> Self {
         self.wallet = Some(wallet);
+        self
+    }
+
+    /// Gives a validator other ways to the chain beside the engine's own: at least one server of
+    /// another address, or a node of his own. Without them he signs nothing.
+    pub fn with_sources(mut self, sources: Vec<Source>) -> Self {
+        self.sources = sources;
         self
     }
 
@@ -359,10 +371,14 @@ impl Engine {
         sent: &mut BTreeSet<Txid>,
     ) -> Result<Option<Report>> {
         match effect {
-            Effect::Sign { draft, task } => {
-                let signatures = self.sign(&draft)?;
-                self.say_and_report(task.word(signatures)).map(Some)
-            }
+            Effect::Sign { draft, task } => match self.sign_by_policy(&draft, &task, facts) {
+                Ok(signatures) => self.say_and_report(task.word(signatures)).map(Some),
+                Err(error) => declined(error).map(Some),
+            },
+            Effect::Enter { bond, task } => match self.enter(&bond, &task, facts) {
+                Ok(event) => self.say_and_report(event).map(Some),
+                Err(error) => declined(error).map(Some),
+            },
             Effect::Receipt(subject) => {
                 let event = self.receipt(subject, facts)?;
                 self.say_and_report(event).map(Some)
@@ -390,6 +406,65 @@ impl Engine {
             None => Report::Said(event),
             Some(error) => Report::Refused(word, error),
         })
+    }
+
+    /// A party signs what its flow demands; a validator signs what the policy has let pass.
+    fn sign_by_policy(
+        &self,
+        draft: &Draft,
+        task: &Task,
+        facts: &Facts,
+    ) -> Result<Vec<schnorr::Signature>> {
+        match self.seat {
+            Seat::Validator(place) => {
+                self.sign(self.warrant(place, task, Stage::Sign, facts)?.draft())
+            }
+            _ => self.sign(draft),
+        }
+    }
+
+    /// Judges by our own registry, keys and ways to the chain what we are about to sign.
+    fn warrant(&self, place: u8, task: &Task, stage: Stage, facts: &Facts) -> Result<Warrant> {
+        let outpoints = policy::outpoints(&self.contract, task);
+        let (scripts, first) = (self.contract.watched(), self.contract.headers_from());
+        let own = View::of_server(self.chain.electrum().place(), facts, &outpoints)?;
+        let mut views = vec![own];
+        for source in &self.sources {
+            views.push(source.view(&scripts, first, &outpoints)?);
+        }
+        let keys = self.signer.keys();
+        let case = Case {
+            contract: &self.contract,
+            facts,
+            views: &views,
+            place,
+            keys: policy::seat::OwnKeys {
+                musig: &keys.musig,
+                leaf: &keys.leaf,
+                exit: &keys.exit,
+                communication: keys.communication,
+            },
+        };
+        policy::judge(&case, self.contract.id(), task, stage)
+    }
+
+    /// The journal's next entry, for a bond that the policy lets pass.
+    fn enter(&self, bond: &journal::Bond, task: &Task, facts: &Facts) -> Result<Event> {
+        let Seat::Validator(place) = self.seat else {
+            return Err(SEAT.broken("journal", "a validator", self.seat));
+        };
+        let warrant = self.warrant(place, task, Stage::Enter, facts)?;
+        if warrant.bond() != bond {
+            let (ours, asked) = (format!("{:?}", warrant.bond()), format!("{bond:?}"));
+            return Err(journal::ENTERED.broken("journal", ours, asked));
+        }
+        let (number, previous) = self.contract.journals().head(place);
+        let digest = journal::digest(self.contract.id(), place, number, previous, bond)?;
+        let signature = self.signer.sign_digest(digest.0)?;
+        let tip = facts.headers.hash(facts.tip());
+        let tip = tip.ok_or_else(|| POSSIBLE.broken("journal", "a tip", "none"))?;
+        let entry = journal::Entry { number, previous, bond: *bond, signature };
+        Ok(Event::Journal(journal::Event::Entered { entry, tip }))
     }
 
     /// Signs every input of a draft with the seat's key of its leaf.
@@ -517,6 +592,16 @@ fn passing<T>(outcome: Result<T>) -> Result<Option<Error>> {
     }
 }
 
+/// What is not signed now is reported and asked again at the next step; a fault of ours stops us.
+fn declined(error: Error) -> Result<Report> {
+    match error {
+        Error::Refused { .. } | Error::Unavailable(_) => {
+            Ok(Report::Refused(error.fault().place.clone(), error))
+        }
+        other => Err(other),
+    }
+}
+
 /// The report of a letter that stays where it is.
 fn unmoved(name: &str, moved: Result<()>) -> Option<Report> {
     moved.err().map(|error| Report::Refused(name.to_owned(), error))
@@ -542,5 +627,8 @@ pub fn kind(event: &Event) -> &'static str {
         Event::Dispute(dispute::state::Event::Receipted(_)) => "opening-receipt",
         Event::Dispute(dispute::state::Event::Answered { .. }) => "answer",
         Event::Dispute(dispute::state::Event::Ruled { .. }) => "ruling",
+        Event::Journal(journal::Event::Entered { .. }) => "journal-entry",
+        Event::Journal(journal::Event::Witnessed { .. }) => "journal-witness",
+        Event::Journal(journal::Event::Restored { .. }) => "journal-restored",
     }
 }

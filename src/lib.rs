@@ -52,6 +52,7 @@ pure! {
     pub mod message;
     pub mod musig;
     pub mod party;
+    pub mod policy;
     pub mod script;
     pub mod tx;
     pub mod work;

@@ -5,7 +5,7 @@
 use crate::error::{Result, Rule};
 use crate::{
     amount, canonical, chain, cli, engine, facts, flow, guard, header_sync, headers, id, keys,
-    message, musig, party, relay, script, sign, store, tx, wallet, work,
+    message, musig, party, policy, relay, script, sign, store, tx, wallet, work,
 };
 
 /// A rule has an id.
@@ -72,7 +72,6 @@ pub fn all() -> Vec<Rule> {
     rules.extend([engine::SEAT, engine::POSSIBLE, engine::READABLE, engine::WALLET]);
     rules.extend([engine::joint::ROUND]);
     rules.extend([flow::SPEAKER]);
-    rules.extend([flow::dispute::memory::CONSISTENT]);
     rules.extend([
         flow::dispute::state::TIMELY,
         flow::dispute::state::OPENED,
@@ -154,6 +153,7 @@ pub fn all() -> Vec<Rule> {
         crate::rehearsal::reorg::DEPTH,
         crate::rehearsal::world::NAMED,
     ]);
+    rules.extend(policy::rules().into_iter().map(|reasoned| reasoned.rule));
     rules.extend([relay::folder::FOLDER, relay::folder::MESSAGE]);
     rules.extend([script::lock::SANE, script::lock::LEAF, script::lock::SIGNED]);
     rules.extend([script::template::POLICY]);

@@ -8,6 +8,7 @@ use crate::headers::{MEDIAN_SPAN, difficulty};
 use crate::flow::dispute::state::State as Dispute;
 use crate::flow::escrow::state::State as Escrow;
 use crate::flow::escrow::terms::EscrowTerms;
+use crate::flow::journal::{self, State as Journals};
 use crate::flow::reward::state::State as Reward;
 use crate::flow::{Effect, Event, escrow, reward};
 use crate::id::{PositionId, TermsId};
@@ -23,6 +24,7 @@ pub struct Contract {
     reward: Reward,
     escrow: Escrow,
     dispute: Dispute,
+    journals: Journals,
 }
 
 impl Contract {
@@ -39,6 +41,7 @@ impl Contract {
             reward: Reward::new(PositionId(id.0)),
             escrow: Escrow::default(),
             dispute: Dispute::default(),
+            journals: Journals::new(id),
         })
     }
 
@@ -62,6 +65,21 @@ impl Contract {
         &self.escrow
     }
 
+    /// Words of the reward flow.
+    pub fn reward(&self) -> &Reward {
+        &self.reward
+    }
+
+    /// Words of the dispute flow.
+    pub fn dispute(&self) -> &Dispute {
+        &self.dispute
+    }
+
+    /// What validators have bound themselves to.
+    pub fn journals(&self) -> &Journals {
+        &self.journals
+    }
+
     /// Refuses an event that the terms, the chain, the evidence or its speaker's seat do not allow.
     pub fn admit(&self, facts: &Facts, from: Seat, event: &Event) -> Result<()> {
         let terms = &self.terms;
@@ -69,6 +87,7 @@ impl Contract {
             Event::Reward(event) => self.reward.admit(terms, facts, from, event),
             Event::Escrow(event) => self.escrow.admit(terms, facts, from, event),
             Event::Dispute(event) => self.dispute.admit(terms, facts, from, event),
+            Event::Journal(event) => self.journals.admit(terms, from, event),
         }
     }
 
@@ -81,6 +100,7 @@ impl Contract {
                 Ok(())
             }
             Event::Dispute(event) => self.dispute.apply(from, event),
+            Event::Journal(event) => self.journals.apply(from, event),
         }
     }
 
@@ -89,7 +109,40 @@ impl Contract {
         let mut effects = self.reward.next(&self.terms, facts, seat)?;
         effects.extend(self.escrow.next(&self.terms, facts, self.evidence(), seat)?);
         effects.extend(self.dispute.next(&self.terms, facts, self.evidence(), seat)?);
+        if let Seat::Validator(place) = seat {
+            effects = effects.into_iter().map(|effect| self.bound(facts, place, effect)).collect();
+            effects.extend(self.journals.next(place));
+        }
         Ok(effects)
+    }
+
+    /// A validator signs what stands in his journal and is held by others: before, he enters it.
+    fn bound(&self, facts: &Facts, place: u8, effect: Effect) -> Effect {
+        let Effect::Sign { draft, task } = effect else { return effect };
+        let Some(bond) = task.bond(&draft) else { return Effect::Sign { draft, task } };
+        let k = usize::from(self.terms.reward.federation.threshold);
+        match self.journals.admit_signature(place, &bond, k) {
+            Ok(()) => Effect::Sign { draft, task },
+            Err(error) if error.rule() == journal::ENTERED.id => {
+                match self.journals.admit_bond(place, &bond) {
+                    Ok(()) => Effect::Enter { bond, task },
+                    Err(error) => Effect::Decline(error),
+                }
+            }
+            Err(error) if error.rule() == journal::HELD.id => {
+                let tip = facts.headers.hash(facts.tip());
+                match (self.journals.to_ask(facts, place, &bond), tip) {
+                    (Some(entry), Some(tip)) => {
+                        Effect::Say(Event::Journal(journal::Event::Entered { entry, tip }))
+                    }
+                    _ => Effect::Wait {
+                        until: facts.tip().saturating_add(1),
+                        why: "other validators hold what is entered".to_owned(),
+                    },
+                }
+            }
+            Err(error) => Effect::Decline(error),
+        }
     }
 
     /// The scripts whose transactions make the contract's facts.

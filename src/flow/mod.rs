@@ -16,6 +16,7 @@
 pub mod contract;
 pub mod dispute;
 pub mod escrow;
+pub mod journal;
 pub mod reward;
 pub mod word;
 
@@ -49,6 +50,8 @@ pub enum Event {
     Escrow(escrow::state::Event),
     /// Disputes and rulings.
     Dispute(dispute::state::Event),
+    /// What validators bind themselves to.
+    Journal(journal::Event),
 }
 
 /// What a party must do now. Effects are named by content: carrying one out makes it disappear
@@ -60,6 +63,13 @@ pub enum Effect {
         /// The transaction, rebuilt from the terms.
         draft: Draft,
         /// What the signatures are for.
+        task: Task,
+    },
+    /// Enter into the seat's journal what it is about to sign.
+    Enter {
+        /// What the seat binds itself to.
+        bond: journal::Bond,
+        /// What it is about to sign.
         task: Task,
     },
     /// Receipt the subject, naming the present tip.
@@ -115,6 +125,21 @@ pub enum Task {
 }
 
 impl Task {
+    /// What a validator binds himself to with signatures of `draft`; `None` for what no validator
+    /// signs.
+    pub fn bond(&self, draft: &Draft) -> Option<journal::Bond> {
+        let txid = draft.txid();
+        match self {
+            Self::State(_) => None,
+            Self::Ruling { opening, outcome } => {
+                let outpoint = draft.spends().first()?.outpoint;
+                let (opening, outcome) = (*opening, *outcome);
+                Some(journal::Bond::Ruling { opening, outpoint, outcome, txid })
+            }
+            Self::Sweep(ask) => Some(journal::Bond::Sweep { ask: *ask, txid }),
+        }
+    }
+
     /// The word that the signatures make.
     pub fn word(self, signatures: Vec<schnorr::Signature>) -> Event {
         match self {

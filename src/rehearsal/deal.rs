@@ -36,6 +36,8 @@ const SALE: u32 = 108;
 pub const LAST_BLOCK: u32 = 267;
 /// Fee rate of everything that is broadcast, sat/vB.
 pub const RATE: u64 = 2;
+/// Most rounds in which everybody steps between two blocks; a ruling takes six.
+const ROUNDS: u32 = 12;
 
 /// What happens, for whoever listens.
 #[derive(Debug)]
@@ -179,8 +181,7 @@ impl<'w> Deal<'w> {
         listen(Moment::Agreed(&terms));
 
         world.mine(1, &|value| vec![TxOut { value, script_pubkey: opening.script_pubkey() }])?;
-        let url = world.electrum_url();
-        let seat = |person: Person| person.sit(&terms, &url, dir);
+        let seat = |person: Person| person.sit(&terms, world, dir);
         let validators = validators.into_iter().map(seat).collect::<Result<Vec<_>>>()?;
         let (miner, holder) = (seat(miner)?, seat(holder)?);
         let mut deal = Self {
@@ -250,7 +251,8 @@ impl<'w> Deal<'w> {
         }
         self.miner.begin_joint_settlement(RATE)?;
         self.listen_to(Seat::Holder)?;
-        self.listen_to(Seat::Miner)
+        self.listen_to(Seat::Miner)?;
+        Ok(())
     }
 
     /// Period 4: about half; then the holder falls silent.
@@ -275,11 +277,9 @@ impl<'w> Deal<'w> {
         self.miner.open_dispute(3, RATE)?;
         self.stepped(Seat::Miner)?;
         self.note("miner opens a dispute through period 4");
-        self.federation()?;
-        self.listen_to(Seat::Miner)?;
+        self.with_federation(&[Seat::Miner])?;
         self.elsewhere(self.terms.delays.answer)?;
-        self.federation()?;
-        self.listen_to(Seat::Miner)?;
+        self.with_federation(&[Seat::Miner])?;
         self.elsewhere(1)
     }
 
@@ -295,11 +295,9 @@ impl<'w> Deal<'w> {
         self.holder.open_dispute(last, RATE)?;
         self.stepped(Seat::Holder)?;
         self.note("holder is back and opens a dispute through period 6");
-        self.federation()?;
-        self.listen_to(Seat::Holder)?;
+        self.with_federation(&[Seat::Holder])?;
         self.elsewhere(self.terms.delays.answer)?;
-        self.federation()?;
-        self.listen_to(Seat::Holder)?;
+        self.with_federation(&[Seat::Holder])?;
         self.elsewhere(1)
     }
 
@@ -311,8 +309,7 @@ impl<'w> Deal<'w> {
         self.holder.ask_sweep(SweepPath::HolderRuling, RATE)?;
         self.stepped(Seat::Holder)?;
         self.note("holder asks for a sweep");
-        self.federation()?;
-        self.listen_to(Seat::Holder)?;
+        self.with_federation(&[Seat::Holder])?;
         self.elsewhere(1)
     }
 
@@ -473,8 +470,7 @@ impl<'w> Deal<'w> {
             }
             self.certified.insert(slice, certificate.clone());
             self.miner.certify(certificate)?;
-            self.federation()?;
-            self.listen_to(Seat::Miner)?;
+            self.with_federation(&[Seat::Miner])?;
         }
         Ok(())
     }
@@ -485,22 +481,28 @@ impl<'w> Deal<'w> {
 
     /// Everybody reads and answers until nobody has anything left to say.
     fn everybody(&mut self) -> Result<()> {
-        for _ in 0..3 {
-            self.federation()?;
-            self.listen_to(Seat::Miner)?;
-            self.listen_to(Seat::Holder)?;
+        self.with_federation(&[Seat::Miner, Seat::Holder])
+    }
+
+    /// The validators and these parties step, until none of them has anything left to say.
+    fn with_federation(&mut self, parties: &[Seat]) -> Result<()> {
+        let validators = (0..VALIDATORS).map(Seat::Validator);
+        let seats: Vec<Seat> = validators.chain(parties.iter().copied()).collect();
+        for _ in 0..ROUNDS {
+            let mut stirred = false;
+            for seat in &seats {
+                stirred |= self.listen_to(*seat)?;
+            }
+            if !stirred {
+                break;
+            }
         }
         Ok(())
     }
 
-    fn federation(&mut self) -> Result<()> {
-        for place in 0..VALIDATORS {
-            self.listen_to(Seat::Validator(place))?;
-        }
-        Ok(())
-    }
-
-    fn listen_to(&mut self, seat: Seat) -> Result<()> {
+    /// One step of a seat; whether it has said, heard or sent anything.
+    fn listen_to(&mut self, seat: Seat) -> Result<bool> {
+        let mut stirred = false;
         let engine = match seat {
             Seat::Miner => Some(&mut self.miner),
             Seat::Holder => Some(&mut self.holder),
@@ -508,10 +510,14 @@ impl<'w> Deal<'w> {
         };
         if let Some(engine) = engine {
             let reports = engine.step()?;
+            let stirs = |report: &Report| {
+                matches!(report, Report::Said(_) | Report::Heard(..) | Report::Sent(_))
+            };
+            stirred = reports.iter().any(stirs);
             self.told(seat, &reports);
             self.stepped(seat)?;
         }
-        Ok(())
+        Ok(stirred)
     }
 
     /// After a step: what was sent is there for whoever reads next; then comes trouble.
@@ -525,8 +531,8 @@ impl<'w> Deal<'w> {
     /// The process of a seat ends, and another one opens the same files.
     fn restart(&mut self, seat: Seat) -> Result<()> {
         (self.listen)(Moment::Restarted(seat));
-        let url = self.world.electrum_url();
-        let engine = Person::new(seat, &self.dir)?.sit_again(&self.terms, &url, &self.dir)?;
+        let person = Person::new(seat, &self.dir)?;
+        let engine = person.sit_again(&self.terms, self.world, &self.dir)?;
         match seat {
             Seat::Miner => self.miner = engine,
             Seat::Holder => self.holder = engine,

@@ -13,6 +13,7 @@ use crate::error::Result;
 use crate::flow::escrow::terms::{Delays, Delivery, EscrowTerms, Fees, TERMS_FORMAT};
 use crate::flow::reward::terms::RewardTerms;
 use crate::party::{Federation, Record, Role, Seat};
+use crate::rehearsal::world::World;
 use crate::relay::folder::{Folder, folder_name};
 use crate::script::template::Variant;
 use crate::sign::record::record;
@@ -153,30 +154,34 @@ impl Person {
     }
 
     /// Takes the seat at a contract; messages lie under `dir`.
-    pub fn sit(self, terms: &EscrowTerms, electrum_url: &str, dir: &Path) -> Result<Engine> {
+    pub fn sit(self, terms: &EscrowTerms, world: &dyn World, dir: &Path) -> Result<Engine> {
         let signer = signer(self.seat, Network::Regtest)?;
-        self.sit_with(signer, terms, electrum_url, dir)
+        self.sit_with(signer, terms, world, dir)
     }
 
     /// Takes the seat once more after a restart. The rehearsal's own randomness begins again with
     /// each process and would repeat a nonce; so this signer has the operating system's.
-    pub fn sit_again(self, terms: &EscrowTerms, electrum_url: &str, dir: &Path) -> Result<Engine> {
+    pub fn sit_again(self, terms: &EscrowTerms, world: &dyn World, dir: &Path) -> Result<Engine> {
         let network = Network::Regtest;
         let secrets = seed(&name(self.seat))?.record(network, 0)?;
-        self.sit_with(SoftwareSigner::new(secrets, network)?, terms, electrum_url, dir)
+        self.sit_with(SoftwareSigner::new(secrets, network)?, terms, world, dir)
     }
 
     fn sit_with(
         self,
         signer: SoftwareSigner,
         terms: &EscrowTerms,
-        electrum_url: &str,
+        world: &dyn World,
         dir: &Path,
     ) -> Result<Engine> {
-        let chain = Electrum::connect(electrum_url, Network::Regtest)?;
+        let chain = Electrum::connect(&world.electrum_url(), Network::Regtest)?;
         let relay = Folder::open(dir.join("messages"), self.seat)?;
         let engine = Engine::open(self.seat, terms.clone(), self.store, chain, signer, relay)?;
-        Ok(engine.with_wallet(self.wallet))
+        let engine = engine.with_wallet(self.wallet);
+        match self.seat {
+            Seat::Validator(_) => Ok(engine.with_sources(world.sources()?)),
+            _ => Ok(engine),
+        }
     }
 }
 

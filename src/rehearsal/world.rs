@@ -5,9 +5,11 @@
 //! | `embedded` | Bitcoin Core's validation and a server of ours, in this process |
 //! | `core` | Bitcoin Core and electrs, as people run them, in processes of their own |
 
-use bitcoin::{Amount, Block, BlockHash, TxOut, Txid};
+use bitcoin::{Amount, Block, BlockHash, Network, TxOut, Txid};
 
+use crate::chain::electrum::Electrum;
 use crate::chain::embedded::EmbeddedNode;
+use crate::chain::view::Source;
 use crate::error::{Result, Rule};
 use crate::headers::KNOWN;
 use crate::rehearsal::daemons::Daemons;
@@ -27,6 +29,9 @@ pub const NAMED: Rule = Rule::new(
 pub trait World {
     /// Where its Electrum server listens.
     fn electrum_url(&self) -> String;
+
+    /// The other ways to the chain that a validator asks before he signs: fresh connections.
+    fn sources(&self) -> Result<Vec<Source>>;
 
     /// Height of the tip.
     fn height(&self) -> Result<u32>;
@@ -101,6 +106,12 @@ pub fn chosen() -> Result<Box<dyn World>> {
 impl World for EmbeddedNode {
     fn electrum_url(&self) -> String {
         Self::electrum_url(self)
+    }
+
+    /// The server's other address.
+    fn sources(&self) -> Result<Vec<Source>> {
+        let [_, second] = self.electrum_urls();
+        Ok(vec![Source::Server(Electrum::connect(&second, Network::Regtest)?)])
     }
 
     fn height(&self) -> Result<u32> {

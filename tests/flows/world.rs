@@ -23,6 +23,7 @@ use hashmix::flow::contract::Contract;
 use hashmix::flow::escrow::coins::{EscrowCoin, Progress, funding, progress};
 use hashmix::flow::escrow::terms::EscrowTerms;
 use hashmix::flow::escrow::txs::Outcome;
+use hashmix::flow::journal::{self, Bond, Entry};
 use hashmix::flow::{Effect, Event, dispute, escrow, reward};
 use hashmix::headers::Headers;
 use hashmix::party::Seat;
@@ -342,6 +343,12 @@ impl Play {
                     self.say(seat, task.word(signatures)).unwrap();
                 }
                 Some(Effect::Say(event)) => self.say(seat, event).unwrap(),
+                Some(Effect::Enter { bond, .. }) => {
+                    let entry = self.entry(seat, bond);
+                    let tip = self.world.facts().headers.hash(self.world.tip()).unwrap();
+                    self.say(seat, Event::Journal(journal::Event::Entered { entry, tip })).unwrap();
+                    self.witness(seat);
+                }
                 Some(Effect::Receipt(subject)) => {
                     let Seat::Validator(place) = seat else { panic!("{seat} receipts") };
                     let receipt = self.world.receipt(place, subject, self.world.tip());
@@ -361,6 +368,27 @@ impl Play {
             }
         }
         panic!("{seat} never comes to rest: {}", self.told(seat));
+    }
+
+    /// The next entry of a validator's journal.
+    pub(crate) fn entry(&self, seat: Seat, bond: Bond) -> Entry {
+        let Seat::Validator(place) = seat else { panic!("{seat} has no journal") };
+        let (number, previous) = self.contract.journals().head(place);
+        let id = self.contract.id();
+        let digest = journal::digest(id, place, number, previous, &bond).unwrap();
+        let signature = signer(seat).sign_digest(digest.0).unwrap();
+        Entry { number, previous, bond, signature }
+    }
+
+    /// The next validator holds what this one has entered.
+    pub(crate) fn witness(&mut self, of: Seat) {
+        let Seat::Validator(place) = of else { panic!("{of} has no journal") };
+        let witness = Seat::Validator((place + 1) % 3);
+        let word = self.next(witness).into_iter().find_map(|effect| match effect {
+            Effect::Say(event @ Event::Journal(journal::Event::Witnessed { .. })) => Some(event),
+            _ => None,
+        });
+        self.say(witness, word.expect("an entry to witness")).unwrap();
     }
 
     /// A request of the miner for the present output, as the evidence says.

@@ -171,7 +171,11 @@ impl Table {
         let mut store = store.unwrap();
         let (wallet, _) = wallet(seat, &mut store);
         let engine = Engine::open(seat, terms, store, chain, signer(seat), relay).unwrap();
-        self.engines.insert(seat, engine.with_wallet(wallet));
+        let sources = match seat {
+            Seat::Validator(_) => self.node.sources().unwrap(),
+            _ => Vec::new(),
+        };
+        self.engines.insert(seat, engine.with_wallet(wallet).with_sources(sources));
     }
 
     /// The process of a seat ends; what it had in memory alone is gone.

@@ -87,7 +87,14 @@ impl EmbeddedNode {
 
     /// Where the Electrum server listens, such as `tcp://127.0.0.1:40001`.
     pub fn electrum_url(&self) -> String {
-        format!("tcp://{}", self.server.address())
+        let [first, _] = self.electrum_urls();
+        first
+    }
+
+    /// Both addresses at which the server listens: to whoever asks they are two servers.
+    pub fn electrum_urls(&self) -> [String; 2] {
+        let mut urls = self.server.addresses().map(|address| format!("tcp://{address}"));
+        core::array::from_fn(|_| urls.next().unwrap_or_default())
     }
 
     /// Height (in blocks) and hash of the tip.

@@ -28,8 +28,13 @@ const LONGEST_LINE: u64 = 1_000_000;
 /// The server, until it is dropped.
 pub(super) struct Server {
     shared: Arc<Shared>,
+    listeners: Vec<Listener>,
+}
+
+/// A port, and the thread that answers it.
+struct Listener {
     address: SocketAddr,
-    listener: Option<JoinHandle<()>>,
+    thread: JoinHandle<()>,
 }
 
 /// What all threads of a server share.
@@ -60,27 +65,37 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Server {
-    /// Puts a server in front of `chain`, on a loopback port of the system's choice.
+    /// Puts a server in front of `chain`, on loopback ports of the system's choice: two, so that
+    /// somebody can ask two servers and get the same answers.
     pub(super) fn start(chain: Regtest) -> Result<Self> {
-        let failed = |e| STARTS.unavailable("Electrum server", "a loopback port", e);
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(failed)?;
-        let address = listener.local_addr().map_err(failed)?;
         let shared = Arc::new(Shared {
             chain: Mutex::new(chain),
             sessions: Mutex::default(),
             stopping: AtomicBool::new(false),
         });
-        let listening = Arc::clone(&shared);
-        let listener = thread::Builder::new()
+        let mut server = Self { shared, listeners: Vec::new() };
+        for _ in 0..2 {
+            let listener = server.listen()?;
+            server.listeners.push(listener);
+        }
+        Ok(server)
+    }
+
+    fn listen(&self) -> Result<Listener> {
+        let failed = |e| STARTS.unavailable("Electrum server", "a loopback port", e);
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        let listening = Arc::clone(&self.shared);
+        let thread = thread::Builder::new()
             .name("electrum".into())
             .spawn(move || listening.accept(&listener))
             .map_err(failed)?;
-        Ok(Self { shared, address, listener: Some(listener) })
+        Ok(Listener { address, thread })
     }
 
     /// Where it listens.
-    pub(super) fn address(&self) -> SocketAddr {
-        self.address
+    pub(super) fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        self.listeners.iter().map(|listener| listener.address)
     }
 
     /// Does something to the chain, and tells everybody who wants to know.
@@ -92,10 +107,10 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.shared.stopping.store(true, Ordering::SeqCst);
-        // The listener looks up when somebody knocks.
-        drop(TcpStream::connect(self.address));
-        if let Some(listener) = self.listener.take() {
-            let _ = listener.join();
+        for Listener { address, thread } in self.listeners.drain(..) {
+            // The listener looks up when somebody knocks.
+            drop(TcpStream::connect(address));
+            let _ = thread.join();
         }
     }
 }

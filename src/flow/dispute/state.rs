@@ -9,7 +9,6 @@ use serde::{Deserialize, Serialize};
 use crate::canonical;
 use crate::error::{Culprit, Error, Result, Rule};
 use crate::facts::Facts;
-use crate::flow::dispute::memory::Memory;
 use crate::flow::dispute::terms::{opens_until, ruled_from};
 use crate::flow::dispute::txs::ruling;
 use crate::flow::escrow::coins::{EscrowCoin, Progress, progress};
@@ -128,7 +127,6 @@ pub enum Event {
 pub struct State {
     disputes: BTreeMap<WordId, Dispute>,
     receipts: Vec<Receipt>,
-    memory: BTreeMap<Seat, Memory>,
 }
 
 #[derive(Clone, Debug)]
@@ -174,7 +172,6 @@ impl State {
                 }
             }
             Event::Ruled { opening, outcome, signatures } => {
-                self.memory.entry(from).or_default().remember(outcome);
                 if let Some(dispute) = self.disputes.get_mut(opening)
                     && !dispute.has_ruled(from, outcome)
                 {
@@ -332,16 +329,40 @@ impl State {
         let outcome = self.outcome(terms, facts, evidence, dispute)?;
         // A ruling may rise with new evidence, and the other side may have one of its own on the
         // same output, or whoever asked first could lock the escrow by keeping his. What a
-        // validator may never do is contradict himself, and that his memory refuses.
+        // validator may never do is contradict himself, and that his journal refuses.
         let ruled = dispute.rulings.iter().filter(|(signer, ..)| *signer == seat);
         if ruled.map(|(_, ruled, _)| ruled.rank()).max() >= Some(outcome.rank()) {
             return Ok(Vec::new());
         }
-        if let Some(memory) = self.memory.get(&seat) {
-            memory.admit(&outcome)?;
-        }
         let draft = draft(terms, facts, &dispute.opening, outcome)?;
         Ok(vec![Effect::Sign { draft, task: Task::Ruling { opening: id, outcome } }])
+    }
+
+    /// The request with this digest.
+    pub fn opening(&self, id: &WordId) -> Option<&Opening> {
+        self.disputes.get(id).map(|dispute| &dispute.opening)
+    }
+
+    /// The k-th lowest height among receipts for a request; `None` until k validators have seen it.
+    pub fn opened_at(
+        &self,
+        terms: &EscrowTerms,
+        facts: &Facts,
+        opening: &Opening,
+    ) -> Result<Option<u32>> {
+        self.sealed(terms, facts, &Subject::Opening { digest: opening.id()?.0 })
+    }
+
+    /// What our own evidence says of a request (see [`State::opening`]); unavailable before the
+    /// other side was heard.
+    pub fn just(
+        &self,
+        terms: &EscrowTerms,
+        facts: &Facts,
+        evidence: &Evidence,
+        id: &WordId,
+    ) -> Result<Outcome> {
+        self.outcome(terms, facts, evidence, self.dispute(id)?)
     }
 
     /// The height from which the dispute may be ruled on; `None` until k receipts have opened it in
@@ -352,10 +373,9 @@ impl State {
         facts: &Facts,
         dispute: &Dispute,
     ) -> Result<Option<u32>> {
-        let digest = dispute.opening.id()?.0;
         let coin = present(terms, facts, &dispute.opening, Culprit::Sender)?;
         let last = coin.height.map(|height| opens_until(terms, height));
-        let opened = self.sealed(terms, facts, &Subject::Opening { digest })?;
+        let opened = self.opened_at(terms, facts, &dispute.opening)?;
         Ok(opened.filter(|height| last >= Some(*height)).map(|height| ruled_from(terms, height)))
     }
 

@@ -110,6 +110,11 @@ impl State {
         &self.evidence
     }
 
+    /// The request for a sweep with this digest, and who has made it.
+    pub fn sweep(&self, id: &WordId) -> Option<(&SweepAsk, &BTreeSet<Seat>)> {
+        self.sweeps.get(id).map(|sweep| (&sweep.ask, &sweep.by))
+    }
+
     /// Takes a word that was admitted.
     pub fn apply(&mut self, from: Seat, event: &Event) -> Result<()> {
         match event {

@@ -7,7 +7,9 @@ use bitcoin::{Block, BlockHash, Network, OutPoint, ScriptBuf, Transaction, Txid}
 use serde_json::json;
 
 use super::{Bitcoind, Electrs, RUNS, STUCK};
+use crate::chain::core::{Auth, Core};
 use crate::chain::embedded::dated;
+use crate::chain::view::Source;
 use crate::error::{Error, Result};
 use crate::rehearsal::world::World;
 use crate::work::template::BlockTemplate;
@@ -128,6 +130,13 @@ impl Daemons {
 impl World for Daemons {
     fn electrum_url(&self) -> String {
         self.electrs.url()
+    }
+
+    /// The node, as a validator asks his own.
+    fn sources(&self) -> Result<Vec<Source>> {
+        let auth = Auth::Cookie(self.bitcoind.cookie());
+        let node = Core::connect(self.bitcoind.url(), auth, Network::Regtest)?;
+        Ok(vec![Source::Node(node)])
     }
 
     fn height(&self) -> Result<u32> {

@@ -8,6 +8,7 @@ use std::cell::{Ref, RefCell};
 use std::rc::Rc;
 
 use bitcoin::{Block, BlockHash, Txid};
+use hashmix::chain::view::Source;
 use hashmix::error::Result;
 use hashmix::rehearsal::daemons::Daemons;
 use hashmix::rehearsal::world::{World, chosen};
@@ -31,6 +32,10 @@ impl Processes {
 impl World for Processes {
     fn electrum_url(&self) -> String {
         self.world().electrum_url()
+    }
+
+    fn sources(&self) -> Result<Vec<Source>> {
+        self.world().sources()
     }
 
     fn height(&self) -> Result<u32> {

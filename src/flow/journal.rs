@@ -1,0 +1,583 @@
+//! The journal: what a validator has bound himself to, kept by others too.
+//!
+//! Who signs and forgets can be made to sign the opposite: it is enough to put yesterday's disk back
+//! into his machine. So a validator writes into a journal before he signs, and the others hold it.
+//!
+//! ```text
+//!  validator                                      the other validators
+//!    | judges the request (policy)
+//!    |-- Entered(entry n, signed, over entry n-1) ->|  the first entry n of his that they see stands
+//!    |<--------- Witnessed(what they hold at n) ----|
+//!    | k - 1 others hold this very entry: signs
+//! ```
+//!
+//! | what the others show at n | means | he |
+//! |---|---|---|
+//! | his entry | they hold it | signs |
+//! | nothing | they are away | waits, and asks again after some blocks |
+//! | another entry n, or a later one, with his signature | his disk is an old one | stays shut |
+//!
+//! Shut he stays until he says `Restored`: he takes over what the others hold, with everything that it
+//! binds him to, and drops what he entered instead, which nobody held and nothing was signed by. An
+//! entry that somebody did hold cannot be dropped: then he has bound himself twice, and never signs in
+//! this contract again.
+//!
+//! An entry names the one before it by its digest, so a journal is one chain; it carries a signature
+//! of its own, so whoever shows it proves it. A journal is of one contract, as the keys of a record
+//! are. Entries are words, and words lie in the store before they leave: this is the only memory that
+//! a validator has.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bitcoin::secp256k1::schnorr;
+use bitcoin::{BlockHash, OutPoint, Txid};
+use serde::{Deserialize, Serialize};
+
+use crate::canonical;
+use crate::error::{Culprit, Result, Rule};
+use crate::facts::Facts;
+use crate::flow::dispute::memory::Memory;
+use crate::flow::escrow::terms::EscrowTerms;
+use crate::flow::escrow::txs::Outcome;
+use crate::flow::{Effect, Event as FlowEvent, check_speaker};
+use crate::id::{TermsId, WordId, tagged_hash};
+use crate::message;
+use crate::party::Seat;
+
+/// An entry proves itself.
+pub const SIGNED: Rule = Rule::new(
+    "policy-memory-signed",
+    "an entry of a validator's journal is signed by him, for this contract",
+    "ask whoever showed it where he has it from",
+);
+/// A journal is one chain.
+pub const CHAINED: Rule = Rule::new(
+    "policy-memory-chained",
+    "entries of a journal are numbered without a gap, each over the digest of the one before",
+    "ask the validator for the entries between",
+);
+/// Nobody is his own witness.
+pub const WITNESS: Rule = Rule::new(
+    "policy-memory-witness",
+    "a validator's journal is witnessed by another validator of the federation",
+    "ask another validator",
+);
+/// What is signed was entered before.
+pub const ENTERED: Rule = Rule::new(
+    "policy-memory-entered",
+    "a validator signs what stands in his journal, and nothing else",
+    "report this: the journal is written before anything is signed",
+);
+/// What is signed is held by others.
+pub const HELD: Rule = Rule::new(
+    "policy-memory-held",
+    "k - 1 other validators hold a journal's entry before what it binds to is signed",
+    "wait for the other validators, or wake them",
+);
+/// An old disk does not sign.
+pub const BEHIND: Rule = Rule::new(
+    "policy-memory-behind",
+    "no other validator shows an entry of ours that our own journal lacks",
+    "the store is an old copy: bring back the newest, or take the entries over with `hashmix validator resolve`",
+);
+/// Who is bound twice signs no more.
+pub const FORKED: Rule = Rule::new(
+    "policy-memory-forked",
+    "no two entries of a validator's journal that others hold have the same number",
+    "this record cannot sign in this contract again: two stores have signed with it; the other validators decide",
+);
+/// The same request, the same transaction.
+pub const ONCE: Rule = Rule::new(
+    "policy-memory-once",
+    "a request that was entered for one transaction is not signed as another one",
+    "make a new request",
+);
+
+/// Most entries that a journal has.
+pub const LONGEST: usize = 65_536;
+
+/// Blocks after which a validator asks again who has not answered.
+const PATIENCE: u32 = 6;
+
+/// What a validator binds himself to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Bond {
+    /// A ruling.
+    Ruling {
+        /// The dispute that it rules on.
+        opening: WordId,
+        /// The escrow output that it spends.
+        outpoint: OutPoint,
+        /// What is ruled.
+        outcome: Outcome,
+        /// The transaction.
+        txid: Txid,
+    },
+    /// A sweep of rewards.
+    Sweep {
+        /// The request that it answers.
+        ask: WordId,
+        /// The transaction.
+        txid: Txid,
+    },
+}
+
+impl Bond {
+    /// The request, what of it was asked, and the transaction that answers it.
+    fn parts(&self) -> (WordId, Option<Outcome>, Txid) {
+        match self {
+            Self::Ruling { opening, outcome, txid, .. } => (*opening, Some(*outcome), *txid),
+            Self::Sweep { ask, txid } => (*ask, None, *txid),
+        }
+    }
+}
+
+/// One entry of a journal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Entry {
+    /// Its place in the journal (0-based).
+    pub number: u32,
+    /// Digest of the entry before; zeros for the first.
+    pub previous: WordId,
+    /// What the validator binds himself to.
+    pub bond: Bond,
+    /// BIP-340 signature of [`Entry::digest`] by the validator's communication key.
+    pub signature: schnorr::Signature,
+}
+
+impl Entry {
+    /// Names the entry by content, its signature left out: a tagged hash of contract, validator,
+    /// number, previous digest and bond.
+    pub fn digest(&self, contract: TermsId, validator: u8) -> Result<WordId> {
+        digest(contract, validator, self.number, self.previous, &self.bond)
+    }
+}
+
+/// What a validator signs to enter a bond (see [`Entry::digest`]).
+pub fn digest(
+    contract: TermsId,
+    validator: u8,
+    number: u32,
+    previous: WordId,
+    bond: &Bond,
+) -> Result<WordId> {
+    let said = canonical::bytes(&(contract, validator, number, previous, bond))?;
+    Ok(WordId(tagged_hash("hashmix/journal/1", &[&said])))
+}
+
+/// Words about journals.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Event {
+    /// A validator binds himself, and asks who holds it.
+    Entered {
+        /// The entry.
+        entry: Entry,
+        /// His tip: who asks again at a later one gets another answer.
+        tip: BlockHash,
+    },
+    /// Another validator shows what he holds.
+    Witnessed {
+        /// Whose journal it is.
+        validator: u8,
+        /// Digest of the entry that was asked about.
+        claim: WordId,
+        /// The tip at which it was asked.
+        tip: BlockHash,
+        /// What the witness holds from that entry's number on.
+        entries: Vec<Entry>,
+    },
+    /// A validator takes over what the others hold of his journal.
+    Restored {
+        /// The entries, from the first that differs on.
+        entries: Vec<Entry>,
+    },
+}
+
+/// The journals of a contract's validators.
+#[derive(Clone, Debug)]
+pub struct State {
+    contract: TermsId,
+    journals: BTreeMap<u8, Journal>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Journal {
+    /// What stands, with its digests.
+    entries: Vec<(WordId, Entry)>,
+    /// Entries that he signed for a number that was taken.
+    rivals: BTreeMap<WordId, Entry>,
+    /// Digests and tips that he asked about.
+    asked: BTreeSet<(WordId, BlockHash)>,
+    /// What others showed: by digest, the entry and who holds it.
+    held: BTreeMap<WordId, (Entry, BTreeSet<u8>)>,
+    /// Who has answered what.
+    answered: BTreeSet<(u8, WordId, BlockHash)>,
+}
+
+impl Journal {
+    fn head(&self) -> WordId {
+        self.entries.last().map_or(WordId([0; 32]), |(digest, _)| *digest)
+    }
+
+    fn at(&self, number: u32) -> Option<&(WordId, Entry)> {
+        self.entries.get(usize::try_from(number).ok()?)
+    }
+
+    fn length(&self) -> u32 {
+        u32::try_from(self.entries.len()).unwrap_or(u32::MAX)
+    }
+
+    /// Whether an entry stands.
+    fn has(&self, digest: WordId, entry: &Entry) -> bool {
+        self.at(entry.number).is_some_and(|(known, _)| *known == digest)
+    }
+
+    fn holders(&self, digest: &WordId) -> usize {
+        self.held.get(digest).map_or(0, |(_, holders)| holders.len())
+    }
+}
+
+impl State {
+    /// Journals of `contract` in which nothing stands yet.
+    pub fn new(contract: TermsId) -> Self {
+        Self { contract, journals: BTreeMap::new() }
+    }
+
+    /// Refuses a word that its speaker may not say, or that does not prove itself.
+    pub fn admit(&self, terms: &EscrowTerms, from: Seat, event: &Event) -> Result<()> {
+        match event {
+            Event::Entered { entry, .. } => {
+                let place = speaker(from, "entry of a journal")?;
+                let digest = self.check_entry(terms, place, from.into(), entry)?;
+                self.check_place(place, digest, entry)
+            }
+            Event::Witnessed { validator, entries, .. } => {
+                let witness = speaker(from, "witness to a journal")?;
+                if witness == *validator || usize::from(*validator) >= validators(terms) {
+                    return Err(WITNESS.refuses(
+                        from.into(),
+                        "witness to a journal",
+                        format_args!("another validator than {witness}, of {}", validators(terms)),
+                        validator,
+                    ));
+                }
+                self.check_run(terms, *validator, from.into(), entries).map(|_| ())
+            }
+            Event::Restored { entries } => {
+                let place = speaker(from, "journal that is taken over")?;
+                let run = self.check_run(terms, place, from.into(), entries)?;
+                self.check_restored(place, &run)
+            }
+        }
+    }
+
+    /// Takes a word that was admitted.
+    pub fn apply(&mut self, from: Seat, event: &Event) -> Result<()> {
+        let contract = self.contract;
+        let Seat::Validator(place) = from else { return Ok(()) };
+        match event {
+            Event::Entered { entry, tip } => {
+                let digest = entry.digest(contract, place)?;
+                let journal = self.journals.entry(place).or_default();
+                journal.asked.insert((digest, *tip));
+                if journal.at(entry.number).is_none() {
+                    journal.entries.push((digest, entry.clone()));
+                } else if !journal.has(digest, entry) {
+                    journal.rivals.insert(digest, entry.clone());
+                }
+            }
+            Event::Witnessed { validator, claim, tip, entries } => {
+                let journal = self.journals.entry(*validator).or_default();
+                journal.answered.insert((place, *claim, *tip));
+                for entry in entries {
+                    let digest = entry.digest(contract, *validator)?;
+                    let held = journal.held.entry(digest);
+                    held.or_insert_with(|| (entry.clone(), BTreeSet::new())).1.insert(place);
+                }
+            }
+            Event::Restored { entries } => {
+                let journal = self.journals.entry(place).or_default();
+                let Some(first) = entries.first() else { return Ok(()) };
+                let kept = usize::try_from(first.number).unwrap_or(usize::MAX);
+                for (digest, dropped) in journal.entries.drain(kept.min(journal.entries.len())..) {
+                    journal.rivals.insert(digest, dropped);
+                }
+                for entry in entries {
+                    let digest = entry.digest(contract, place)?;
+                    journal.rivals.remove(&digest);
+                    journal.entries.push((digest, entry.clone()));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What validator `place` does for the others' journals: he shows what he holds.
+    pub fn next(&self, place: u8) -> Vec<Effect> {
+        let others = self.journals.iter().filter(|(validator, _)| **validator != place);
+        others
+            .flat_map(|(validator, journal)| {
+                let unanswered =
+                    journal.asked.iter().filter(move |(claim, tip)| {
+                        !journal.answered.contains(&(place, *claim, *tip))
+                    });
+                unanswered.filter_map(move |(claim, tip)| {
+                    let rival = journal.rivals.get(claim);
+                    let number = match rival {
+                        Some(rival) => rival.number,
+                        None => journal.entries.iter().find(|(d, _)| d == claim)?.1.number,
+                    };
+                    let from = usize::try_from(number).ok()?;
+                    let held = journal.entries.get(from..)?;
+                    Some(Effect::Say(FlowEvent::Journal(Event::Witnessed {
+                        validator: *validator,
+                        claim: *claim,
+                        tip: *tip,
+                        entries: held.iter().map(|(_, entry)| entry.clone()).collect(),
+                    })))
+                })
+            })
+            .collect()
+    }
+
+    /// Number and previous digest of the next entry of validator `place`.
+    pub fn head(&self, place: u8) -> (u32, WordId) {
+        self.journals
+            .get(&place)
+            .map_or((0, WordId([0; 32])), |journal| (journal.length(), journal.head()))
+    }
+
+    /// The entries that stand in the journal of validator `place`, oldest first.
+    pub fn entries(&self, place: u8) -> Vec<&Entry> {
+        let journal = self.journals.get(&place).into_iter();
+        journal.flat_map(|journal| journal.entries.iter().map(|(_, entry)| entry)).collect()
+    }
+
+    /// What validator `place` may not contradict.
+    pub fn memory(&self, place: u8) -> Memory {
+        let mut memory = Memory::default();
+        for entry in self.entries(place) {
+            if let Bond::Ruling { outcome, .. } = &entry.bond {
+                memory.remember(outcome);
+            }
+        }
+        memory
+    }
+
+    /// Refuses to enter a bond that contradicts what stands in the journal of validator `place`, or
+    /// while his journal is behind.
+    pub fn admit_bond(&self, place: u8, bond: &Bond) -> Result<()> {
+        self.open(place)?;
+        let (request, outcome, txid) = bond.parts();
+        for entry in self.entries(place) {
+            let (known, ruled, was) = entry.bond.parts();
+            if (known, ruled) == (request, outcome) && was != txid {
+                let place = format_args!("request {request}").to_string();
+                return Err(ONCE.refuses(Culprit::Sender, place, was, txid));
+            }
+        }
+        match bond {
+            Bond::Ruling { outcome, .. } => self.memory(place).admit(outcome),
+            Bond::Sweep { .. } => Ok(()),
+        }
+    }
+
+    /// Refuses to sign what validator `place` has not entered, or what fewer than `k` validators, he
+    /// among them, hold.
+    pub fn admit_signature(&self, place: u8, bond: &Bond, k: usize) -> Result<()> {
+        self.open(place)?;
+        let Some((digest, entry)) = self.find(place, bond) else {
+            return Err(ENTERED.unavailable("journal", "an entry for what is signed", "none"));
+        };
+        let holders = self.journals.get(&place).map_or(0, |journal| journal.holders(&digest));
+        if holders.saturating_add(1) < k {
+            return Err(HELD.unavailable(
+                format_args!("entry {} of the journal", entry.number),
+                format_args!("{} other validators who hold it", k.saturating_sub(1)),
+                holders,
+            ));
+        }
+        Ok(())
+    }
+
+    /// The entry of a bond that waits for witnesses, if it is time to ask (again) who holds it.
+    pub fn to_ask(&self, facts: &Facts, place: u8, bond: &Bond) -> Option<Entry> {
+        let (digest, entry) = self.find(place, bond)?;
+        let since = facts.tip().saturating_sub(PATIENCE);
+        let recent = |tip| facts.headers.height_of(tip).is_none_or(|height| height > since);
+        let asked = &self.journals.get(&place)?.asked;
+        let pending = asked.iter().any(|(claim, tip)| *claim == digest && recent(*tip));
+        (!pending).then(|| entry.clone())
+    }
+
+    /// Refuses while others show entries of validator `place` that his journal lacks.
+    pub fn open(&self, place: u8) -> Result<()> {
+        let Some(journal) = self.journals.get(&place) else { return Ok(()) };
+        for (digest, (entry, holders)) in &journal.held {
+            if journal.has(*digest, entry) {
+                continue;
+            }
+            let where_ = format_args!("entry {} of validator {place}'s journal", entry.number);
+            let mine = journal.at(entry.number);
+            let rule = match mine {
+                Some((mine, _)) if journal.holders(mine) > 0 => FORKED,
+                _ => BEHIND,
+            };
+            let found = mine.map_or("none".to_owned(), |(mine, _)| mine.to_string());
+            let expected = format!("{digest}, which {} others hold", holders.len());
+            return Err(rule.refuses(Culprit::Validator(place), where_, expected, found));
+        }
+        Ok(())
+    }
+
+    /// What validator `place` would take over from the others: the entries that his journal lacks.
+    /// Refused where nothing is to be taken over, or where he is bound twice.
+    pub fn restorable(&self, place: u8) -> Result<Vec<Entry>> {
+        let none = || BEHIND.misused("journal", "entries that others hold and we lack", "none");
+        let journal = self.journals.get(&place).ok_or_else(none)?;
+        let lacking = journal.held.iter().filter(|(digest, (entry, _))| !journal.has(**digest, entry));
+        let first = lacking.map(|(_, (entry, _))| entry.number).min().ok_or_else(none)?;
+        let mut previous = match first.checked_sub(1).and_then(|before| journal.at(before)) {
+            Some((digest, _)) => *digest,
+            None => WordId([0; 32]),
+        };
+        let mut run = Vec::new();
+        // Of what others hold, what continues our own journal; no two of them may.
+        loop {
+            let mut next =
+                journal.held.iter().filter(|(_, (entry, _))| entry.previous == previous);
+            let Some((digest, (entry, _))) = next.next() else { break };
+            if let Some((rival, _)) = next.next() {
+                let place = format_args!("entry {}", entry.number).to_string();
+                return Err(FORKED.refuses(Culprit::Sender, place, digest, rival));
+            }
+            if entry.number >= first {
+                run.push(entry.clone());
+            }
+            previous = *digest;
+            if run.len() >= LONGEST {
+                break;
+            }
+        }
+        match run.is_empty() {
+            // They hold entries beyond those that anybody shows.
+            true => Err(CHAINED.unavailable("journal", format_args!("entry {first}"), "none")),
+            false => Ok(run),
+        }
+    }
+
+    fn find(&self, place: u8, bond: &Bond) -> Option<(WordId, &Entry)> {
+        let journal = self.journals.get(&place)?;
+        let found = journal.entries.iter().rev().find(|(_, entry)| entry.bond == *bond);
+        found.map(|(digest, entry)| (*digest, entry))
+    }
+
+    fn check_entry(
+        &self,
+        terms: &EscrowTerms,
+        place: u8,
+        by: Culprit,
+        entry: &Entry,
+    ) -> Result<WordId> {
+        let digest = entry.digest(self.contract, place)?;
+        let keys = terms.reward.federation.ruling_keys();
+        let where_ = format!("entry {} of validator {place}'s journal", entry.number);
+        let refuse = |found: &dyn core::fmt::Display| {
+            SIGNED.refuses(by, &where_, "his signature of its digest", found)
+        };
+        let key = keys.get(usize::from(place)).ok_or_else(|| refuse(&"no such validator"))?;
+        message::verify_digest(by, *key, digest.0, &entry.signature)
+            .map_err(|error| refuse(&error.fault().found))?;
+        Ok(digest)
+    }
+
+    /// Refuses an entry that leaves a gap or follows another one than ours. A second entry of a
+    /// number that is taken is let in: it is what he is shut by.
+    fn check_place(&self, place: u8, digest: WordId, entry: &Entry) -> Result<()> {
+        let (length, head) = self.head(place);
+        let where_ = format!("entry {} of validator {place}'s journal", entry.number);
+        if entry.number > length {
+            return Err(CHAINED.unavailable(where_, format_args!("entry {length} first"), digest));
+        }
+        if entry.number == length && entry.previous != head {
+            return Err(CHAINED.refuses(Culprit::Validator(place), where_, head, entry.previous));
+        }
+        Ok(())
+    }
+
+    /// Checks entries that follow each other, and names them.
+    fn check_run(
+        &self,
+        terms: &EscrowTerms,
+        place: u8,
+        by: Culprit,
+        entries: &[Entry],
+    ) -> Result<Vec<(WordId, Entry)>> {
+        if entries.is_empty() || entries.len() > LONGEST {
+            let expected = format_args!("1 to {LONGEST} entries").to_string();
+            return Err(CHAINED.refuses(by, "journal", expected, entries.len()));
+        }
+        let mut run: Vec<(WordId, Entry)> = Vec::with_capacity(entries.len());
+        for entry in entries {
+            if let Some((previous, before)) = run.last()
+                && (entry.previous != *previous || Some(entry.number) != before.number.checked_add(1))
+            {
+                return Err(CHAINED.refuses(
+                    by,
+                    format_args!("entry {} of validator {place}'s journal", entry.number),
+                    format_args!("one over {previous}"),
+                    entry.previous,
+                ));
+            }
+            run.push((self.check_entry(terms, place, by, entry)?, entry.clone()));
+        }
+        Ok(run)
+    }
+
+    /// Refuses to drop an entry that somebody holds, or to take over what does not continue the rest.
+    fn check_restored(&self, place: u8, run: &[(WordId, Entry)]) -> Result<()> {
+        let Some((digest, first)) = run.first() else { return Ok(()) };
+        let empty = Journal::default();
+        let journal = self.journals.get(&place).unwrap_or(&empty);
+        let where_ = format!("validator {place}'s journal, taken over from entry {}", first.number);
+        let before = match first.number.checked_sub(1) {
+            None => WordId([0; 32]),
+            Some(number) => match journal.at(number) {
+                Some((digest, _)) => *digest,
+                None => {
+                    let expected = format_args!("entry {number} first").to_string();
+                    return Err(CHAINED.unavailable(where_, expected, digest));
+                }
+            },
+        };
+        if first.previous != before {
+            return Err(CHAINED.refuses(Culprit::Validator(place), where_, before, first.previous));
+        }
+        for (number, (mine, _)) in (0u32..).zip(&journal.entries).skip_while(|(n, _)| *n < first.number)
+        {
+            let taken = run.iter().any(|(digest, _)| digest == mine);
+            if !taken && journal.holders(mine) > 0 {
+                let expected = format_args!("entry {number}, which others hold").to_string();
+                return Err(FORKED.refuses(Culprit::Validator(place), where_, expected, mine));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn validators(terms: &EscrowTerms) -> usize {
+    terms.reward.federation.validators.len()
+}
+
+fn speaker(from: Seat, word: &str) -> Result<u8> {
+    match from {
+        Seat::Validator(place) => Ok(place),
+        other => {
+            check_speaker(other, false, word, "a validator")?;
+            Ok(u8::MAX)
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! Step 5: the way in. The output commits to the leaf, the leaf is the ruling leaf of the file under
+//! `descriptors/`, and our key stands in it.
+
+use std::collections::BTreeSet;
+
+use bitcoin::XOnlyPublicKey;
+use bitcoin::secp256k1::Secp256k1;
+
+use super::{Reasoned, because};
+use crate::error::{Culprit, Result, Rule};
+use crate::flow::escrow::terms::EscrowTerms;
+use crate::party::Seat;
+use crate::script::lock::{Leaf, Path};
+use crate::tx::draft::Spend;
+
+/// Validators sign ruling leaves.
+pub const PATH: Rule = Rule::new(
+    "policy-leaf-path",
+    "a validator signs the ruling leaf of miner or holder, the same for every input",
+    "ask for a ruling, or for a sweep through a ruling leaf",
+);
+/// The output commits to the leaf.
+pub const COMMITTED: Rule = Rule::new(
+    "policy-leaf-committed",
+    "the output that is spent commits to the leaf, by the leaf's control block (BIP 341)",
+    "report this: the lock and its leaf do not fit",
+);
+/// Nothing to wait for.
+pub const DELAYS: Rule = Rule::new(
+    "policy-leaf-delays",
+    "a ruling leaf has no delay",
+    "report this: the file under descriptors/ was changed",
+);
+/// Who stands in the leaf.
+pub const SIGNERS: Rule = Rule::new(
+    "policy-leaf-signers",
+    "a ruling leaf holds a key of one party and of every validator, each once, and nobody else's",
+    "report this: the file under descriptors/ was changed",
+);
+/// Our key is ours.
+pub const KEY: Rule = Rule::new(
+    "policy-leaf-key",
+    "our key in a leaf is the one that our record's leaf account derives for it",
+    "report this: the lock was not made from the records",
+);
+/// A key signs one leaf.
+pub const ONE: Rule = Rule::new(
+    "policy-leaf-one",
+    "our key of a leaf stands in no other leaf of the lock",
+    "report this: the file under descriptors/ was changed",
+);
+
+pub(super) const RULES: [Reasoned; 6] = [
+    because(PATH, "a signature for another leaf would open the escrow to one party alone"),
+    because(COMMITTED, "the signature would be for a script that the output does not hold"),
+    because(DELAYS, "the ruling could be kept back until an exit is open"),
+    because(SIGNERS, "a stranger's key would stand in for a party, or the leaf need no quorum"),
+    because(KEY, "the signature would be useless, or one of another contract"),
+    because(ONE, "one signature could be meant for two scripts"),
+];
+
+/// Refuses a way in that is not the ruling leaf of the lock.
+pub fn check(terms: &EscrowTerms, place: u8, spends: &[Spend]) -> Result<()> {
+    let first = spends.first().map(|spend| spend.path);
+    for (number, spend) in spends.iter().enumerate() {
+        let at = format!("input {number}");
+        let party = match spend.path {
+            Path::MinerRuling => Seat::Miner,
+            Path::HolderRuling => Seat::Holder,
+            other => return Err(PATH.refuses(Culprit::Sender, at, "a ruling leaf", other)),
+        };
+        if first != Some(spend.path) {
+            return Err(PATH.refuses(Culprit::Sender, at, "the leaf of input 0", spend.path));
+        }
+        let leaf = spend.lock.leaf(spend.path)?;
+        if leaf.older.is_some() || leaf.after.is_some() {
+            let found = format_args!("older {:?}, after {:?}", leaf.older, leaf.after).to_string();
+            return Err(DELAYS.broken(at, "none", found));
+        }
+        signers(terms, party, leaf, &at)?;
+        committed(spend, leaf, &at)?;
+        key(terms, place, spend, leaf, &at)?;
+    }
+    Ok(())
+}
+
+fn committed(spend: &Spend, leaf: &Leaf, at: &str) -> Result<()> {
+    let fault = |found: &dyn core::fmt::Display| {
+        COMMITTED.broken(at, format_args!("{:x}", spend.prevout.script_pubkey), found)
+    };
+    // OP_1 and a push of 32 bytes.
+    let program: Option<[u8; 32]> = match spend.prevout.script_pubkey.as_bytes() {
+        [0x51, 0x20, rest @ ..] => rest.try_into().ok(),
+        _ => None,
+    };
+    let key = program.and_then(|bytes| XOnlyPublicKey::from_slice(&bytes).ok());
+    let key = key.ok_or_else(|| fault(&"no Taproot output"))?;
+    let secp = Secp256k1::verification_only();
+    match leaf.control.verify_taproot_commitment(&secp, key, &leaf.script) {
+        true => Ok(()),
+        false => Err(fault(&"another output key")),
+    }
+}
+
+fn signers(terms: &EscrowTerms, party: Seat, leaf: &Leaf, at: &str) -> Result<()> {
+    let count = terms.reward.federation.validators.len();
+    let validators = (0u8..).take(count).map(Seat::Validator);
+    let expected: BTreeSet<Seat> = validators.chain([party]).collect();
+    let found: BTreeSet<Seat> = leaf.keys.iter().map(|key| key.seat).collect();
+    let mut keys: Vec<[u8; 32]> = leaf.keys.iter().map(|key| key.key.serialize()).collect();
+    keys.sort_unstable();
+    let distinct = keys.windows(2).all(|pair| pair.first() != pair.last());
+    if expected == found && keys.len() == expected.len() && distinct && pushed(leaf) == Some(keys) {
+        return Ok(());
+    }
+    let names = |seats: &BTreeSet<Seat>| {
+        seats.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+    };
+    Err(SIGNERS.broken(at, names(&expected), format_args!("{}, or other keys", names(&found))))
+}
+
+/// What a leaf's script pushes of 32 bytes, sorted: its keys.
+fn pushed(leaf: &Leaf) -> Option<Vec<[u8; 32]>> {
+    let mut keys = Vec::new();
+    for instruction in leaf.script.instructions() {
+        if let Some(key) = instruction.ok()?.push_bytes() {
+            keys.extend(<[u8; 32]>::try_from(key.as_bytes()));
+        }
+    }
+    keys.sort_unstable();
+    Some(keys)
+}
+
+fn key(terms: &EscrowTerms, place: u8, spend: &Spend, leaf: &Leaf, at: &str) -> Result<()> {
+    let seat = Seat::Validator(place);
+    let seats = terms.reward.seats();
+    let ours = leaf.keys.iter().find(|key| key.seat == seat);
+    let record = seats.record(seat);
+    let (Some(ours), Some(record)) = (ours, record) else {
+        return Err(KEY.broken(at, format_args!("a key of {seat}"), "none"));
+    };
+    let secp = Secp256k1::verification_only();
+    let derived = record.record.leaf.xpub().derive_pub(&secp, &ours.steps);
+    let derived = derived
+        .map_err(|error| KEY.broken(at, "a path below the account", error))?
+        .to_x_only_pub();
+    if derived != ours.key {
+        return Err(KEY.broken(at, derived, ours.key));
+    }
+    let elsewhere = spend.lock.leaves.iter().filter(|other| other.path != leaf.path);
+    for other in elsewhere {
+        if other.keys.iter().any(|key| key.key == ours.key) {
+            let expected = format_args!("our key of {} alone", leaf.path).to_string();
+            return Err(ONE.broken(at, expected, format_args!("the same in {}", other.path)));
+        }
+    }
+    Ok(())
+}

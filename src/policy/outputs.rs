@@ -1,0 +1,168 @@
+//! Step 3: the outputs that would be spent, as every source of ours shows them. One server can be
+//! bought or broken; two that agree, or a node of our own, are harder to come by.
+
+use bitcoin::OutPoint;
+
+use super::{Case, Reasoned, because};
+use crate::error::{Culprit, Result, Rule};
+use crate::facts::{COINBASE_MATURITY, CoinView, Facts, View};
+use crate::flow::Task;
+use crate::tx::draft::{Draft, Spend};
+
+/// One source is none.
+pub const VIEWS: Rule = Rule::new(
+    "policy-chain-views",
+    "a validator asks a Bitcoin Core of his own, or at least two Electrum servers that differ",
+    "name a second server, or the RPC of your own node",
+);
+/// Sources are in step.
+pub const LAG: Rule = Rule::new(
+    "policy-chain-lag",
+    "no source is more than two blocks behind or ahead of our own chain",
+    "wait until it has caught up; if it does not, name another one",
+);
+/// Sources follow one chain.
+pub const AGREE: Rule = Rule::new(
+    "policy-chain-agree",
+    "every source has the block that our own chain has at its height",
+    "find out which of them is on a losing branch; nothing is signed meanwhile",
+);
+/// What is spent is there.
+pub const UNSPENT: Rule = Rule::new(
+    "policy-chain-unspent",
+    "an output to be spent is known and unspent in every source",
+    "wait until all sources show it; if one never does, it hides or invents something",
+);
+/// What is spent lies in a block.
+pub const CONFIRMED: Rule = Rule::new(
+    "policy-chain-confirmed",
+    "an output to be spent lies in a block in every source",
+    "wait for the next block",
+);
+/// Everywhere in the same block.
+pub const HEIGHT: Rule = Rule::new(
+    "policy-chain-height",
+    "every source has an output to be spent at the same height",
+    "name other servers: these do not show one chain",
+);
+/// What it holds.
+pub const VALUE: Rule = Rule::new(
+    "policy-chain-value",
+    "an output to be spent holds in every source what the transaction counts on",
+    "name other servers: one of these lies about an amount",
+);
+/// What it pays.
+pub const SCRIPT: Rule = Rule::new(
+    "policy-chain-script",
+    "an output to be spent pays in every source the lock that the terms rebuild",
+    "name other servers: one of these lies about a script",
+);
+/// Rewards are made by coinbases, escrows are not.
+pub const COINBASE: Rule = Rule::new(
+    "policy-chain-coinbase",
+    "a reward is an output of a coinbase in every source, an escrow of a transaction that is none",
+    "sweep rewards only; what else was paid to the lock is taken out by miner and holder",
+);
+/// Coinbases mature.
+pub const MATURE: Rule = Rule::new(
+    "policy-chain-mature",
+    "a reward lies 100 blocks deep in every source",
+    "wait until it has matured",
+);
+
+pub(super) const RULES: [Reasoned; 10] = [
+    because(VIEWS, "one server could invent the escrow, or hide its spend"),
+    because(LAG, "a source that stands still confirms what is long gone"),
+    because(AGREE, "a ruling would rest on blocks that lose"),
+    because(UNSPENT, "a ruling on a spent output would be kept for the day when a reorg frees it"),
+    because(CONFIRMED, "an output that vanishes would carry a ruling on terms nobody paid for"),
+    because(HEIGHT, "spans that count from its block would differ from one source to the other"),
+    because(VALUE, "what is missing would be taken from a party, or go to fees"),
+    because(SCRIPT, "the ruling would be for a lock that holds nothing"),
+    because(COINBASE, "a stranger's payment to the lock would be ruled on as if it were mined"),
+    because(MATURE, "the network refuses the sweep, and meanwhile the reward may be reorganised away"),
+];
+
+/// Blocks that a source may be behind or ahead: a block is on its way for a while.
+const LAGGING: u32 = 2;
+
+/// Refuses outputs that our sources do not all show as the draft spends them.
+pub fn check(case: &Case<'_>, task: &Task, draft: &Draft) -> Result<()> {
+    let reward = matches!(task, Task::Sweep(_));
+    let nodes = case.views.iter().filter(|view| view.node).count();
+    let mut servers: Vec<&str> = case.views.iter().map(|view| view.place.as_str()).collect();
+    servers.sort_unstable();
+    servers.dedup();
+    if nodes == 0 && servers.len() < 2 {
+        let found = format_args!("{} different servers", servers.len()).to_string();
+        return Err(VIEWS.unavailable("sources", "a node, or two servers", found));
+    }
+    for view in case.views {
+        chain(view, case.facts)?;
+        for spend in draft.spends() {
+            output(view, spend, case.facts, reward)?;
+        }
+    }
+    Ok(())
+}
+
+/// Refuses a source that is elsewhere than our own chain.
+fn chain(view: &View, facts: &Facts) -> Result<()> {
+    let (height, hash) = view.tip;
+    let ours = facts.tip();
+    if height.abs_diff(ours) > LAGGING {
+        let expected = format_args!("a tip within {LAGGING} blocks of {ours}").to_string();
+        return Err(LAG.unavailable(&view.place, expected, height));
+    }
+    // Of a tip above ours we cannot tell; what it says of the outputs must be the same all the same.
+    match facts.headers.hash(height) {
+        Some(known) if known != hash => {
+            let place = format!("{}, block {height}", view.place);
+            Err(AGREE.unavailable(place, known, hash))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Refuses an output that the source does not show as it is to be spent.
+fn output(view: &View, spend: &Spend, facts: &Facts, reward: bool) -> Result<()> {
+    let place = place(view, spend.outpoint);
+    let coin = view.coins.get(&spend.outpoint).and_then(Option::as_ref);
+    let Some(coin) = coin else {
+        return Err(UNSPENT.unavailable(place, "an unspent output", "none"));
+    };
+    let Some(height) = coin.height else {
+        return Err(CONFIRMED.unavailable(place, "a height", "the mempool"));
+    };
+    let ours = facts.transactions.get(&spend.outpoint.txid).and_then(|seen| seen.height);
+    if ours != Some(height) {
+        let ours = ours.map_or("none".to_owned(), |height| height.to_string());
+        return Err(HEIGHT.unavailable(place, ours, height));
+    }
+    contents(&place, coin, spend)?;
+    if coin.coinbase != reward {
+        let kind = |coinbase| if coinbase { "a coinbase" } else { "no coinbase" };
+        return Err(COINBASE.unavailable(place, kind(reward), kind(coin.coinbase)));
+    }
+    let depth = view.tip.0.saturating_add(1).saturating_sub(height);
+    if reward && depth < COINBASE_MATURITY {
+        let expected = format_args!("{COINBASE_MATURITY} blocks").to_string();
+        return Err(MATURE.unavailable(place, expected, depth));
+    }
+    Ok(())
+}
+
+fn contents(place: &str, coin: &CoinView, spend: &Spend) -> Result<()> {
+    if coin.value != spend.prevout.value {
+        return Err(VALUE.refuses(Culprit::Server, place, spend.prevout.value, coin.value));
+    }
+    if coin.script != spend.prevout.script_pubkey || coin.script != spend.lock.script_pubkey {
+        let expected = format!("{:x}", spend.lock.script_pubkey);
+        return Err(SCRIPT.refuses(Culprit::Server, place, expected, format!("{:x}", coin.script)));
+    }
+    Ok(())
+}
+
+fn place(view: &View, outpoint: OutPoint) -> String {
+    format!("{}, output {outpoint}", view.place)
+}

@@ -1,0 +1,288 @@
+//! Step 4: the transaction itself. Whoever built it, it is a settlement, a close or a sweep: who is
+//! paid, how much, from when on, at what fee. Asked in other words than the builder's.
+
+use bitcoin::absolute::LockTime;
+use bitcoin::transaction::Version;
+use bitcoin::{Amount, ScriptBuf, Sequence, Transaction};
+
+use super::{Case, Reasoned, because};
+use crate::amount;
+use crate::error::{Error, Result, Rule};
+use crate::flow::Task;
+use crate::flow::escrow::coins;
+use crate::flow::escrow::terms::EscrowTerms;
+use crate::flow::escrow::txs::{Outcome, TRUC};
+use crate::tx::draft::{Spend, vsize};
+
+/// One escrow output, or the rewards.
+pub const INPUTS: Rule = Rule::new(
+    "policy-shape-inputs",
+    "a ruling spends one escrow output; every input spends, in order, what the request names",
+    "report this: the transaction was built otherwise than asked",
+);
+/// TRUC for rulings.
+pub const VERSION: Rule = Rule::new(
+    "policy-shape-version",
+    "a ruling has version 3 (BIP 431), a sweep version 2",
+    "report this: the transaction was built otherwise than asked",
+);
+/// From when on.
+pub const LOCKTIME: Rule = Rule::new(
+    "policy-shape-locktime",
+    "a ruling's nLockTime is the height from which its period may be ruled on; a sweep has none",
+    "report this: the transaction was built otherwise than asked",
+);
+/// Nothing relative.
+pub const SEQUENCE: Rule = Rule::new(
+    "policy-shape-sequence",
+    "no input waits (BIP 68), and every one signals that it may be replaced (BIP 125)",
+    "report this: the transaction was built otherwise than asked",
+);
+/// Who may be paid.
+pub const PAYEES: Rule = Rule::new(
+    "policy-shape-payees",
+    "outputs pay the miner, the next lock or the holder, and the federation, in this order, each once; a sweep pays the holder alone",
+    "report this: the transaction was built otherwise than asked",
+);
+/// The miner's part.
+pub const MINER: Rule = Rule::new(
+    "policy-shape-miner",
+    "the miner gets what is due, less at most the fee and the ruling, or nothing where that is dust",
+    "report this: the amounts do not follow from the outcome",
+);
+/// What stays locked.
+pub const RELOCK: Rule = Rule::new(
+    "policy-shape-relock",
+    "the re-lock holds what the escrow held, less what is due",
+    "report this: the amounts do not follow from the outcome",
+);
+/// The holder's part.
+pub const REFUND: Rule = Rule::new(
+    "policy-shape-refund",
+    "a close gives the holder the rest, less at most the fee and the ruling, or nothing where that is dust",
+    "report this: the amounts do not follow from the outcome",
+);
+/// The federation's part.
+pub const RULING: Rule = Rule::new(
+    "policy-shape-ruling",
+    "a ruling pays the federation the fee in the terms, once",
+    "report this: the amounts do not follow from the terms",
+);
+/// The network's part.
+pub const FEE: Rule = Rule::new(
+    "policy-shape-fee",
+    "the transaction fee is size times the rate that was asked for, plus at most what is dust",
+    "report this: the amounts do not follow from the rate",
+);
+/// Nothing is made.
+pub const CONSERVES: Rule = Rule::new(
+    "policy-shape-conserves",
+    "outputs add up to no more than inputs, and both to no more than 21 million bitcoin",
+    "report this: the amounts do not add up",
+);
+/// Nothing is too small.
+pub const DUST: Rule = Rule::new(
+    "policy-shape-dust",
+    "every output lies above dust",
+    "report this: the network would not carry the transaction",
+);
+
+pub(super) const RULES: [Reasoned; 12] = [
+    because(INPUTS, "a foreign input would be signed along, or one of ours spent unasked"),
+    because(VERSION, "nobody could raise a ruling's fee by a child, or the network would refuse it"),
+    because(LOCKTIME, "a ruling could confirm before its period is safe from reorgs"),
+    because(SEQUENCE, "the ruling could be pinned, or wait until an exit is open"),
+    because(PAYEES, "the price would go to a thief"),
+    because(MINER, "the miner would be paid more than he has earned, or less"),
+    because(RELOCK, "what counts as paid is read from the re-lock: every satoshi off is lost or paid twice"),
+    because(REFUND, "the holder's rest would go elsewhere"),
+    because(RULING, "a validator could raise his own fee"),
+    because(FEE, "the escrow would be burned on fees, or the transaction never confirm"),
+    because(CONSERVES, "amounts that wrap would pay from nothing"),
+    because(DUST, "the ruling would wait for ever, and the output with it"),
+];
+
+/// Where the money goes.
+struct Payees {
+    miner: ScriptBuf,
+    holder: ScriptBuf,
+    federation: ScriptBuf,
+    next: Option<ScriptBuf>,
+}
+
+/// Refuses a transaction that is not what was asked for.
+pub fn check(case: &Case<'_>, task: &Task, tx: &Transaction, spends: &[Spend]) -> Result<()> {
+    let terms = case.contract.terms();
+    let asked = super::outpoints(case.contract, task);
+    let found: Vec<_> = tx.input.iter().map(|input| input.previous_output).collect();
+    let spent: Vec<_> = spends.iter().map(|spend| spend.outpoint).collect();
+    let single = !matches!(task, Task::Ruling { .. }) || found.len() == 1;
+    if found != asked || found != spent || found.is_empty() || !single {
+        return Err(INPUTS.broken("inputs", format!("{asked:?}"), format!("{found:?}")));
+    }
+    for (number, input) in tx.input.iter().enumerate() {
+        if input.sequence != Sequence::ENABLE_RBF_NO_LOCKTIME {
+            let at = format_args!("input {number}, sequence").to_string();
+            return Err(SEQUENCE.broken(at, Sequence::ENABLE_RBF_NO_LOCKTIME, input.sequence));
+        }
+    }
+    for (number, out) in tx.output.iter().enumerate() {
+        if out.value < out.script_pubkey.minimal_non_dust() {
+            return Err(DUST.broken(format_args!("output {number}"), "more than dust", out.value));
+        }
+    }
+    let fee = fee(tx, spends)?;
+    let payees = Payees {
+        miner: terms.reward.miner.payout_script(),
+        holder: terms.reward.holder.payout_script(),
+        federation: terms.reward.federation.payout_script(),
+        next: next_lock(terms, spends)?,
+    };
+    match task {
+        Task::Ruling { opening, outcome } => {
+            let rate = case.contract.dispute().opening(opening).map(|opening| opening.sat_per_vb);
+            header(tx, TRUC, terms.ruling_height(outcome.period)?)?;
+            ruling(terms, outcome, tx, spends, &payees, fee)?;
+            check_fee(tx, spends, fee, rate.unwrap_or(0), payees.holder.minimal_non_dust())
+        }
+        Task::Sweep(id) => {
+            let rate = case.contract.reward().sweep(id).map(|(ask, _)| ask.sat_per_vb);
+            header(tx, Version::TWO, 0)?;
+            match tx.output.as_slice() {
+                [one] if one.script_pubkey == payees.holder => {}
+                _ => return Err(unfit("one output to the holder", tx)),
+            }
+            check_fee(tx, spends, fee, rate.unwrap_or(0), Amount::ZERO)
+        }
+        Task::State(_) => Err(super::seat::TASK.broken("task", "a ruling or a sweep", "a state")),
+    }
+}
+
+fn unfit(expected: &str, tx: &Transaction) -> Error {
+    let found: Vec<String> =
+        tx.output.iter().map(|out| format!("{:x}", out.script_pubkey)).collect();
+    PAYEES.broken("outputs", expected, found.join(", "))
+}
+
+fn header(tx: &Transaction, version: Version, height: u32) -> Result<()> {
+    if tx.version != version {
+        return Err(VERSION.broken("version", version, tx.version));
+    }
+    let LockTime::Blocks(found) = tx.lock_time else {
+        return Err(LOCKTIME.broken("nLockTime", format_args!("height {height}"), tx.lock_time));
+    };
+    if found.to_consensus_u32() != height {
+        return Err(LOCKTIME.broken("nLockTime", format_args!("height {height}"), found));
+    }
+    Ok(())
+}
+
+/// Inputs minus outputs.
+fn fee(tx: &Transaction, spends: &[Spend]) -> Result<Amount> {
+    let fault = |found: &dyn core::fmt::Display| {
+        CONSERVES.broken("amounts", "outputs up to the inputs, inputs up to 21 million", found)
+    };
+    let sum = |values: &mut dyn Iterator<Item = Amount>| {
+        amount::sum(values, "amounts").map_err(|error| fault(&error.fault().found))
+    };
+    let spent = sum(&mut spends.iter().map(|spend| spend.prevout.value))?;
+    let paid = sum(&mut tx.output.iter().map(|out| out.value))?;
+    spent.checked_sub(paid).ok_or_else(|| fault(&format_args!("{paid} of {spent}")))
+}
+
+fn check_fee(
+    tx: &Transaction,
+    spends: &[Spend],
+    fee: Amount,
+    rate: u64,
+    dust: Amount,
+) -> Result<()> {
+    let least = vsize(spends, &tx.output)?.saturating_mul(rate);
+    let most = least.saturating_add(dust.to_sat());
+    if (least..=most).contains(&fee.to_sat()) {
+        return Ok(());
+    }
+    Err(FEE.broken("fee", format_args!("{least} to {most} sat"), fee))
+}
+
+/// The lock of the next index, where an escrow is spent.
+fn next_lock(terms: &EscrowTerms, spends: &[Spend]) -> Result<Option<ScriptBuf>> {
+    let Some(first) = spends.first() else { return Ok(None) };
+    for index in 0..=terms.delivery.periods {
+        if coins::lock(terms, index)?.script_pubkey == first.prevout.script_pubkey {
+            let next = coins::lock(terms, index.saturating_add(1))?;
+            return Ok(Some(next.script_pubkey));
+        }
+    }
+    Ok(None)
+}
+
+/// Who gets how much of a ruling.
+fn ruling(
+    terms: &EscrowTerms,
+    outcome: &Outcome,
+    tx: &Transaction,
+    spends: &[Spend],
+    payees: &Payees,
+    fee: Amount,
+) -> Result<()> {
+    let value = spends.first().map_or(Amount::ZERO, |spend| spend.prevout.value);
+    let paid = terms.price.checked_sub(value).unwrap_or(Amount::ZERO);
+    let due = outcome.earned.checked_sub(paid).unwrap_or(Amount::ZERO);
+    let rest = value.checked_sub(due).unwrap_or(Amount::ZERO);
+    let costs = amount::sum([fee, terms.fees.ruling], "costs of a ruling")?;
+
+    let mut left = tx.output.as_slice();
+    let mut take = |script: &ScriptBuf| match left {
+        [first, others @ ..] if first.script_pubkey == *script => {
+            left = others;
+            Some(first.value)
+        }
+        _ => None,
+    };
+    let miner = take(&payees.miner);
+    let relock = payees.next.as_ref().and_then(&mut take);
+    let refund = if relock.is_none() { take(&payees.holder) } else { None };
+    let federation = take(&payees.federation);
+    let complete = miner.is_some() || refund.is_some();
+    if !left.is_empty() || !complete || (relock.is_some() && miner.is_none()) {
+        return Err(unfit("miner, then next lock or holder, then federation", tx));
+    }
+    if federation != Some(terms.fees.ruling) {
+        let found = federation.map_or("none".to_owned(), |fee| fee.to_string());
+        return Err(RULING.broken("federation's output", terms.fees.ruling, found));
+    }
+    if let Some(relock) = relock
+        && (relock != rest || outcome.closes)
+    {
+        let expected = if outcome.closes { "none".to_owned() } else { rest.to_string() };
+        return Err(RELOCK.broken("re-lock", expected, relock));
+    }
+    let dust = payees.miner.minimal_non_dust().max(payees.holder.minimal_non_dust());
+    within(MINER, "miner's output", miner, due, costs, dust)?;
+    if relock.is_some() {
+        return Ok(());
+    }
+    // Where the miner's part is left out, the holder gets it too.
+    let whole = if miner.is_some() { rest } else { value };
+    within(REFUND, "holder's output", refund, whole, costs, dust)
+}
+
+/// Refuses an amount above `whole` or below it by more than `costs`; none may be there if what is
+/// left is dust.
+fn within(
+    rule: Rule,
+    place: &str,
+    found: Option<Amount>,
+    whole: Amount,
+    costs: Amount,
+    dust: Amount,
+) -> Result<()> {
+    let least = whole.checked_sub(costs).unwrap_or(Amount::ZERO);
+    match found {
+        Some(value) if (least..=whole).contains(&value) => Ok(()),
+        None if least <= dust => Ok(()),
+        Some(value) => Err(rule.broken(place, format_args!("{least} to {whole}"), value)),
+        None => Err(rule.broken(place, format_args!("{least} or more"), "none")),
+    }
+}
