@@ -18,7 +18,7 @@ use hashmix::flow::escrow::txs::{TRUC, settlement};
 use hashmix::party::Seat;
 use hashmix::script::lock::Path;
 use hashmix::script::template::Variant;
-use hashmix::tx::carrier::{self, RULES};
+use hashmix::tx::carrier::{self, RULES, round};
 use hashmix::tx::draft::{Draft, Spend, Title};
 use hashmix::tx::signed::Signed;
 
@@ -313,6 +313,13 @@ fn length_of_transaction(psbt: &Psbt) -> usize {
     let length = bitcoin::consensus::serialize(&psbt.unsigned_tx).len();
     assert!((0..253).contains(&length), "{length}");
     length
+}
+
+#[test]
+fn a_leaf_has_no_round() {
+    let (draft, psbt) = (draft(), draft().psbt().unwrap());
+    assert_eq!(round::carrier(&draft).unwrap_err().rule(), "script-leaf");
+    assert_eq!(round::read(&draft, &psbt, Culprit::Miner).unwrap_err().rule(), "script-leaf");
 }
 
 #[test]

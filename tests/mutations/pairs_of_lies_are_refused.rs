@@ -10,7 +10,7 @@ use crate::mutation::sent;
 use crate::suite::mutations;
 
 /// Pairs for each PSBT.
-const PAIRS: usize = 100;
+const PAIRS: usize = 300;
 
 /// HASHMIX_SEED repeats a run.
 fn seed() -> u64 {
