@@ -175,7 +175,8 @@ pub fn all() -> Vec<Rule> {
         store::HEADER_RUN,
         store::WALLET_IDENTITY,
     ]);
-    rules.extend([tx::draft::REBUILT, tx::draft::BUILT]);
+    rules.extend(tx::carrier::RULES);
+    rules.extend([tx::draft::BUILT]);
     rules.extend([tx::signed::SIGNATURE]);
     rules.extend([
         wallet::KEY_NETWORK,

@@ -4,11 +4,12 @@
 //!  miner: nonce ----------- PSBT ----------> holder: rebuild, compare, own nonce, partial signature
 //!  miner: verify, own part, aggregate <----- PSBT
 //! ```
-//! The PSBT is a carrier: each side rebuilds the transaction from terms and evidence, and reads
-//! nothing but nonces and partial signatures out of what the other sent.
+//! The PSBT is a carrier: each side rebuilds the transaction from terms and evidence, refuses what
+//! differs from its own, and reads nothing but nonces and partial signatures out of what the other
+//! sent. What goes back is written anew.
 
 use bitcoin::Psbt;
-use bitcoin::secp256k1::{PublicKey, schnorr};
+use bitcoin::secp256k1::schnorr;
 use serde::{Deserialize, Serialize};
 
 use crate::canonical;
@@ -20,10 +21,11 @@ use crate::flow::escrow::state::{Ask, Event as EscrowEvent, draft, last_ripe};
 use crate::flow::{Event, escrow};
 use crate::id::{TermsId, tagged_hash};
 use crate::message;
-use crate::musig::{KeyContext, SecretNonce, Session, psbt};
+use crate::musig::{SecretNonce, Session, psbt};
 use crate::party::Seat;
 use crate::script::lock::Path;
 use crate::sign::software::SoftwareSigner;
+use crate::tx::carrier::{self, round, round::Shown};
 use crate::tx::draft::Draft;
 
 /// A round's message can be read.
@@ -40,94 +42,114 @@ const PROMISE: &str = "joint-part";
 
 /// Rounds begun and not finished. Secret nonces: in memory alone, used once.
 #[derive(Default)]
-pub struct Rounds(Vec<(Ask, SecretNonce)>);
+pub struct Rounds(Vec<Begun>);
+
+/// A round of ours: what was asked for, and a secret nonce for each input.
+struct Begun {
+    ask: Ask,
+    secrets: Vec<SecretNonce>,
+}
+
+impl Begun {
+    /// A round is known by our own nonces in it: an old one must not use up a fresh one's.
+    fn is_shown(&self, ask: &Ask, shown: &[Shown]) -> bool {
+        self.ask == *ask
+            && self.secrets.len() == shown.len()
+            && self
+                .secrets
+                .iter()
+                .zip(shown)
+                .all(|(secret, shown)| shown.nonces.contains(&(secret.owner(), secret.public())))
+    }
+}
 
 impl Rounds {
-    /// Begins the round of one input: says in the carrier who signs, and adds our nonce.
-    pub fn begin(
-        &mut self,
-        signer: &SoftwareSigner,
-        draft: &Draft,
-        number: usize,
-        ask: Ask,
-        carrier: &mut Psbt,
-    ) -> Result<()> {
-        let context = context(draft, number)?;
-        let (secret, public) = signer.begin(&context, draft.sighash(number)?)?;
-        let input = carrier.inputs.get_mut(number).ok_or_else(|| no_input(number))?;
-        psbt::announce(input, &context);
-        psbt::add_nonce(input, &context, &secret.owner(), &public)?;
-        self.0.push((ask, secret));
-        Ok(())
+    /// Begins a round: the carrier says who signs, and shows our nonces.
+    pub fn begin(&mut self, signer: &SoftwareSigner, draft: &Draft, ask: Ask) -> Result<Psbt> {
+        let mut carrier = round::carrier(draft)?;
+        let mut secrets = Vec::new();
+        for (number, input) in carrier.inputs.iter_mut().enumerate() {
+            let context = round::context(draft, number)?;
+            let (secret, public) = signer.begin(&context, draft.sighash(number)?)?;
+            psbt::add_nonce(input, &context, &secret.owner(), &public)?;
+            secrets.push(secret);
+        }
+        self.0.push(Begun { ask, secrets });
+        Ok(carrier)
     }
 
-    /// Finishes the round of one input: with the other side's part, verified, the joint signature
-    /// of the draft.
+    /// Finishes a round: with the other side's parts, each verified, the joint signatures of the
+    /// draft, by input.
+    ///
+    /// Nothing is used up before everything is verified.
     pub fn finish(
         &mut self,
         signer: &SoftwareSigner,
         draft: &Draft,
-        number: usize,
         ask: &Ask,
         received: &Psbt,
-    ) -> Result<schnorr::Signature> {
-        let context = context(draft, number)?;
-        let input = received.inputs.get(number).ok_or_else(|| no_input(number))?;
-        let nonces = psbt::nonces(input, &context)?;
-        // A round is known by our own nonce in it: an old one must not use up a fresh one's.
-        let ours = |(begun, secret): &(Ask, SecretNonce)| {
-            begun == ask && nonces.contains(&(secret.owner(), secret.public()))
-        };
-        let place = self.0.iter().position(ours).ok_or_else(|| {
-            ROUND.refuses(Culprit::Holder, "round", "one that we began", "none in memory")
-        })?;
-        let session = Session::new(&context, &nonces, draft.sighash(number)?)?;
-        let mut parts: Vec<(PublicKey, _)> = psbt::parts(input, &context)?;
-        // His part is there and verified before our nonce is used up.
-        if parts.is_empty() {
-            return Err(ROUND.refuses(Culprit::Holder, "round", "a partial signature", "none"));
+        by: Culprit,
+    ) -> Result<Vec<schnorr::Signature>> {
+        let shown = round::read(draft, received, by)?;
+        let place = self
+            .0
+            .iter()
+            .position(|begun| begun.is_shown(ask, &shown))
+            .ok_or_else(|| ROUND.refuses(by, "round", "one that we began", "none in memory"))?;
+        let us = self.0.get(place).and_then(|begun| begun.secrets.first()).map(SecretNonce::owner);
+        round::no_parts(draft, &shown, us.as_ref(), by)?;
+        let mut sessions = Vec::new();
+        for (number, shown) in shown.iter().enumerate() {
+            let session = Session::new(&shown.context, &shown.nonces, draft.sighash(number)?)?;
+            if shown.parts.is_empty() {
+                return Err(ROUND.refuses(by, "round", "a partial signature", "none"));
+            }
+            for (participant, part) in &shown.parts {
+                session.verify(participant, part)?;
+            }
+            sessions.push(session);
         }
-        for (participant, part) in &parts {
-            session.verify(participant, part)?;
+        let begun = self.0.swap_remove(place);
+        let mut signatures = Vec::new();
+        for (session, (secret, shown)) in sessions.iter().zip(begun.secrets.into_iter().zip(shown))
+        {
+            let (owner, mut parts) = (secret.owner(), shown.parts);
+            parts.push((owner, signer.sign_part(session, secret)?));
+            signatures.push(session.aggregate(&parts)?);
         }
-        let (_, secret) = self.0.swap_remove(place);
-        let owner = secret.owner();
-        parts.retain(|(participant, _)| *participant != owner);
-        parts.push((owner, signer.sign_part(&session, secret)?));
-        session.aggregate(&parts)
+        Ok(signatures)
     }
 }
 
-/// Answers the round of one input: adds our nonce and, since the other side's is there, at once our
-/// part, which is of the draft and of nothing that the carrier says.
+/// Answers a round: the carrier with the other side's nonces, which were verified, with ours and,
+/// since all are there, at once with our parts. It is written anew; these are of the draft and of
+/// nothing that was received.
 pub fn answer(
     signer: &SoftwareSigner,
     draft: &Draft,
-    number: usize,
-    carrier: &mut Psbt,
-) -> Result<()> {
-    let context = context(draft, number)?;
-    let message = draft.sighash(number)?;
-    let input = carrier.inputs.get_mut(number).ok_or_else(|| no_input(number))?;
-    let (secret, public) = signer.begin(&context, message)?;
-    let owner = secret.owner();
-    psbt::add_nonce(input, &context, &owner, &public)?;
-    let session = Session::new(&context, &psbt::nonces(input, &context)?, message)?;
-    let part = signer.sign_part(&session, secret)?;
-    psbt::add_part(input, &context, &owner, &part)
-}
-
-/// Reads the carrier out of a round.
-pub fn carrier(text: &str) -> Result<Psbt> {
-    text.parse().map_err(|error| unread(&error))
+    received: &Psbt,
+    by: Culprit,
+) -> Result<Psbt> {
+    let shown = round::read(draft, received, by)?;
+    round::no_parts(draft, &shown, None, by)?;
+    let mut carrier = round::carrier(draft)?;
+    for (number, (input, shown)) in carrier.inputs.iter_mut().zip(&shown).enumerate() {
+        let (context, message) = (&shown.context, draft.sighash(number)?);
+        for (participant, nonce) in &shown.nonces {
+            psbt::add_nonce(input, context, participant, nonce)?;
+        }
+        let (secret, public) = signer.begin(context, message)?;
+        let owner = secret.owner();
+        psbt::add_nonce(input, context, &owner, &public)?;
+        let session = Session::new(context, &psbt::nonces(input, context)?, message)?;
+        let part = signer.sign_part(&session, secret)?;
+        psbt::add_part(input, context, &owner, &part)?;
+    }
+    Ok(carrier)
 }
 
 fn unread(found: &dyn core::fmt::Display) -> Error {
     ROUND.refuses(Culprit::Sender, "round", "the fields of `hashmix round 1`", found)
-}
-
-fn no_input(number: usize) -> Error {
-    ROUND.refuses(Culprit::Sender, "round", format_args!("an input {number}"), "none")
 }
 
 #[derive(Serialize, Deserialize)]
@@ -175,8 +197,7 @@ impl Engine {
         let outpoint = self.escrow_coin(&facts)?.outpoint;
         let ask = Ask { outpoint, outcome, sat_per_vb };
         let draft = draft(terms, &facts, &ask, Path::Key, Culprit::Miner)?;
-        let mut carrier = draft.psbt()?;
-        self.rounds.begin(&self.signer, &draft, 0, ask, &mut carrier)?;
+        let carrier = self.rounds.begin(&self.signer, &draft, ask)?;
         self.post_round(Seat::Holder, ask, &carrier)
     }
 
@@ -196,13 +217,12 @@ impl Engine {
         let record = seats.record(round.from).ok_or_else(|| unread(&round.from))?;
         let signed = digest(round.contract, round.from, &round.ask, &round.psbt)?;
         message::verify_digest(by, record.record.communication, signed, &round.signature)?;
-        let received = carrier(&round.psbt)?;
+        let received = carrier::read(round.psbt.as_bytes(), by)?;
         let draft = draft(terms, facts, &round.ask, Path::Key, by)?;
         check_outcome(terms, facts, self.contract.evidence(), &round.ask.outcome)?;
-        draft.compare(&received, by)?;
         match (self.seat, round.from) {
             (Seat::Holder, Seat::Miner) => {
-                self.answer_round(round.ask, &draft, received).map_err(blame(by))
+                self.answer_round(round.ask, &draft, &received).map_err(blame(by))
             }
             (Seat::Miner, Seat::Holder) => {
                 self.finish_round(round.ask, &draft, &received, reports).map_err(blame(by))
@@ -212,8 +232,8 @@ impl Engine {
     }
 
     /// The holder adds his nonce and, since he has the miner's, at once his part.
-    fn answer_round(&mut self, ask: Ask, draft: &Draft, mut carrier: Psbt) -> Result<()> {
-        answer(&self.signer, draft, 0, &mut carrier)?;
+    fn answer_round(&mut self, ask: Ask, draft: &Draft, received: &Psbt) -> Result<()> {
+        let carrier = answer(&self.signer, draft, received, Culprit::Miner)?;
         let promise = serde_json::to_vec(&ask)
             .map_err(|error| ROUND.broken("joint settlement", "JSON", error))?;
         self.store.append(&self.contract.id().0, &[(PROMISE, promise)], None)?;
@@ -228,7 +248,12 @@ impl Engine {
         received: &Psbt,
         reports: &mut Vec<Report>,
     ) -> Result<()> {
-        let signature = self.rounds.finish(&self.signer, draft, 0, &ask, received)?;
+        let by = Culprit::Holder;
+        let signatures = self.rounds.finish(&self.signer, draft, &ask, received, by)?;
+        let [signature] = signatures.as_slice() else {
+            return Err(ROUND.broken("joint settlement", "one input", signatures.len()));
+        };
+        let signature = *signature;
         let event = Event::Escrow(EscrowEvent::Joined { ask, signature });
         reports.push(self.say_and_report(event)?);
         Ok(())
@@ -251,12 +276,4 @@ impl Engine {
         let from = crate::relay::folder::folder_name(self.seat);
         self.relay.post(to, &format!("round-{from}-{:.8}.json", hash.to_string()), &text)
     }
-}
-
-fn context(draft: &Draft, number: usize) -> Result<KeyContext> {
-    draft
-        .spends()
-        .get(number)
-        .and_then(|spend| spend.lock.key_path.clone())
-        .ok_or_else(|| POSSIBLE.misused("joint settlement", "a lock with a key path", "none"))
 }

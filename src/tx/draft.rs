@@ -14,13 +14,8 @@ use bitcoin::{
 use crate::amount;
 use crate::error::{Culprit, Result, Rule};
 use crate::script::lock::{Lock, Path};
+use crate::tx::carrier;
 
-/// What is received equals what the terms rebuild.
-pub const REBUILT: Rule = Rule::new(
-    "tx-rebuilt",
-    "a received transaction equals the one rebuilt from the terms",
-    "compare terms, evidence and fee rate with the sender",
-);
 /// A draft can be built.
 pub const BUILT: Rule = Rule::new(
     "tx-built",
@@ -193,54 +188,15 @@ impl Draft {
         Ok(psbt)
     }
 
-    /// Refuses a PSBT that is not of this very transaction, naming the field that differs.
-    ///
-    /// Nothing else in it is believed: only nonces and signatures are read from it, and they are
-    /// checked against this draft.
+    /// Refuses a PSBT that does not say exactly what [`Draft::psbt`] says, by the rule of the field
+    /// that differs ([`carrier`]).
     pub fn compare(&self, psbt: &Psbt, by: Culprit) -> Result<()> {
-        let theirs = &psbt.unsigned_tx;
-        let differs =
-            |field: &str, expected: &dyn core::fmt::Debug, found: &dyn core::fmt::Debug| {
-                Err(REBUILT.refuses(
-                    by,
-                    format_args!("{}, {field}", self.title),
-                    format_args!("{expected:?}"),
-                    format_args!("{found:?}"),
-                ))
-            };
-        if theirs.version != self.tx.version {
-            return differs("version", &self.tx.version, &theirs.version);
-        }
-        if theirs.lock_time != self.tx.lock_time {
-            return differs("nLockTime", &self.tx.lock_time, &theirs.lock_time);
-        }
-        if theirs.input.len() != self.tx.input.len() {
-            return differs("number of inputs", &self.tx.input.len(), &theirs.input.len());
-        }
-        if theirs.output.len() != self.tx.output.len() {
-            return differs("number of outputs", &self.tx.output.len(), &theirs.output.len());
-        }
-        for (place, (ours, theirs)) in self.tx.input.iter().zip(&theirs.input).enumerate() {
-            if ours.previous_output != theirs.previous_output {
-                let field = format!("input {place}, outpoint");
-                return differs(&field, &ours.previous_output, &theirs.previous_output);
-            }
-            if ours != theirs {
-                return differs(&format!("input {place}"), &ours.sequence, &theirs.sequence);
-            }
-        }
-        for (place, (ours, theirs)) in self.tx.output.iter().zip(&theirs.output).enumerate() {
-            if ours != theirs {
-                return differs(&format!("output {place}"), ours, theirs);
-            }
-        }
-        for (place, (spend, input)) in self.spends.iter().zip(&psbt.inputs).enumerate() {
-            if input.witness_utxo.as_ref().is_some_and(|utxo| *utxo != spend.prevout) {
-                let field = format!("input {place}, witness UTXO");
-                return differs(&field, &spend.prevout, &input.witness_utxo);
-            }
-        }
-        Ok(())
+        self.compare_with(&self.psbt()?, psbt, by)
+    }
+
+    /// The same with a PSBT of ours to which a round was added.
+    pub(super) fn compare_with(&self, ours: &Psbt, theirs: &Psbt, by: Culprit) -> Result<()> {
+        carrier::compare(self.title, ours, &self.spends, theirs, by)
     }
 
     pub(crate) fn into_parts(self) -> (Title, Transaction, Vec<Spend>) {

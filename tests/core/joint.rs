@@ -10,6 +10,7 @@ use hashmix::musig::{KeyContext, SecretNonce, Session, psbt};
 use hashmix::party::Seat;
 use hashmix::script::lock::Path;
 use hashmix::script::template::Variant;
+use hashmix::tx::carrier::round;
 use hashmix::tx::draft::Draft;
 use hashmix::tx::signed::Signed;
 use serde_json::{Value, json};
@@ -61,14 +62,14 @@ fn second_half(draft: &Draft, both: &Psbt, seat: Seat, secrets: Vec<SecretNonce>
 fn rounds(judge: &Judge, draft: &Draft) -> [Psbt; 2] {
     let [(mine, my_secrets), (his, his_secrets)] = SIDES.map(|seat| first_half(draft, seat));
     let nonces = judge.combine(&[&mine, &his]);
-    draft.compare(&nonces, Culprit::Sender).unwrap();
+    round::read(draft, &nonces, Culprit::Sender).unwrap();
     let mine = second_half(draft, &nonces, Seat::Miner, my_secrets);
     let his = second_half(draft, &nonces, Seat::Holder, his_secrets);
     assert_eq!(judge.finalize(&nonces), None, "nobody has signed");
     assert_eq!(judge.finalize(&mine), None, "the holder has not signed");
     assert_eq!(judge.finalize(&his), None, "the miner has not signed");
     let parts = judge.combine(&[&mine, &his]);
-    draft.compare(&parts, Culprit::Sender).unwrap();
+    round::read(draft, &parts, Culprit::Sender).unwrap();
     [nonces, parts]
 }
 

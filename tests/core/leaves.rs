@@ -45,7 +45,10 @@ fn core_signs(
     index: u32,
 ) -> Vec<schnorr::Signature> {
     let psbt = judge.sign(&draft.psbt().unwrap(), &private_form(policy, seat), index);
-    draft.compare(&psbt, Culprit::Sender).unwrap();
+    // Core signs the transaction that it was given, and shows every leaf: nobody may send that on.
+    assert_eq!(psbt.unsigned_tx, *draft.transaction());
+    let refused = draft.compare(&psbt, Culprit::Sender).unwrap_err();
+    assert_eq!(refused.rule(), "policy-psbt-leaf-other");
     let secp = Secp256k1::verification_only();
     (0..)
         .zip(draft.spends().iter().zip(&psbt.inputs))

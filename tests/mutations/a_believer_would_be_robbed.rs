@@ -1,14 +1,13 @@
 //! The lies bite: whoever signs what a PSBT says, instead of what he has rebuilt, signs something
-//! else after every lie that is refused as not rebuilt, and after every other signature type.
+//! else after every lie about the transaction, about what it spends, and about signature types.
 
 use bitcoin::hashes::Hash;
 use bitcoin::sighash::{Prevouts, SighashCache};
 use bitcoin::taproot::TapLeafHash;
 use bitcoin::{Psbt, TapSighashType, TxOut};
 
-use crate::mutation::Why::RebuiltSighash;
-use crate::mutation::{Verdict, sent};
-use crate::single_lies_are_refused_or_without_effect::receivers;
+use crate::every_lie_is_refused_by_its_rule::receivers;
+use crate::mutation::sent;
 use crate::suite::mutations;
 
 /// What a believer signs for the first input. `None` if the PSBT leaves him without anything.
@@ -39,10 +38,17 @@ fn a_signer_who_believes_a_psbt_signs_something_else_after_every_lie_that_we_ref
         let honest = believed(&receiver.honest).unwrap();
         assert_eq!(honest, receiver.draft.sighash(0).unwrap(), "{}", receiver.transaction.name);
         for mutation in mutations(&receiver) {
-            let bites = [Verdict::Refused("tx-rebuilt"), Verdict::Ignored(RebuiltSighash)];
-            // Of another input's signature type the first one's signer hears nothing.
-            let elsewhere = mutation.verdict == bites[1] && !mutation.name.starts_with("input 0");
-            if !bites.contains(&mutation.verdict) || elsewhere {
+            let bites = match mutation.rule {
+                // He cannot read it.
+                "policy-tx-unsigned" => false,
+                "policy-psbt-utxo-amount" | "policy-psbt-utxo-script" => true,
+                // Of another input's signature type the first one's signer hears nothing.
+                "policy-psbt-sighash" => {
+                    mutation.name.starts_with("input 0") && !mutation.name.ends_with("0x00")
+                }
+                rule => rule.starts_with("policy-tx-"),
+            };
+            if !bites {
                 continue;
             }
             let Some(text) = sent(&receiver.honest, &[&mutation]) else { continue };

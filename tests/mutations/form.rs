@@ -2,74 +2,68 @@
 
 use bitcoin::consensus::encode::{VarInt, deserialize_partial, serialize};
 
-use crate::mutation::Why::BehindTheEnd;
-use crate::mutation::{Mutation, Verdict, bytes};
-use crate::receiver::{Receiver, Way};
+use crate::mutation::{Mutation, bytes};
+use crate::receiver::Receiver;
 
-/// How a receiver refuses what it cannot read.
-pub(crate) fn unread(way: Way) -> Verdict {
-    Verdict::Refused(match way {
-        Way::Leaf => "psbt-form",
-        _ => "joint-round",
-    })
-}
+const FORM: &str = "policy-psbt-form";
+const TRAILING: &str = "policy-psbt-trailing";
+const TWICE: &str = "policy-psbt-twice";
 
-pub(crate) fn mutations(receiver: &Receiver) -> Vec<Mutation> {
-    let unread = unread(receiver.way);
+pub(crate) fn mutations(_: &Receiver) -> Vec<Mutation> {
     let cut =
-        |name, keep: fn(usize) -> usize| bytes(name, unread, move |b| b.truncate(keep(b.len())));
+        |name, keep: fn(usize) -> usize| bytes(name, FORM, move |b| b.truncate(keep(b.len())));
     let mut all = vec![
         cut("nothing", |_| 0),
         cut("the magic alone", |_| 5),
         cut("one byte less", |length| length - 1),
         cut("half of it", |length| length / 2),
         cut("all but ten bytes", |length| length.saturating_sub(10)),
-        bytes("another magic", unread, |b| flip(b, 0)),
-        bytes("another separator", unread, |b| flip(b, 4)),
-        bytes("length of the first key", unread, |b| flip(b, 5)),
-        bytes("a byte behind the end", Verdict::Ignored(BehindTheEnd), |b| b.push(0)),
-        bytes("itself again behind the end", Verdict::Ignored(BehindTheEnd), |b| {
+        bytes("another magic", FORM, |b| flip(b, 0)),
+        bytes("another separator", FORM, |b| flip(b, 4)),
+        bytes("length of the first key", FORM, |b| flip(b, 5)),
+        bytes("a byte behind the end", TRAILING, |b| b.push(0)),
+        bytes("itself again behind the end", TRAILING, |b| {
             b.extend_from_within(..);
         }),
     ];
     for version in [1u32, 2, u32::MAX] {
         let name = format!("PSBT version {version}");
-        all.push(bytes(name, unread, move |b| {
+        all.push(bytes(name, "policy-psbt-version", move |b| {
             edit(b, |maps| add(maps, 0, &[0xfb], &version.to_le_bytes()));
         }));
     }
-    let at = |name: &str, change: fn(&mut Maps)| {
-        bytes(name.to_owned(), unread, move |b| edit(b, change))
+    let by = |name: &str, rule, change: fn(&mut Maps)| {
+        bytes(name.to_owned(), rule, move |b| edit(b, change))
     };
     all.extend([
-        at("the unsigned transaction twice", |maps| again(maps, 0)),
-        at("a field of the first input twice", |maps| again(maps, 1)),
-        at("a field of the first input twice, the second one other", |maps| {
+        by("the unsigned transaction twice", TWICE, |maps| again(maps, 0)),
+        by("a field of the first input twice", TWICE, |maps| again(maps, 1)),
+        by("a field of the first input twice, the second one other", TWICE, |maps| {
             again(maps, 1);
             if let Some((_, value)) = maps.get_mut(1).and_then(|map| map.last_mut()) {
                 value.push(0);
             }
         }),
-        at("no unsigned transaction", |maps| {
+        by("no unsigned transaction", FORM, |maps| {
             if let Some(global) = maps.first_mut() {
                 global.retain(|(key, _)| key != &[0]);
             }
         }),
-        at("no map of the last output", |maps| drop(maps.pop())),
-        at("a byte behind the unsigned transaction", |maps| longer(maps, 0, 0x00)),
-        at("a byte behind the witness UTXO", |maps| longer(maps, 1, 0x01)),
-        at("a byte behind the internal key", |maps| longer(maps, 1, 0x17)),
-        at("a byte behind the merkle root", |maps| longer(maps, 1, 0x18)),
-        at("key data behind the type of the witness UTXO", |maps| {
+        by("no map of the last output", FORM, |maps| drop(maps.pop())),
+        by("a byte behind the unsigned transaction", FORM, |maps| longer(maps, 0, 0x00)),
+        by("a byte behind the witness UTXO", FORM, |maps| longer(maps, 1, 0x01)),
+        by("a byte behind the internal key", FORM, |maps| longer(maps, 1, 0x17)),
+        by("a byte behind the merkle root", FORM, |maps| longer(maps, 1, 0x18)),
+        by("key data behind the type of the witness UTXO", FORM, |maps| {
             let Some(map) = maps.get_mut(1) else { return };
             for (key, _) in map.iter_mut().filter(|(key, _)| key == &[1]) {
                 key.push(0);
             }
         }),
-        at("a signature type of three bytes", |maps| add(maps, 1, &[0x03], &[1, 0, 0])),
-        at("a key path signature of 63 bytes", |maps| add(maps, 1, &[0x13], &[1; 63])),
-        at("a leaf signature under a short key", |maps| add(maps, 1, &[0x14, 2], &[1; 64])),
-        at("a leaf without its control block", |maps| add(maps, 1, &[0x15], &[0x51, 0xc0])),
+        by("a signature type of three bytes", FORM, |maps| add(maps, 1, &[0x03], &[1, 0, 0])),
+        by("a key path signature of 63 bytes", FORM, |maps| add(maps, 1, &[0x13], &[1; 63])),
+        by("a leaf signature under a short key", FORM, |maps| add(maps, 1, &[0x14, 2], &[1; 64])),
+        by("a leaf without its control block", FORM, |maps| add(maps, 1, &[0x15], &[0x51, 0xc0])),
     ]);
     all
 }

@@ -3,17 +3,15 @@
 use bitcoin::absolute::LockTime;
 use bitcoin::transaction::Version;
 
-use crate::mutation::{Mutation, Verdict, field};
+use crate::mutation::{Mutation, field};
 use crate::receiver::Receiver;
-
-const REBUILT: Verdict = Verdict::Refused("tx-rebuilt");
 
 pub(crate) fn mutations(receiver: &Receiver) -> Vec<Mutation> {
     let tx = receiver.draft.transaction();
     let versions = [i32::MIN, -1, 0, 1, 2, 3, 4, i32::MAX].into_iter();
     let versions = versions.filter(|version| *version != tx.version.0).map(|version| {
         let change = move |p: &mut bitcoin::Psbt| p.unsigned_tx.version = Version(version);
-        field(format!("version {version}"), REBUILT, change)
+        field(format!("version {version}"), "policy-tx-version", change)
     });
     let height = tx.lock_time.to_consensus_u32();
     let times = [
@@ -28,7 +26,9 @@ pub(crate) fn mutations(receiver: &Receiver) -> Vec<Mutation> {
     ];
     let times = times.into_iter().filter(|(_, time)| *time != height).map(|(name, time)| {
         let lock_time = LockTime::from_consensus(time);
-        field(format!("nLockTime {name}"), REBUILT, move |p| p.unsigned_tx.lock_time = lock_time)
+        field(format!("nLockTime {name}"), "policy-tx-locktime", move |p| {
+            p.unsigned_tx.lock_time = lock_time;
+        })
     });
     versions.chain(times).collect()
 }

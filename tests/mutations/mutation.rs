@@ -1,34 +1,8 @@
-//! One change of one field, and what must come of it.
+//! One change of one field, and the rule that must refuse it.
 
 use bitcoin::Psbt;
 use bitcoin::base64::Engine;
 use bitcoin::base64::prelude::BASE64_STANDARD;
-
-/// What must come of a change.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
-    /// The receiver refuses it by this rule.
-    Refused(&'static str),
-    /// The receiver signs what it would have signed without the change, byte for byte.
-    Ignored(Why),
-}
-
-/// Why a change may be without effect.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) enum Why {
-    /// The signature is SIGHASH_DEFAULT of the rebuilt transaction, whatever the PSBT asks for.
-    RebuiltSighash,
-    /// Leaf, keys and tree are those of the lock, rebuilt from the terms.
-    RebuiltLock,
-    /// Signatures and witnesses are made here, or arrive in signed words; none is read from it.
-    OwnWitness,
-    /// The output that is spent is read from the chain.
-    ChainsOutput,
-    /// No field of this name is ever read.
-    NeverRead,
-    /// Bytes behind the end of the PSBT are no part of it.
-    BehindTheEnd,
-}
 
 type Edit<T> = Box<dyn Fn(&mut T)>;
 
@@ -42,7 +16,9 @@ pub(crate) enum Change {
 pub(crate) struct Mutation {
     pub(crate) name: String,
     pub(crate) change: Change,
-    pub(crate) verdict: Verdict,
+    /// The rule by which the receiver refuses it. There is no other verdict: a change that is
+    /// accepted, even without effect, is a fault.
+    pub(crate) rule: &'static str,
     /// The rule by which `hashmix psbt check` warns a person of it, where it must.
     pub(crate) warned: Option<&'static str>,
 }
@@ -50,21 +26,21 @@ pub(crate) struct Mutation {
 /// A change of fields.
 pub(crate) fn field(
     name: impl Into<String>,
-    verdict: Verdict,
+    rule: &'static str,
     change: impl Fn(&mut Psbt) + 'static,
 ) -> Mutation {
     let change = Change::Field(Box::new(change));
-    Mutation { name: name.into(), change, verdict, warned: None }
+    Mutation { name: name.into(), change, rule, warned: None }
 }
 
 /// A change of bytes.
 pub(crate) fn bytes(
     name: impl Into<String>,
-    verdict: Verdict,
+    rule: &'static str,
     change: impl Fn(&mut Vec<u8>) + 'static,
 ) -> Mutation {
     let change = Change::Bytes(Box::new(change));
-    Mutation { name: name.into(), change, verdict, warned: None }
+    Mutation { name: name.into(), change, rule, warned: None }
 }
 
 impl Mutation {

@@ -3,11 +3,12 @@
 use bitcoin::psbt::Output;
 use bitcoin::{Amount, Psbt, ScriptBuf, TxOut};
 
-use crate::mutation::{Mutation, Verdict, field};
+use crate::mutation::{Mutation, field};
 use crate::people::{terms, thief};
 use crate::receiver::Receiver;
 
-const REBUILT: Verdict = Verdict::Refused("tx-rebuilt");
+const OUTPUTS: &str = "policy-tx-outputs";
+const AMOUNT: &str = "policy-tx-amount";
 
 pub(crate) fn mutations(receiver: &Receiver) -> Vec<Mutation> {
     let mut all = of_the_list();
@@ -29,37 +30,37 @@ fn of_the_list() -> Vec<Mutation> {
     let stolen = to(10_000, thief());
     let (first, last) = (stolen.clone(), stolen);
     vec![
-        field("one output less", REBUILT, |p| {
+        field("one output less", OUTPUTS, |p| {
             p.unsigned_tx.output.pop();
             p.outputs.pop();
         }),
-        field("no output", REBUILT, |p| {
+        field("no output", OUTPUTS, |p| {
             p.unsigned_tx.output.clear();
             p.outputs.clear();
         }),
-        field("a thief's output last", REBUILT, move |p| push(p, last.clone())),
-        field("a thief's output first", REBUILT, move |p| {
+        field("a thief's output last", OUTPUTS, move |p| push(p, last.clone())),
+        field("a thief's output first", OUTPUTS, move |p| {
             p.unsigned_tx.output.insert(0, first.clone());
             p.outputs.insert(0, Output::default());
         }),
-        field("an empty output more", REBUILT, move |p| push(p, to(0, ScriptBuf::new()))),
-        field("an OP_RETURN more", REBUILT, move |p| push(p, to(0, ScriptBuf::new_op_return([1])))),
-        field("a dust anchor more", REBUILT, move |p| {
+        field("an empty output more", OUTPUTS, move |p| push(p, to(0, ScriptBuf::new()))),
+        field("an OP_RETURN more", OUTPUTS, move |p| push(p, to(0, ScriptBuf::new_op_return([1])))),
+        field("a dust anchor more", OUTPUTS, move |p| {
             push(p, to(240, ScriptBuf::from_bytes(vec![0x51, 0x02, 0x4e, 0x73])));
         }),
-        field("the first output twice", REBUILT, |p| {
+        field("the first output twice", OUTPUTS, |p| {
             if let Some(out) = p.unsigned_tx.output.first().cloned() {
                 push(p, out);
             }
         }),
-        field("outputs in reverse", REBUILT, |p| p.unsigned_tx.output.reverse()),
-        field("amounts in reverse", REBUILT, |p| {
+        field("outputs in reverse", "policy-tx-output-order", |p| p.unsigned_tx.output.reverse()),
+        field("amounts in reverse", AMOUNT, |p| {
             let values: Vec<_> = p.unsigned_tx.output.iter().map(|out| out.value).collect();
             for (out, value) in p.unsigned_tx.output.iter_mut().zip(values.into_iter().rev()) {
                 out.value = value;
             }
         }),
-        field("a satoshi moved from the last output to the first", REBUILT, |p| {
+        field("a satoshi moved from the last output to the first", AMOUNT, |p| {
             if let [first, .., last] = p.unsigned_tx.output.as_mut_slice()
                 && let Some(less) = last.value.checked_sub(Amount::ONE_SAT)
             {
@@ -86,7 +87,7 @@ fn of_the_amount(place: usize, honest: Amount) -> Vec<Mutation> {
         ("the fee as well", sat + 700),
     ];
     let change = |(name, lie)| {
-        field(format!("output {place}, {name}"), REBUILT, move |p: &mut Psbt| {
+        field(format!("output {place}, {name}"), AMOUNT, move |p: &mut Psbt| {
             if let Some(out) = p.unsigned_tx.output.get_mut(place) {
                 out.value = Amount::from_sat(lie);
             }
@@ -116,7 +117,7 @@ fn of_the_script(
     ];
     lies.extend(parties.iter().filter(|(_, script)| script != honest).cloned());
     let change = |(name, lie): (&str, ScriptBuf)| {
-        field(format!("output {place} to {name}"), REBUILT, move |p: &mut Psbt| {
+        field(format!("output {place} to {name}"), "policy-tx-script", move |p: &mut Psbt| {
             if let Some(out) = p.unsigned_tx.output.get_mut(place) {
                 out.script_pubkey = lie.clone();
             }

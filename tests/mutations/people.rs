@@ -21,6 +21,8 @@ const NETWORK: Network = Network::Regtest;
 
 static MUSIG: LazyLock<EscrowTerms> = LazyLock::new(|| agreed(Variant::Musig));
 static NUMS: LazyLock<EscrowTerms> = LazyLock::new(|| agreed(Variant::Nums));
+static MUSIG_ELSEWHERE: LazyLock<EscrowTerms> = LazyLock::new(|| on_main(terms(Variant::Musig)));
+static NUMS_ELSEWHERE: LazyLock<EscrowTerms> = LazyLock::new(|| on_main(terms(Variant::Nums)));
 
 /// The contract of a variant.
 pub(crate) fn terms(variant: Variant) -> &'static EscrowTerms {
@@ -30,14 +32,36 @@ pub(crate) fn terms(variant: Variant) -> &'static EscrowTerms {
     }
 }
 
+/// The same contract of the same people on the main network.
+pub(crate) fn elsewhere(variant: Variant) -> &'static EscrowTerms {
+    match variant {
+        Variant::Musig => &MUSIG_ELSEWHERE,
+        Variant::Nums => &NUMS_ELSEWHERE,
+    }
+}
+
 fn agreed(variant: Variant) -> EscrowTerms {
-    let address = |seat| signer(seat).address();
-    let payouts = Payouts {
+    people::terms(variant, 20, &payouts(NETWORK)).unwrap()
+}
+
+fn payouts(network: Network) -> Payouts {
+    let address = |seat| people::signer(seat, network).unwrap().address();
+    Payouts {
         miner: address(Seat::Miner),
         holder: address(Seat::Holder),
         federation: address(Seat::Validator(0)),
-    };
-    people::terms(variant, 20, &payouts).unwrap()
+    }
+}
+
+fn on_main(terms: &EscrowTerms) -> EscrowTerms {
+    let network = Network::Bitcoin;
+    let Payouts { miner, holder, federation } = payouts(network);
+    let mut terms = terms.clone();
+    terms.reward.network = network;
+    terms.reward.miner = people::record_of(Seat::Miner, network, miner).unwrap();
+    terms.reward.holder = people::record_of(Seat::Holder, network, holder).unwrap();
+    terms.reward.federation = people::federation(network, &federation).unwrap();
+    terms
 }
 
 /// A seat's signer, fresh from its seed: two of them sign the same with the same bytes.

@@ -14,11 +14,11 @@ use hashmix::error::{Culprit, Result};
 use hashmix::flow::escrow::state::Ask;
 use hashmix::party::Seat;
 use hashmix::script::lock::Path;
+use hashmix::tx::carrier;
 use hashmix::tx::draft::Draft;
 use hashmix::tx::signed::Signed;
 
 use crate::people::{outcome, sign, signer, signers};
-use crate::suite::desk_reads;
 use crate::transactions::Transaction;
 
 /// When a PSBT is received.
@@ -66,7 +66,7 @@ impl Receiver {
         let honest = match way {
             Way::Leaf => draft.psbt().unwrap(),
             Way::FirstRound => begun(&draft).0,
-            Way::SecondRound => answered(&draft, begun(&draft).0).unwrap(),
+            Way::SecondRound => answered(&draft, &begun(&draft).0).unwrap(),
         };
         let unharmed = draft.transaction().clone();
         let mut receiver = Self { transaction, way, draft, honest, unharmed, others };
@@ -79,7 +79,7 @@ impl Receiver {
     pub(crate) fn receive(&self, text: &str) -> Result<Tx> {
         match self.way {
             Way::Leaf => {
-                let read = desk_reads(text, self.transaction.variant)?;
+                let read = carrier::read(text.as_bytes(), Culprit::Sender)?;
                 self.draft.compare(&read, Culprit::Sender)?;
                 let mut signed = Signed::new(self.transaction.draft());
                 let seat = signers(self.draft.spends()[0].path)[0];
@@ -90,9 +90,8 @@ impl Receiver {
                 Ok(signed.finish()?.tx)
             }
             Way::FirstRound => {
-                let read = joint::carrier(text)?;
-                self.draft.compare(&read, Culprit::Miner)?;
-                let answer = answered(&self.draft, read)?;
+                let read = carrier::read(text.as_bytes(), Culprit::Miner)?;
+                let answer = answered(&self.draft, &read)?;
                 self.finished(&answer.to_string())
             }
             Way::SecondRound => self.finished(text),
@@ -102,11 +101,10 @@ impl Receiver {
     /// The miner's end of both rounds.
     fn finished(&self, text: &str) -> Result<Tx> {
         let (_, miner, mut rounds) = begun(&self.draft);
-        let read = joint::carrier(text)?;
-        self.draft.compare(&read, Culprit::Holder)?;
+        let read = carrier::read(text.as_bytes(), Culprit::Holder)?;
         let mut signed = Signed::new(self.transaction.draft());
-        for number in 0..self.draft.spends().len() {
-            let signature = rounds.finish(&miner, &self.draft, number, &ask(), &read)?;
+        let joint = rounds.finish(&miner, &self.draft, &ask(), &read, Culprit::Holder)?;
+        for (number, signature) in joint.into_iter().enumerate() {
             signed.add_key_path(number, signature)?;
         }
         Ok(signed.finish()?.tx)
@@ -120,18 +118,11 @@ fn ask() -> Ask {
 /// The miner has begun the rounds of every input.
 fn begun(draft: &Draft) -> (Psbt, hashmix::sign::software::SoftwareSigner, Rounds) {
     let (miner, mut rounds) = (signer(Seat::Miner), Rounds::default());
-    let mut carrier = draft.psbt().unwrap();
-    for number in 0..draft.spends().len() {
-        rounds.begin(&miner, draft, number, ask(), &mut carrier).unwrap();
-    }
+    let carrier = rounds.begin(&miner, draft, ask()).unwrap();
     (carrier, miner, rounds)
 }
 
 /// The holder has answered the rounds of every input.
-fn answered(draft: &Draft, mut carrier: Psbt) -> Result<Psbt> {
-    let holder = signer(Seat::Holder);
-    for number in 0..draft.spends().len() {
-        joint::answer(&holder, draft, number, &mut carrier)?;
-    }
-    Ok(carrier)
+fn answered(draft: &Draft, received: &Psbt) -> Result<Psbt> {
+    joint::answer(&signer(Seat::Holder), draft, received, Culprit::Miner)
 }

@@ -1,5 +1,5 @@
 //! Lies in the rounds of MuSig2 (BIP 373): participants, nonces and parts. Whoever signs a leaf
-//! reads none of them.
+//! takes none of them.
 
 use bitcoin::Psbt;
 use bitcoin::psbt::Input;
@@ -9,14 +9,15 @@ use hashmix::musig::{KeyContext, psbt};
 use hashmix::party::Seat;
 
 use crate::hints::stranger;
-use crate::mutation::Why::NeverRead;
-use crate::mutation::{Mutation, Verdict, field};
+use crate::mutation::{Mutation, field};
 use crate::people::signer;
 use crate::receiver::{Receiver, Way};
 
 const PARTICIPANTS: u8 = 0x1a;
 const NONCE: u8 = 0x1b;
 const PART: u8 = 0x1c;
+/// What a stage does not have.
+const EARLY: &str = "policy-psbt-round";
 
 pub(crate) fn mutations(receiver: &Receiver) -> Vec<Mutation> {
     let mut all = Vec::new();
@@ -62,7 +63,7 @@ fn without_a_round(place: usize) -> Vec<Mutation> {
     ];
     let change = |(name, kind, key, value)| {
         let change = at(place, move |input| put(input, kind, vec![2; key], vec![2; value]));
-        field(format!("input {place}, {name} of a round"), Verdict::Ignored(NeverRead), change)
+        field(format!("input {place}, {name} of a round"), EARLY, change)
     };
     lies.into_iter().map(change).collect()
 }
@@ -83,7 +84,7 @@ impl Lies {
         change: impl Fn(&mut Input) + 'static,
     ) -> Mutation {
         let name = format!("input {}, {name}", self.place);
-        field(name, Verdict::Refused(rule), at(self.place, change))
+        field(name, rule, at(self.place, change))
     }
 
     /// What both ways of receiving refuse by a rule of their own.
@@ -216,11 +217,7 @@ impl Lies {
                 self.by_way(conflict, "musig-partial-wrong"),
                 set(&his, &dead[1]),
             ),
-            self.lie(
-                "no nonce in the holder's name",
-                self.by_way(conflict, "musig-nonce"),
-                set(&his, &[]),
-            ),
+            self.lie("no nonce in the holder's name", "musig-nonce", set(&his, &[])),
             self.lie("a nonce of a stranger", foreign, set(&outside, &dead[0])),
             self.lie("a nonce for another output key", foreign, set(&elsewhere, &dead[0])),
             self.lie("a nonce for the key of the other parity", foreign, set(&flipped, &dead[0])),
@@ -252,14 +249,14 @@ impl Lies {
             let (key, value) = (key.to_vec(), value.to_vec());
             move |input: &mut Input| put(input, PART, key.clone(), value.clone())
         };
-        let (conflict, foreign) = ("musig-psbt-conflict", "musig-psbt-foreign");
+        let foreign = "musig-psbt-foreign";
         let (wrong, shape) = ("musig-partial-wrong", "musig-psbt-field");
         let mut all = vec![
-            self.lie("a part in the miner's name", wrong, set(&mine, &one)),
-            self.lie("a part in the holder's name", self.by_way(conflict, wrong), set(&his, &one)),
+            self.lie("a part in the miner's name", EARLY, set(&mine, &one)),
+            self.lie("a part in the holder's name", self.by_way(EARLY, wrong), set(&his, &one)),
             self.lie(
                 "a part of zero in the holder's name",
-                self.by_way(conflict, wrong),
+                self.by_way(EARLY, wrong),
                 set(&his, &[0; 32]),
             ),
             self.lie("a part of a stranger", foreign, set(&outside, &one)),
@@ -311,7 +308,7 @@ impl Lies {
             all.push(self.lie("no part of the holder", "joint-round", move |input| {
                 input.unknown.remove(&gone);
             }));
-            all.push(self.lie("the holder's part in the miner's name", "musig-partial-wrong", {
+            all.push(self.lie("the holder's part in the miner's name", EARLY, {
                 let (from, to) = (key.clone(), mine.clone());
                 move |input| {
                     if let Some(part) = input.unknown.remove(&from) {

@@ -8,12 +8,11 @@ use bitcoin::{EcdsaSighashType, Psbt, ScriptBuf, TapSighashType, Witness, taproo
 use hashmix::script::lock::Path;
 
 use crate::hints::stranger;
-use crate::mutation::Why::OwnWitness;
-use crate::mutation::{Mutation, Verdict, field};
+use crate::mutation::{Mutation, field};
 use crate::people::{sign, signers};
 use crate::receiver::Receiver;
 
-const IGNORED: Verdict = Verdict::Ignored(OwnWitness);
+const FINAL: &str = "policy-psbt-final";
 
 pub(crate) fn mutations(receiver: &Receiver) -> Vec<Mutation> {
     let places = 0..receiver.draft.spends().len();
@@ -47,7 +46,7 @@ fn of_the_key_path(place: usize) -> Vec<Mutation> {
                 input.tap_key_sig = Some(taproot::Signature { signature: made_up(), sighash_type });
             });
             let name = format!("input {place}, a key path signature, {sighash_type}");
-            field(name, IGNORED, change).warned("psbt-signature")
+            field(name, "policy-psbt-key-signature", change).warned("psbt-signature")
         })
         .collect()
 }
@@ -85,8 +84,8 @@ fn of_a_leaf(place: usize, receiver: &Receiver) -> Vec<Mutation> {
                 let lie = taproot::Signature { signature, sighash_type };
                 input.tap_script_sigs.insert((key, leaf), lie);
             });
-            field(format!("input {place}, {name}, {sighash_type}"), IGNORED, change)
-                .warned("psbt-signature")
+            let name = format!("input {place}, {name}, {sighash_type}");
+            field(name, "policy-psbt-leaf-signature", change).warned("psbt-signature")
         })
         .collect()
 }
@@ -98,19 +97,28 @@ fn finished(place: usize) -> Vec<Mutation> {
         at(place, move |input| input.final_script_witness = Some(witness.clone()))
     };
     vec![
-        field(named("a finished witness"), IGNORED, witness(&[&[7; 64]])),
-        field(named("a finished witness with an annex"), IGNORED, witness(&[&[7; 64], &[0x50, 1]])),
-        field(named("an empty finished witness"), IGNORED, witness(&[])),
+        field(named("a finished witness"), FINAL, witness(&[&[7; 64]])),
+        field(
+            named("a finished witness with an annex"),
+            "policy-psbt-annex",
+            witness(&[&[7; 64], &[0x50, 1]]),
+        ),
+        field(
+            named("a finished leaf with an annex of its tag alone"),
+            "policy-psbt-annex",
+            witness(&[&[7; 64], &[0x51], &[0xc0; 33], &[0x50]]),
+        ),
+        field(named("an empty finished witness"), FINAL, witness(&[])),
         field(
             named("a finished scriptSig"),
-            IGNORED,
+            FINAL,
             at(place, |input| {
                 input.final_script_sig = Some(ScriptBuf::from_bytes(vec![0x51]));
             }),
         ),
         field(
             named("an ECDSA signature"),
-            IGNORED,
+            "policy-psbt-ecdsa",
             at(place, |input| {
                 let signature = ecdsa::Signature::from_compact(&[1; 64]).unwrap();
                 let key = PublicKey::from_x_only_public_key(stranger(), bitcoin::key::Parity::Even);

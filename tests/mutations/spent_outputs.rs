@@ -5,12 +5,11 @@ use bitcoin::psbt::Input;
 use bitcoin::transaction::Version;
 use bitcoin::{Amount, Psbt, ScriptBuf, Transaction, TxIn, TxOut};
 
-use crate::mutation::Why::ChainsOutput;
-use crate::mutation::{Mutation, Verdict, field};
+use crate::mutation::{Mutation, field};
 use crate::people::thief;
-use crate::receiver::{Receiver, Way};
+use crate::receiver::Receiver;
 
-const REBUILT: Verdict = Verdict::Refused("tx-rebuilt");
+const AMOUNT: &str = "policy-psbt-utxo-amount";
 
 pub(crate) fn mutations(receiver: &Receiver) -> Vec<Mutation> {
     let spends = receiver.draft.spends().iter().enumerate();
@@ -41,7 +40,7 @@ fn of_input(place: usize, honest: &TxOut, receiver: &Receiver) -> Vec<Mutation> 
                 utxo.value = Amount::from_sat(lie);
             }
         });
-        all.push(field(format!("input {place} is said to hold {name}"), REBUILT, change));
+        all.push(field(format!("input {place} is said to hold {name}"), AMOUNT, change));
     }
     let other =
         hashmix::flow::escrow::coins::lock(crate::people::terms(receiver.transaction.variant), 5);
@@ -55,13 +54,13 @@ fn of_input(place: usize, honest: &TxOut, receiver: &Receiver) -> Vec<Mutation> 
                 utxo.script_pubkey = lie.clone();
             }
         });
-        all.push(field(format!("input {place} is said to pay {name}"), REBUILT, change));
+        all.push(field(
+            format!("input {place} is said to pay {name}"),
+            "policy-psbt-utxo-script",
+            change,
+        ));
     }
-    // On the key path its script is what ties the round to the contract.
-    let missing = match receiver.way {
-        Way::Leaf => Verdict::Ignored(ChainsOutput),
-        _ => Verdict::Refused("musig-psbt-input"),
-    };
+    let missing = "policy-psbt-utxo-missing";
     let change = at(place, |input| input.witness_utxo = None);
     all.push(
         field(format!("input {place}, no witness UTXO"), missing, change).warned("psbt-prevout"),
@@ -77,7 +76,7 @@ fn of_input(place: usize, honest: &TxOut, receiver: &Receiver) -> Vec<Mutation> 
         };
         let change = at(place, move |input| input.non_witness_utxo = Some(made_up.clone()));
         let name = format!("input {place}, a made-up previous transaction of the {name} amount");
-        all.push(field(name, Verdict::Ignored(ChainsOutput), change).warned("psbt-prevout"));
+        all.push(field(name, "policy-psbt-previous-tx", change).warned("psbt-prevout"));
     }
     all
 }

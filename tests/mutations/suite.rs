@@ -2,7 +2,6 @@
 
 use std::sync::LazyLock;
 
-use bitcoin::Psbt;
 use hashmix::cli;
 use hashmix::error::Result;
 use hashmix::script::template::Variant;
@@ -12,7 +11,7 @@ use crate::mutation::Mutation;
 use crate::people::terms;
 use crate::receiver::Receiver;
 use crate::{
-    form, header, hints, inputs, other_fields, outputs, rounds, signatures, spent_outputs,
+    form, header, hints, inputs, networks, other_fields, outputs, rounds, signatures, spent_outputs,
 };
 
 /// Every change of a receiver's honest PSBT.
@@ -26,6 +25,7 @@ pub(crate) fn mutations(receiver: &Receiver) -> Vec<Mutation> {
         signatures::mutations,
         rounds::mutations,
         other_fields::mutations,
+        networks::mutations,
         form::mutations,
     ]
     .into_iter()
@@ -50,34 +50,25 @@ pub(crate) fn check(text: &str, variant: Variant) -> Result<Vec<String>> {
     cli::psbt::check(file.path(), &DESK.path().join(format!("{variant:?}.json")))
 }
 
-/// Reads a PSBT; what cannot be read is refused as the command refuses it.
-pub(crate) fn desk_reads(text: &str, variant: Variant) -> Result<Psbt> {
-    match text.parse() {
-        Ok(psbt) => Ok(psbt),
-        Err(error) => Err(check(text, variant).expect_err(&format!("unreadable: {error}"))),
-    }
-}
-
 /// A line of the table.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Line {
     pub(crate) flow: &'static str,
     pub(crate) transaction: String,
+    pub(crate) tried: usize,
     pub(crate) refused: usize,
-    pub(crate) ignored: usize,
     pub(crate) warned: usize,
 }
 
 /// The table, as Markdown.
 pub(crate) fn table(lines: &[Line]) -> String {
-    let mut text = "| flow | transaction | mutations tried | refused | ignored | of these, warned of by `psbt check` |\n|---|---|---|---|---|---|\n".to_owned();
-    let mut row = |flow: &str, name: &str, [refused, ignored, warned]: [usize; 3]| {
-        let tried = refused + ignored;
-        text += &format!("| {flow} | {name} | {tried} | {refused} | {ignored} | {warned} |\n");
+    let mut text = "| flow | transaction | mutations tried | refused by their rule | warned of by `hashmix psbt check` |\n|---|---|---|---|---|\n".to_owned();
+    let mut row = |flow: &str, name: &str, [tried, refused, warned]: [usize; 3]| {
+        text += &format!("| {flow} | {name} | {tried} | {refused} | {warned} |\n");
     };
     let mut sums = [0; 3];
     for line in lines {
-        let counts = [line.refused, line.ignored, line.warned];
+        let counts = [line.tried, line.refused, line.warned];
         row(line.flow, &line.transaction, counts);
         for (sum, count) in sums.iter_mut().zip(counts) {
             *sum += count;

@@ -2,6 +2,7 @@
 
 use hashmix::error::Result;
 use hashmix::flow::dispute::txs::ruling;
+use hashmix::flow::escrow::terms::EscrowTerms;
 use hashmix::flow::escrow::txs::{exit, settlement};
 use hashmix::flow::reward::txs::{SweepPath, sweep};
 use hashmix::party::Seat;
@@ -31,16 +32,19 @@ impl Transaction {
 
 /// The transactions of contracts of both variants. Without a key path there is none to spend by.
 pub(crate) fn all() -> Vec<Transaction> {
-    [Variant::Musig, Variant::Nums].into_iter().flat_map(of_variant).collect()
+    [Variant::Musig, Variant::Nums]
+        .into_iter()
+        .flat_map(|variant| of_terms(variant, terms(variant)))
+        .collect()
 }
 
+/// The transactions of one contract.
 #[rustfmt::skip] // one line each
-fn of_variant(variant: Variant) -> Vec<Transaction> {
+pub(crate) fn of_terms(variant: Variant, terms: &'static EscrowTerms) -> Vec<Transaction> {
     let mut all = Vec::new();
     let mut add = |flow, name, build: Box<dyn Fn() -> Result<Draft>>| {
         all.push(Transaction { flow, name, variant, build });
     };
-    let terms = terms(variant);
     let first = move || escrow(terms, 0, 60_000_000);
     let later = move || escrow(terms, 2, 40_000_000);
     let (part, whole) = (outcome(3, 35_000_000, false), outcome(5, 50_000_000, true));

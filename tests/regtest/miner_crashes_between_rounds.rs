@@ -103,13 +103,15 @@ fn a_changed_psbt_is_refused_by_rule_and_names_its_sender() {
     fs::remove_file(table.folder(Seat::Holder, "inbox").join(&name)).unwrap();
     type Change = fn(&mut Psbt);
     let changes: [(&str, &str, Change); 5] = [
-        ("tx-rebuilt", "output 0", |p| p.unsigned_tx.output[0].value += Amount::from_sat(1)),
-        ("tx-rebuilt", "number of outputs", |p| {
+        ("policy-tx-amount", "output 0", |p| p.unsigned_tx.output[0].value += Amount::from_sat(1)),
+        ("policy-tx-outputs", "number of outputs", |p| {
             drop(p.unsigned_tx.output.pop().map(|_| p.outputs.pop()))
         }),
-        ("tx-rebuilt", "nLockTime", |p| p.unsigned_tx.lock_time = LockTime::ZERO),
-        ("tx-rebuilt", "input 0, outpoint", |p| p.unsigned_tx.input[0].previous_output.vout ^= 1),
-        ("tx-rebuilt", "witness UTXO", |p| {
+        ("policy-tx-locktime", "nLockTime", |p| p.unsigned_tx.lock_time = LockTime::ZERO),
+        ("policy-tx-outpoint", "input 0, outpoint", |p| {
+            p.unsigned_tx.input[0].previous_output.vout ^= 1
+        }),
+        ("policy-psbt-utxo-amount", "witness UTXO", |p| {
             p.inputs[0].witness_utxo.as_mut().unwrap().value -= Amount::from_sat(1);
         }),
     ];
