@@ -6,5 +6,5 @@ mod contracts;
 mod desk;
 mod documented_errors;
 mod headers;
-mod secrets;
+mod seeds;
 mod wallets;
