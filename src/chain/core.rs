@@ -34,6 +34,7 @@ use jsonrpc::{Client, Error as ClientError};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use zeroize::Zeroize;
 
 use crate::error::{Culprit, Error, Result, Rule};
 use crate::work::template::BlockTemplate;
@@ -138,6 +139,14 @@ pub enum Auth {
         /// His password.
         password: String,
     },
+}
+
+impl Drop for Auth {
+    fn drop(&mut self) {
+        if let Self::Password { password, .. } = self {
+            password.zeroize();
+        }
+    }
 }
 
 impl fmt::Debug for Auth {

@@ -1,6 +1,7 @@
 //! The command as people run it: the built binary, its output, its exit code.
 
 mod bad_input;
+mod canary;
 mod certificates;
 mod contracts;
 mod desk;
