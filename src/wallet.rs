@@ -119,6 +119,15 @@ pub struct Wallet {
     master: Xpriv,
 }
 
+impl Drop for Wallet {
+    fn drop(&mut self) {
+        // Ours is erased; bdk_wallet keeps another one in its descriptors, which it gives back to
+        // the system as they are.
+        self.master.private_key.non_secure_erase();
+        self.master.chain_code = [0; 32].into();
+    }
+}
+
 impl fmt::Debug for Wallet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // The key stays out of every log.

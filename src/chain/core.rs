@@ -35,6 +35,7 @@ use jsonrpc::{Client, Error as ClientError};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use zeroize::Zeroize;
 
 use crate::error::{Culprit, Error, Result, Rule};
 use crate::facts::View;
@@ -145,6 +146,14 @@ pub enum Auth {
         /// His password.
         password: String,
     },
+}
+
+impl Drop for Auth {
+    fn drop(&mut self) {
+        if let Self::Password { password, .. } = self {
+            password.zeroize();
+        }
+    }
 }
 
 impl fmt::Debug for Auth {

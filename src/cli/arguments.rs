@@ -9,6 +9,7 @@ use crate::cli::work::Verify;
 use crate::party::Role;
 #[cfg(feature = "regtest")]
 use crate::script::template::Variant;
+use crate::sign::sealed::Stretch;
 
 /// Hash power bought, sold and proven on Bitcoin alone.
 #[derive(Debug, Parser)]
@@ -140,12 +141,100 @@ impl From<VerifyArguments> for Verify {
 /// `hashmix seed`
 #[derive(Debug, Subcommand)]
 pub enum SeedCommand {
-    /// Write 24 fresh words into a new file that only you may read
+    /// Encrypt 24 fresh words into a new file that only you may read
     New {
         /// The file to make
         #[arg(long, value_name = "FILE")]
         out: PathBuf,
+        /// What it is encrypted with.
+        #[command(flatten)]
+        passphrase: NewPassphrase,
     },
+    /// Show the words on this terminal, to be written on paper
+    Words(SeedSource),
+    /// Encrypt the words that you have on paper into a new file
+    Restore {
+        /// The file to make
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+        /// The words' file (mode 0600), `-` for a line of standard input; the terminal if left out
+        #[arg(long, value_name = "FILE")]
+        words: Option<PathBuf>,
+        /// What it is encrypted with.
+        #[command(flatten)]
+        passphrase: NewPassphrase,
+    },
+    /// Encrypt a seed, encrypted or plain, with another passphrase into a new file
+    Passphrase {
+        /// Which seed.
+        #[command(flatten)]
+        source: SeedSource,
+        /// The file to make
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+        /// What it is encrypted with.
+        #[command(flatten)]
+        passphrase: OtherPassphrase,
+    },
+}
+
+/// Where a seed is, and what opens it.
+#[derive(Debug, Args)]
+pub struct SeedSource {
+    /// The seed's file (mode 0600)
+    #[arg(long, value_name = "FILE")]
+    pub seed: PathBuf,
+    /// A file with the seed's passphrase (mode 0600), `-` for a line of standard input; asked for
+    /// if left out
+    #[arg(long, value_name = "FILE")]
+    pub passphrase_file: Option<PathBuf>,
+}
+
+/// What a new seed's file is encrypted with.
+#[derive(Debug, Args)]
+pub struct NewPassphrase {
+    /// A file with the passphrase (mode 0600), `-` for a line of standard input; asked for twice if
+    /// left out
+    #[arg(long = "passphrase-file", value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// Stretch the passphrase by next to nothing, for rehearsals: it protects nothing then
+    #[cfg(feature = "regtest")]
+    #[arg(long = "rehearse", hide = true)]
+    pub rehearsed: bool,
+}
+
+impl NewPassphrase {
+    /// How much work each guess at it costs.
+    pub fn stretch(&self) -> Stretch {
+        #[cfg(feature = "regtest")]
+        if self.rehearsed {
+            return Stretch::REHEARSED;
+        }
+        Stretch::FULL
+    }
+}
+
+/// As [`NewPassphrase`], beside the old one.
+#[derive(Debug, Args)]
+pub struct OtherPassphrase {
+    /// A file with the new passphrase (mode 0600), `-` for a line of standard input, behind that
+    /// of the old one; asked for twice if left out
+    #[arg(long = "new-passphrase-file", value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// Stretch the passphrase by next to nothing, for rehearsals: it protects nothing then
+    #[cfg(feature = "regtest")]
+    #[arg(long = "rehearse", hide = true)]
+    pub rehearsed: bool,
+}
+
+impl From<OtherPassphrase> for NewPassphrase {
+    fn from(other: OtherPassphrase) -> Self {
+        Self {
+            file: other.file,
+            #[cfg(feature = "regtest")]
+            rehearsed: other.rehearsed,
+        }
+    }
 }
 
 /// `hashmix record`
@@ -164,9 +253,9 @@ pub enum RecordCommand {
 /// `hashmix record new`
 #[derive(Debug, Args)]
 pub struct RecordArguments {
-    /// The seed's file (mode 0600)
-    #[arg(long, value_name = "FILE")]
-    pub seed: PathBuf,
+    /// Which seed.
+    #[command(flatten)]
+    pub source: SeedSource,
     /// The record's number: each is used for one contract, never again
     #[arg(long, value_name = "N")]
     pub number: u32,
@@ -320,6 +409,10 @@ pub struct Home {
     /// The seed's file; `seed` in the home folder if left out
     #[arg(long, value_name = "FILE")]
     pub seed: Option<PathBuf>,
+    /// A file with the seed's passphrase (mode 0600), `-` for a line of standard input; asked for
+    /// if left out
+    #[arg(long, value_name = "FILE")]
+    pub passphrase_file: Option<PathBuf>,
     /// The network
     #[arg(long, value_parser = network)]
     pub network: Network,

@@ -74,6 +74,10 @@ pub fn check(
     if text.contains("prv") {
         return Err(refuse(PUBLIC, "public keys", "a private one, not repeated here"));
     }
+    if !text.contains('(') {
+        // Another file by mistake; it may be a seed's.
+        return Err(refuse(FORM, "a descriptor", "other text, not repeated here"));
+    }
     let bare = checked(text)?;
     let plain = without_musig(bare)?;
     let secp = Secp256k1::new();

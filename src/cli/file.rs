@@ -58,6 +58,14 @@ pub fn text(path: &Path, longest: usize) -> Result<String> {
         .map_err(|error| TEXT.refuses(Culprit::Sender, path.display(), "text", error.utf8_error()))
 }
 
+/// Refuses a path where something is already, before any work is done for it.
+pub fn free(path: &Path) -> Result<()> {
+    match path.symlink_metadata() {
+        Ok(_) => Err(FREE.misused(path.display(), "a name that is free", "a file")),
+        Err(_) => Ok(()),
+    }
+}
+
 /// Writes a new file at `path`: under another name first, then moved to its own when it is whole
 /// and on the disk. A file that exists is refused.
 pub fn write(path: &Path, contents: &[u8], readers: Readers) -> Result<()> {

@@ -7,7 +7,7 @@
 //! | anything else | one line on standard error: kind, rule id, place, expected, found, advice | [`Error::exit_code`] |
 //!
 //! Nothing is printed before a command is done, so a refusal never follows half an answer (the demo
-//! alone tells its story as it happens), and files are written under another name and moved into
+//! alone tells its story as it happens, and a seed that lies in plain is warned of), and files are written under another name and moved into
 //! place when they are whole.
 
 use std::ffi::OsString;
@@ -28,8 +28,10 @@ pub mod headers;
 pub mod psbt;
 pub mod record;
 pub mod rules;
+pub mod secret;
 pub mod seed;
 pub mod summary;
+pub mod terminal;
 pub mod terms;
 pub mod wallet;
 pub mod work;
@@ -120,7 +122,14 @@ fn perform(command: Command) -> Result<Vec<String>> {
         Command::Work(WorkCommand::Certificate { file, terms }) => {
             certificate::check(&file, &terms)
         }
-        Command::Seed(SeedCommand::New { out }) => seed::new(&out),
+        Command::Seed(SeedCommand::New { out, passphrase }) => seed::new(&out, &passphrase),
+        Command::Seed(SeedCommand::Words(source)) => seed::words(&source),
+        Command::Seed(SeedCommand::Restore { out, words, passphrase }) => {
+            seed::restore(&out, words.as_deref(), &passphrase)
+        }
+        Command::Seed(SeedCommand::Passphrase { source, out, passphrase }) => {
+            seed::passphrase(&source, &out, &passphrase.into())
+        }
         Command::Record(RecordCommand::New(arguments)) => record::new(&arguments),
         Command::Record(RecordCommand::Check { files }) => record::check(&files),
         Command::Terms(TermsCommand::Check { file }) => terms::check(&file),

@@ -15,7 +15,7 @@ use crate::wallet::address_on;
 pub fn new(arguments: &RecordArguments) -> Result<Vec<String>> {
     let RecordArguments { network, number, .. } = *arguments;
     let payout = address_on(network, &arguments.payout)?;
-    let secrets = seed::read(&arguments.seed)?.record(network, number)?;
+    let secrets = seed::read(&arguments.source)?.record(network, number)?;
     let signer = SoftwareSigner::new(secrets, network)?;
     let role = arguments.role.into();
     let record = record(&signer, role, network, &arguments.contract, payout.into_unchecked())?;

@@ -65,7 +65,8 @@ pub fn all() -> Vec<Rule> {
         cli::psbt::SIGNATURE,
     ]);
     rules.extend([cli::rules::KNOWN]);
-    rules.extend([cli::seed::PRIVATE]);
+    rules.extend([cli::secret::PRIVATE, cli::secret::TWICE]);
+    rules.extend([cli::terminal::PRESENT]);
     rules.extend([cli::terms::INDEX, cli::terms::CHECKSUM]);
     rules.extend([cli::wallet::HOME]);
     rules.extend([cli::work::ARGUMENT, cli::work::ADDRESS_NETWORK]);
@@ -158,6 +159,13 @@ pub fn all() -> Vec<Rule> {
     rules.extend([script::lock::SANE, script::lock::LEAF, script::lock::SIGNED]);
     rules.extend([script::template::POLICY]);
     rules.extend([sign::RANDOMNESS]);
+    rules.extend([
+        sign::sealed::SEALED,
+        sign::sealed::PASSPHRASE,
+        sign::sealed::RECIPIENT,
+        sign::sealed::STRETCH,
+        sign::sealed::FORM,
+    ]);
     rules.extend([sign::seed::WORDS, sign::seed::RECORD, sign::seed::DERIVES]);
     rules.extend([sign::software::PATH, sign::software::FAULTY]);
     rules.extend([

@@ -100,7 +100,7 @@ fn rate(sat_per_vb: u64) -> Result<FeeRate> {
 
 fn open(home: &Home) -> Result<(Wallet, Store)> {
     let words = home.seed.clone().unwrap_or_else(|| home.home.join(SEED));
-    let seed = seed::read(&words)?;
+    let seed = seed::read_at(&words, home.passphrase_file.as_deref())?;
     make(&home.home)?;
     let path: PathBuf = home.home.join(STORE);
     let mut store = Store::open(path)?;

@@ -396,14 +396,14 @@ pub fn nonce(
     if randomness == [0; 32] {
         return Err(RANDOMNESS.broken("a nonce", "32 random bytes", "32 zeros"));
     }
-    let keypair = keypair(key)?;
-    let owner = from_zkp(&keypair.public_key())?;
+    let keypair = Erased(keypair(key)?);
+    let owner = from_zkp(&keypair.0.public_key())?;
     context.require(&owner)?;
     let (secret, public) = zkp::new_nonce_pair(
         zkp::SessionSecretRand::assume_uniformly_random(randomness),
         Some(&context.cache),
-        Some(keypair.secret_key()),
-        keypair.public_key(),
+        Some(keypair.0.secret_key()),
+        keypair.0.public_key(),
         Some(&message),
         None,
     );
@@ -441,8 +441,8 @@ impl Session {
     /// Refuses a nonce that was made for another message or key, and a session that carries
     /// another nonce in our name. The part is verified before it leaves.
     pub fn sign(&self, mut nonce: SecretNonce, key: &SecretKey) -> Result<PartialSignature> {
-        let keypair = keypair(key)?;
-        let signer = from_zkp(&keypair.public_key())?;
+        let keypair = Erased(keypair(key)?);
+        let signer = from_zkp(&keypair.0.public_key())?;
         self.context.require(&signer)?;
         if signer != nonce.owner {
             return Err(SIGNER.broken("signing", nonce.owner, signer));
@@ -463,7 +463,7 @@ impl Session {
         let secret = nonce.secret.take().ok_or_else(|| {
             NONCE_DEAD.broken(format_args!("nonce of {signer}"), "a secret half", "none")
         })?;
-        let part = self.session.partial_sign(secret, &keypair, &self.context.cache);
+        let part = self.session.partial_sign(secret, &keypair.0, &self.context.cache);
         let part = PartialSignature(part.serialize());
         self.verify(&signer, &part)?;
         Ok(part)
@@ -571,6 +571,15 @@ fn from_zkp(key: &secp256k1::PublicKey) -> Result<PublicKey> {
 
 fn scalar(bytes: [u8; 32]) -> Result<secp256k1::Scalar> {
     secp256k1::Scalar::from_be_bytes(bytes).map_err(|e| outside("a tweak", e))
+}
+
+/// The other library's copy of a key, for as long as it signs.
+struct Erased(secp256k1::Keypair);
+
+impl Drop for Erased {
+    fn drop(&mut self) {
+        self.0.non_secure_erase();
+    }
 }
 
 fn keypair(key: &SecretKey) -> Result<secp256k1::Keypair> {

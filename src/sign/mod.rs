@@ -5,6 +5,8 @@
 //! verified itself. What is to be signed has been rebuilt from the terms before it comes here.
 
 pub mod record;
+#[cfg(feature = "sealed")]
+pub mod sealed;
 pub mod seed;
 pub mod software;
 

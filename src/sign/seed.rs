@@ -46,6 +46,8 @@ pub const DERIVES: Rule = Rule::new(
     "report this: it cannot happen by chance",
 );
 
+/// 24 words of at most 8 letters, a space behind each.
+const LONGEST_WORDS: usize = 216;
 /// Purpose of the accounts for records (BIP-87: descriptors with several keys).
 const RECORDS: u32 = 87;
 /// Purpose of the wallet's accounts (BIP-86: Taproot, one key).
@@ -53,7 +55,13 @@ const WALLET: u32 = 86;
 /// Purpose of the communication keys, our own: 0x484d, "HM".
 const MESSAGES: u32 = 18509;
 
-/// A BIP-39 seed and the entropy of its words.
+/// A BIP-39 seed and the entropy of its words. It cannot be copied:
+///
+/// ```compile_fail,E0599
+/// let seed = hashmix::sign::seed::Seed::fresh()?;
+/// let copy = seed.clone();
+/// # Ok::<(), hashmix::error::Error>(())
+/// ```
 pub struct Seed {
     entropy: Zeroizing<Vec<u8>>,
     seed: Zeroizing<[u8; 64]>,
@@ -87,8 +95,17 @@ impl Seed {
     /// The words to write down. With them, and the passphrase if there is one, everything is
     /// found again.
     pub fn words(&self) -> Result<Zeroizing<String>> {
-        let mnemonic = Mnemonic::from_entropy_in(Language::English, &self.entropy);
-        Ok(Zeroizing::new(mnemonic.map_err(refused)?.to_string()))
+        let mnemonic =
+            Mnemonic::from_entropy_in(Language::English, &self.entropy).map_err(refused)?;
+        // Room from the start: a text that grows leaves copies behind.
+        let mut words = Zeroizing::new(String::with_capacity(LONGEST_WORDS));
+        for word in mnemonic.words() {
+            if !words.is_empty() {
+                words.push(' ');
+            }
+            words.push_str(word);
+        }
+        Ok(words)
     }
 
     /// Fingerprint of the master key, as it stands in key origins.

@@ -1,5 +1,7 @@
 //! A folder to work in, the binary, and the files of one contract.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -10,6 +12,9 @@ use hashmix::party::Seat;
 use hashmix::rehearsal::people::{Payouts, signer, terms};
 use hashmix::script::template::Variant;
 use tempfile::TempDir;
+
+/// What the seeds of these tests are encrypted with.
+pub const PASSPHRASE: &str = "correct horse battery staple";
 
 pub struct Desk {
     pub dir: TempDir,
@@ -43,6 +48,25 @@ impl Desk {
         let terms = rehearsed();
         let json = serde_json::to_string_pretty(&terms).unwrap();
         (self.put("terms.json", json), terms)
+    }
+
+    /// A file for its owner's eyes.
+    pub fn private(&self, name: &str, contents: impl AsRef<[u8]>) -> String {
+        let path = self.put(name, contents);
+        std::fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+        path
+    }
+
+    /// A fresh encrypted seed and the file of its passphrase.
+    pub fn seed(&self, name: &str) -> (String, String) {
+        let (seed, phrase) = (text(&self.path(name)), self.phrase());
+        ok(&["seed", "new", "--out", &seed, "--passphrase-file", &phrase, "--rehearse"]);
+        (seed, phrase)
+    }
+
+    /// The file of the passphrase that all our seeds have.
+    pub fn phrase(&self) -> String {
+        self.private("phrase", format!("{PASSPHRASE}\n"))
     }
 
     /// The names in the folder, sorted.

@@ -22,11 +22,12 @@ fn coins_are_received_counted_and_sent() {
     let node = chosen().unwrap();
     let url = node.electrum_url();
     let desk = Desk::new();
-    let [home, seed] = ["home", "seed"].map(|name| text(&desk.path(name)));
-    ok(&["seed", "new", "--out", &seed]);
-    let own = ["--home", &home, "--seed", &seed, "--network", "regtest"];
+    let home = text(&desk.path("home"));
+    let (seed, phrase) = desk.seed("seed");
+    let opened = ["--seed", &seed, "--passphrase-file", &phrase];
+    let own = ["--home", &home, "--network", "regtest"];
     let with = |first: &[&str], last: &[&str]| -> Vec<String> {
-        [&["wallet"], first, &own, last].concat().iter().map(|s| (*s).to_owned()).collect()
+        [&["wallet"], first, &opened, &own, last].concat().iter().map(|s| (*s).to_owned()).collect()
     };
     let run =
         |arguments: Vec<String>| ok(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
@@ -67,11 +68,11 @@ fn coins_are_received_counted_and_sent() {
     // One key-path input of 57.5 vB and two P2TR outputs: 154 vB at 2 sat, and one for rounding.
     assert!(out.contains("confirmed  4998999691 sat"), "{out}");
 
-    let other = ["wallet", "balance", "--home", &home, "--seed", &seed, "--network", "signet"];
-    refused(&[&other[..], &["--electrum", &url]].concat(), "wallet-same", 3);
+    let other = ["wallet", "balance", "--home", &home, "--network", "signet"];
+    refused(&[&other[..], &opened, &["--electrum", &url]].concat(), "wallet-same", 3);
     let fresh = text(&desk.path("fresh"));
-    let other = ["wallet", "balance", "--home", &fresh, "--seed", &seed, "--network", "signet"];
-    let line = refused(&[&other[..], &["--electrum", &url]].concat(), "chain-network", 5);
+    let other = ["wallet", "balance", "--home", &fresh, "--network", "signet"];
+    let line = refused(&[&other[..], &opened, &["--electrum", &url]].concat(), "chain-network", 5);
     assert!(line.contains("signet") && line.contains("regtest"), "{line}");
 }
 
@@ -97,11 +98,12 @@ fn server_that_says(text: &'static str) -> String {
 #[test]
 fn a_server_that_talks_gibberish_or_lags_costs_one_line_and_nothing_else() {
     let desk = Desk::new();
-    let [home, seed] = ["home", "seed"].map(|name| text(&desk.path(name)));
-    ok(&["seed", "new", "--out", &seed]);
+    let home = text(&desk.path("home"));
+    let (seed, phrase) = desk.seed("seed");
     let balance = |url: &str| {
-        let own = ["wallet", "balance", "--home", &home, "--seed", &seed, "--network", "regtest"];
-        [&own[..], &["--electrum", url]].concat().into_iter().map(str::to_owned).collect()
+        let own = ["wallet", "balance", "--home", &home, "--network", "regtest"];
+        let opened = ["--seed", &seed, "--passphrase-file", &phrase];
+        [&own[..], &opened, &["--electrum", url]].concat().into_iter().map(str::to_owned).collect()
     };
     let fails = |url: &str, rule: &str, found: &str| {
         let arguments: Vec<String> = balance(url);
@@ -134,11 +136,12 @@ fn a_server_that_talks_gibberish_or_lags_costs_one_line_and_nothing_else() {
 #[test]
 fn a_server_that_is_not_there_and_a_store_that_is_none_have_their_exit_codes() {
     let desk = Desk::new();
-    let [home, seed] = ["home", "seed"].map(|name| text(&desk.path(name)));
-    ok(&["seed", "new", "--out", &seed]);
+    let home = text(&desk.path("home"));
+    let (seed, phrase) = desk.seed("seed");
     let balance = |home: &str, url: &str, rule: &str, code: i32| {
-        let own = ["wallet", "balance", "--home", home, "--seed", &seed, "--network", "regtest"];
-        refused(&[&own[..], &["--electrum", url]].concat(), rule, code)
+        let own = ["wallet", "balance", "--home", home, "--network", "regtest"];
+        let opened = ["--seed", &seed, "--passphrase-file", &phrase];
+        refused(&[&own[..], &opened, &["--electrum", url]].concat(), rule, code)
     };
     balance(&home, "tcp://127.0.0.1:1", "chain-server", 5);
     balance(&home, "nonsense", "chain-url", 2);

@@ -14,6 +14,7 @@ use jsonrpc::client::Transport;
 use jsonrpc::{Error as ClientError, Request, Response};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use zeroize::Zeroizing;
 
 use super::Auth;
 use crate::error::{Result, Rule};
@@ -105,15 +106,18 @@ impl Post {
 
     /// The value of the header `Authorization` (RFC 7617). A cookie is read anew each time: the
     /// node writes another one at each start.
-    fn authorization(&self) -> Result<String, Trouble> {
-        let shown = match &self.auth {
+    fn authorization(&self) -> Result<Zeroizing<String>, Trouble> {
+        let shown = Zeroizing::new(match &self.auth {
             Auth::Cookie(path) => std::fs::read_to_string(path)
-                .map_err(|e| Trouble::Credentials(format!("cookie {}: {e}", path.display())))?
-                .trim()
-                .to_owned(),
+                .map_err(|e| Trouble::Credentials(format!("cookie {}: {e}", path.display())))?,
             Auth::Password { user, password } => format!("{user}:{password}"),
+        });
+        let shown = match &self.auth {
+            Auth::Cookie(_) => shown.trim(),
+            Auth::Password { .. } => shown.as_str(),
         };
-        Ok(format!("Basic {}", BASE64_STANDARD.encode(shown)))
+        let encoded = Zeroizing::new(BASE64_STANDARD.encode(shown));
+        Ok(Zeroizing::new(format!("Basic {}", encoded.as_str())))
     }
 
     fn connect(&self) -> io::Result<TcpStream> {
@@ -137,13 +141,14 @@ impl Post {
         // First the connection: a node that is down has no cookie, and that it is down says more.
         let mut stream = self.connect().map_err(|e| Trouble::Unreached(words(&e)))?;
         let authorization = self.authorization()?;
-        let head = format!(
-            "POST {} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nAuthorization: {authorization}\r\n\
+        let head = Zeroizing::new(format!(
+            "POST {} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nAuthorization: {}\r\n\
              Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
             self.path,
             self.host,
+            authorization.as_str(),
             body.len(),
-        );
+        ));
         stream.write_all(head.as_bytes())?;
         stream.write_all(body)?;
         let mut answer = Answer { stream, held: Vec::new(), begun: None, timeout: self.timeout };
