@@ -4,7 +4,7 @@ use bitcoin::OutPoint;
 use hashmix::flow::dispute::state::{Event as DisputeEvent, Opening, Shown};
 use hashmix::flow::dispute::txs::ruling;
 use hashmix::flow::escrow::txs::{Outcome, settlement};
-use hashmix::flow::{Effect, Event};
+use hashmix::flow::{Effect, Event, Task};
 use hashmix::id::{PositionId, WordId};
 use hashmix::party::Seat;
 use hashmix::script::lock::Path;
@@ -72,10 +72,11 @@ fn answered(opening: Opening, shown: Shown) -> Event {
     Event::Dispute(DisputeEvent::Answered { opening: opening.id().unwrap(), shown })
 }
 
-/// The outcome that a seat is about to sign, if it is.
+/// The outcome that a seat is about to sign, or to enter in its journal before.
 fn about_to_rule(play: &Play, seat: Seat) -> Option<Outcome> {
     play.next(seat).into_iter().find_map(|effect| match effect {
-        Effect::Sign { task: hashmix::flow::Task::Ruling { outcome, .. }, .. } => Some(outcome),
+        Effect::Sign { task: Task::Ruling { outcome, .. }, .. }
+        | Effect::Enter { task: Task::Ruling { outcome, .. }, .. } => Some(outcome),
         _ => None,
     })
 }
@@ -339,7 +340,7 @@ fn a_validator_declines_an_outcome_that_falls_and_goes_on_with_the_rest() {
     }
     mine(&mut play, 6);
     let reasons = declined(&play, V0);
-    assert!(reasons[0].contains("[dispute-consistent]"), "{reasons:?}");
+    assert!(reasons[0].contains("[escrow-outcome]"), "{reasons:?}");
     // Who has never ruled cannot pay it either.
     assert!(declined(&play, V2).is_empty(), "he receipts the opening first");
     play.act(V2);

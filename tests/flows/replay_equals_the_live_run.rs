@@ -120,6 +120,8 @@ fn the_scene_has_every_kind_of_word_and_work_for_everybody() {
             "dispute ruled",
             "escrow asked",
             "escrow signed",
+            "journal entered",
+            "journal witnessed",
             "reward certified",
             "reward receipted",
             "reward sweep_asked",

@@ -385,10 +385,13 @@ impl Play {
         let Seat::Validator(place) = of else { panic!("{of} has no journal") };
         let witness = Seat::Validator((place + 1) % 3);
         let word = self.next(witness).into_iter().find_map(|effect| match effect {
-            Effect::Say(event @ Event::Journal(journal::Event::Witnessed { .. })) => Some(event),
+            Effect::Say(Event::Journal(event)) => match event {
+                journal::Event::Witnessed { validator, .. } if validator == place => Some(event),
+                _ => None,
+            },
             _ => None,
         });
-        self.say(witness, word.expect("an entry to witness")).unwrap();
+        self.say(witness, Event::Journal(word.expect("an entry to witness"))).unwrap();
     }
 
     /// A request of the miner for the present output, as the evidence says.

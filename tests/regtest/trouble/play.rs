@@ -30,7 +30,7 @@ pub(crate) const NONE: Patience =
 pub(crate) struct Story {
     /// Every transaction that was reported as sent, by title, in order.
     pub(crate) sent: Vec<(&'static str, Txid)>,
-    /// What each said, in order.
+    /// What each said, by kind: who is answered first is a matter of luck.
     said: Vec<Vec<&'static str>>,
     /// What the miner's wallet holds in the end.
     balance: Balance,
@@ -273,7 +273,8 @@ impl Play {
         let ended = progress(&self.table.terms, &facts).unwrap();
         assert!(matches!(ended, Progress::Ended { height: Some(_), .. }), "{ended:?}");
         assert!(self.table.node.mempool().unwrap().is_empty());
-        let said = SEATS.map(|seat| self.said(seat)).to_vec();
+        let mut said = SEATS.map(|seat| self.said(seat)).to_vec();
+        said.iter_mut().for_each(|words| words.sort_unstable());
         let balance = self.table.engine(Seat::Miner).balance().unwrap();
         Story { sent: self.table.story(), said, balance }
     }
