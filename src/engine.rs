@@ -375,7 +375,7 @@ impl Engine {
                 Ok(signatures) => self.say_and_report(task.word(signatures)).map(Some),
                 Err(error) => declined(error).map(Some),
             },
-            Effect::Enter { bond, task } => match self.enter(&bond, &task, facts) {
+            Effect::Enter { bond, task, .. } => match self.enter(&bond, &task, facts) {
                 Ok(event) => self.say_and_report(event).map(Some),
                 Err(error) => declined(error).map(Some),
             },

@@ -67,6 +67,8 @@ pub enum Effect {
     },
     /// Enter into the seat's journal what it is about to sign.
     Enter {
+        /// The transaction, rebuilt from the terms.
+        draft: Draft,
         /// What the seat binds itself to.
         bond: journal::Bond,
         /// What it is about to sign.
