@@ -170,6 +170,11 @@ impl Engine {
                 WORD => {
                     let text = String::from_utf8_lossy(&entry.body);
                     let word = Word::from_json(&text).map_err(within)?;
+                    // A journal with a gap or a foreign entry is none: better shut than wrong.
+                    if let Event::Journal(event) = &word.event {
+                        let journals = contract.journals();
+                        journals.admit(contract.terms(), word.from, event).map_err(within)?;
+                    }
                     contract.apply(word.from, &word.event)?;
                     known.insert(word.id()?);
                     said = said.saturating_add(u32::from(word.from == seat));

@@ -324,7 +324,8 @@ impl Core {
                 Some(Reading::Coin(coin)) => (outpoint, Some(coin)),
                 Some(Reading::Moved) | None => (outpoint, None),
             });
-            return Ok(View { place: self.place(), node: true, tip, coins: coins.collect() });
+            let coins = coins.collect();
+            return Ok(View { place: self.place(), node: true, tip, coins, history: None });
         }
         Err(NODE.unavailable(
             format_args!("{}, gettxout", self.place()),
