@@ -75,6 +75,7 @@ pub fn all() -> Vec<Rule> {
     rules.extend([flow::SPEAKER]);
     rules.extend([
         flow::dispute::state::TIMELY,
+        flow::dispute::state::AGAIN,
         flow::dispute::state::OPENED,
         flow::dispute::state::HEARD,
         flow::dispute::state::JUST,
