@@ -65,6 +65,8 @@ pub mod cli;
 pub mod engine;
 #[cfg(all(feature = "electrum", feature = "sqlite"))]
 pub mod header_sync;
+#[cfg(feature = "core")]
+mod http;
 #[cfg(feature = "regtest")]
 pub mod rehearsal;
 pub mod relay;

@@ -52,7 +52,8 @@ pub use super::patience::Patience;
 pub use http::URL;
 pub use template::TEMPLATE;
 
-use http::{Post, Trouble};
+use crate::http::Trouble;
+use http::Post;
 use unspent::Reading;
 
 /// The node answers.
