@@ -408,6 +408,16 @@ pub enum ValidatorCommand {
     },
     /// For parties: make a signed request out of words
     Request(RequestArguments),
+    /// Answer requests over HTTP until told to stop
+    #[cfg(feature = "validator")]
+    Serve {
+        /// Whose desk.
+        #[command(flatten)]
+        desk: DeskArguments,
+        /// Where to listen; TLS is for a proxy in front
+        #[arg(long, value_name = "ADDRESS:PORT")]
+        listen: std::net::SocketAddr,
+    },
 }
 
 /// Whose desk, and whom it asks about the chain.

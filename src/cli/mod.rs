@@ -182,6 +182,8 @@ fn at_desk(command: ValidatorCommand) -> Result<Done> {
             validator::status(&desk, contract.as_deref())
         }
         ValidatorCommand::Request(arguments) => validator::request(&arguments),
+        #[cfg(feature = "validator")]
+        ValidatorCommand::Serve { desk, listen } => validator::serve(&desk, listen),
     };
     lines.map(Done::from)
 }

@@ -59,7 +59,7 @@ fn sources(arguments: &DeskArguments) -> Result<Sources> {
 }
 
 /// Opens the desk.
-pub(crate) fn open(arguments: &DeskArguments) -> Result<Desk> {
+fn open(arguments: &DeskArguments) -> Result<Desk> {
     let sources = sources(arguments)?;
     // A desk that cannot work asks for no secrets.
     sources.check()?;
@@ -183,6 +183,14 @@ pub fn request(arguments: &RequestArguments) -> Result<Vec<String>> {
         format!("words     {}", request.words.len()),
         "next      hand it to each validator; the same file gets the same answer".to_owned(),
     ])
+}
+
+/// Answers over HTTP until told to stop. The log goes to standard error as it happens.
+#[cfg(feature = "validator")]
+pub fn serve(arguments: &DeskArguments, listen: std::net::SocketAddr) -> Result<Vec<String>> {
+    let desk = open(arguments)?;
+    crate::validator::server::serve(desk, listen, crate::validator::server::Limits::default())?;
+    Ok(Vec::new())
 }
 
 /// A validator's seat that is not `from`.

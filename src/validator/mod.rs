@@ -30,8 +30,11 @@ pub mod answer;
 pub mod desk;
 pub mod expected;
 mod hearing;
+pub mod limits;
 pub mod query;
 pub mod registration;
 pub mod request;
+#[cfg(feature = "validator")]
+pub mod server;
 pub mod sources;
 pub mod standing;
