@@ -158,7 +158,7 @@ impl Request {
         if request.format != REQUEST_FORMAT {
             return Err(refuse("request, format", &request.format));
         }
-        let printable = request.key.bytes().all(|byte| (0x21..0x7f).contains(&byte));
+        let printable = request.key.bytes().all(|byte| (0x20..0x7f).contains(&byte));
         if request.key.is_empty() || request.key.len() > 64 || !printable {
             return Err(refuse("request, key", &request.key));
         }

@@ -170,7 +170,7 @@ fn two_of_three_rule_over_http() {
 
 #[test]
 fn a_question_about_a_contract_is_answered_to_its_people_alone() {
-    let mut town = served(&[0]);
+    let town = served(&[0]);
     let id = town.id();
     let old = server(&town, 0).tip();
     let at = Seat::Validator(0);
