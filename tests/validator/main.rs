@@ -3,6 +3,7 @@
 
 mod disputes;
 mod http;
+mod interface;
 #[path = "../regtest/trouble/proxy.rs"]
 #[expect(dead_code, reason = "other stories use the rest of it")]
 mod proxy;

@@ -27,10 +27,12 @@ fn put_off(town: &mut Town, key: &str) -> &'static str {
 #[test]
 fn a_server_that_is_behind_stops_the_desk_until_it_has_caught_up() {
     let mut town = Town::registered();
+    town.table.deliver(0, FULL);
     let behind = town.table.node.height().unwrap();
     let block = town.table.node.block(behind).unwrap();
     let header = bitcoin::consensus::encode::serialize_hex(&block.header);
-    town.table.deliver(0, FULL);
+    // A block in which nothing of the contract happens.
+    town.table.elsewhere(1);
     town.second.set(Trouble::Lies(Arc::new(move |method, _, truth| match method {
         "blockchain.headers.subscribe" => json!({ "height": behind, "hex": header }),
         _ => truth,
