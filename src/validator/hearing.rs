@@ -3,7 +3,7 @@
 use super::answer::{ANSWER_FORMAT, Answer, Numbered, Refusal, Waiting};
 use super::desk::Desk;
 use super::expected::expected;
-use super::request::{BACKLOG, KEY, KEYS, MOST_KEYS, MOST_WAITING, Request};
+use super::request::{BACKLOG, KEY, MOST_WAITING, Request, check_keys};
 use crate::canonical;
 use crate::engine::Report;
 use crate::error::{Error, Result};
@@ -65,11 +65,7 @@ impl Desk {
             }
             return Ok(since.try_into().map_or(0, u64::from_be_bytes));
         }
-        let used = self.store.bound(&begun)?;
-        if used >= MOST_KEYS {
-            let expected = format!("at most {MOST_KEYS} requests");
-            return Err(KEYS.refuses(request.from.into(), "request, key", expected, used));
-        }
+        check_keys(self.store.bound(&begun)?, request.from.into())?;
         let since = self.store.last_entry(&request.contract.0)?;
         let note = [digest.as_bytes().as_slice(), &since.to_be_bytes()].concat();
         self.store.remember(&begun, &request.key, &note)?;

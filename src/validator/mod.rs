@@ -38,3 +38,6 @@ pub mod request;
 pub mod server;
 pub mod sources;
 pub mod standing;
+
+#[cfg(all(test, feature = "regtest"))]
+mod tests;

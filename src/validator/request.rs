@@ -24,7 +24,7 @@ use crate::canonical;
 use crate::error::{Culprit, Result, Rule};
 use crate::flow::escrow::terms::EscrowTerms;
 use crate::flow::word::Word;
-use crate::id::{TermsId, WordId, tagged_hash};
+use crate::id::{TermsId, tagged_hash};
 use crate::message;
 use crate::party::{Record, Seat};
 
@@ -209,11 +209,6 @@ impl Request {
         Ok(())
     }
 
-    /// The names of its words by content.
-    pub fn word_ids(&self) -> Result<Vec<WordId>> {
-        self.words.iter().map(Word::id).collect()
-    }
-
     /// The transaction that the sender expects.
     pub fn expected(&self) -> Result<Option<Psbt>> {
         let read = |text: &String| {
@@ -223,6 +218,17 @@ impl Request {
             })
         };
         self.psbt.as_ref().map(read).transpose()
+    }
+}
+
+/// Refuses a new key where `used` are used already.
+pub fn check_keys(used: u64, by: Culprit) -> Result<()> {
+    match used < MOST_KEYS {
+        true => Ok(()),
+        false => {
+            let expected = format_args!("fewer than {MOST_KEYS} requests before").to_string();
+            Err(KEYS.refuses(by, "request, key", expected, used))
+        }
     }
 }
 

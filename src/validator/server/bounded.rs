@@ -217,7 +217,8 @@ mod tests {
         drop(first);
         let fourth = take("1.1.1.1").unwrap();
         drop((second, third, fourth));
-        assert_eq!((lock(&counts).all, lock(&counts).each.len()), (0, 0));
+        let left = lock(&counts);
+        assert_eq!((left.all, left.each.len()), (0, 0));
     }
 
     #[test]
