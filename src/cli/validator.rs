@@ -1,7 +1,7 @@
 //! `hashmix validator`: the desk of somebody who decides with others. A file in, a file out; a
 //! server is not needed.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::cli::arguments::{DeskArguments, RequestArguments};
 use crate::cli::file::{self, Readers};
@@ -159,7 +159,8 @@ fn describe(standing: &Standing) -> Vec<String> {
 pub fn request(arguments: &RequestArguments) -> Result<Vec<String>> {
     let terms = terms::read(&arguments.terms)?;
     let from = seat(&arguments.seat)?;
-    let words = arguments.words.iter().map(|path| word(path)).collect::<Result<Vec<_>>>()?;
+    let words =
+        arguments.words.iter().map(|path| word(path.as_path())).collect::<Result<Vec<_>>>()?;
     let psbt = match &arguments.psbt {
         Some(path) => Some(file::text(path, PSBT_MAX_BYTES)?.trim().to_owned()),
         None => None,
@@ -201,7 +202,7 @@ fn other(from: Seat) -> Seat {
     }
 }
 
-fn word(path: &PathBuf) -> Result<Word> {
+fn word(path: &Path) -> Result<Word> {
     let text = file::text(path, WORD_MAX_BYTES)?;
     Word::from_json(&text).map_err(|error| error.within(path.display()))
 }
