@@ -65,7 +65,7 @@ fn misfits(document: &Value, schema: &Value, value: &Value, place: &str) -> Vec<
             }
             "enum" if !part.as_array().unwrap().contains(value) => wrong("enum"),
             "const" if part != value => wrong("const"),
-            "minLength" if value.as_str().unwrap().len() < 1 => wrong("minLength"),
+            "minLength" if value.as_str().unwrap().is_empty() => wrong("minLength"),
             "enum"
             | "const"
             | "minLength"
