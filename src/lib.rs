@@ -74,6 +74,8 @@ pub mod relay;
 pub mod sign;
 #[cfg(feature = "sqlite")]
 pub mod store;
+#[cfg(all(feature = "electrum", feature = "sqlite", feature = "signer"))]
+pub mod validator;
 #[cfg(all(feature = "electrum", feature = "sqlite"))]
 pub mod wallet;
 

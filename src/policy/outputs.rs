@@ -96,20 +96,27 @@ const LAGGING: u32 = 2;
 /// Refuses outputs that our sources do not all show as the draft spends them.
 pub fn check(case: &Case<'_>, task: &Task, draft: &Draft) -> Result<()> {
     let reward = matches!(task, Task::Sweep(_));
-    let nodes = case.views.iter().filter(|view| view.node).count();
-    let mut servers: Vec<&str> = case.views.iter().map(|view| view.place.as_str()).collect();
-    servers.sort_unstable();
-    servers.dedup();
-    if nodes == 0 && servers.len() < 2 {
-        let found = format_args!("{} different servers", servers.len()).to_string();
-        return Err(VIEWS.unavailable("sources", "a node, or two servers", found));
-    }
+    agree(case.facts, case.views)?;
     for view in case.views {
-        chain(view, case.facts)?;
-        history(view, case.facts)?;
         for spend in draft.spends() {
             output(view, spend, case.facts, reward)?;
         }
+    }
+    Ok(())
+}
+
+/// Refuses sources that are too few, or that do not show the chain that we see ourselves.
+pub fn agree(facts: &Facts, views: &[View]) -> Result<()> {
+    let mut servers: Vec<&str> = views.iter().map(|view| view.place.as_str()).collect();
+    servers.sort_unstable();
+    servers.dedup();
+    if servers.len() < 2 && !views.iter().any(|view| view.node) {
+        let found = format_args!("{} different servers", servers.len()).to_string();
+        return Err(VIEWS.unavailable("sources", "a node, or two servers", found));
+    }
+    for view in views {
+        chain(view, facts)?;
+        history(view, facts)?;
     }
     Ok(())
 }
