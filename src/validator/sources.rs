@@ -13,14 +13,14 @@ use crate::facts::{Coin, CoinView, Facts, View};
 
 /// There are two to compare.
 pub const VIEWS: Rule = Rule::new(
-    "policy-chain-views",
+    "policy-desk-sources",
     "a validator asks two Electrum servers or more, of different host and port, or a Bitcoin Core \
      beside one",
     "name a second Electrum server that somebody else runs, or your own Bitcoin Core",
 );
 /// They say the same.
 pub const AGREE: Rule = Rule::new(
-    "policy-chain-agree",
+    "policy-desk-agree",
     "all sources name the same tip and the same unspent coins of the contract",
     "wait until they have caught up with each other; if it lasts, one of them lies or is broken",
 );
@@ -171,7 +171,7 @@ mod tests {
             &["tcp://one:1", "tcp://two:1", "tcp://one:1"],
         ] {
             let error = sources(urls).check().unwrap_err();
-            assert_eq!((error.rule(), error.exit_code()), ("policy-chain-views", 2), "{urls:?}");
+            assert_eq!((error.rule(), error.exit_code()), ("policy-desk-sources", 2), "{urls:?}");
         }
     }
 
@@ -184,7 +184,7 @@ mod tests {
         with(&["tcp://one:50001"]).check().unwrap();
         with(&["tcp://one:50001", "tcp://two:50001"]).check().unwrap();
         for urls in [&[][..], &["tcp://one:50001", "tcp://one:50001"]] {
-            assert_eq!(with(urls).check().unwrap_err().rule(), "policy-chain-views");
+            assert_eq!(with(urls).check().unwrap_err().rule(), "policy-desk-sources");
         }
     }
 }

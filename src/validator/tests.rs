@@ -372,7 +372,7 @@ fn sources_that_differ_in_anything_stop_us_and_nobody_is_blamed() {
         with(Some(CoinView { coinbase: true, ..said.clone() })),
     ] {
         let error = compare(&facts, &coins, &other).unwrap_err();
-        assert_eq!((error.rule(), error.exit_code()), ("policy-chain-agree", 5), "{other:?}");
+        assert_eq!((error.rule(), error.exit_code()), ("policy-desk-agree", 5), "{other:?}");
         assert!(error.fault().place.starts_with("server tcp://two:1"), "{error}");
     }
 }

@@ -37,7 +37,7 @@ fn a_server_that_is_behind_stops_the_desk_until_it_has_caught_up() {
         "blockchain.headers.subscribe" => json!({ "height": behind, "hex": header }),
         _ => truth,
     })));
-    assert_eq!(put_off(&mut town, "behind"), "policy-chain-agree");
+    assert_eq!(put_off(&mut town, "behind"), "policy-desk-agree");
 }
 
 #[test]
@@ -48,7 +48,7 @@ fn a_server_that_hides_the_escrow_stops_the_desk() {
         "blockchain.scripthash.get_history" => json!([]),
         _ => truth,
     })));
-    assert_eq!(put_off(&mut town, "hides"), "policy-chain-agree");
+    assert_eq!(put_off(&mut town, "hides"), "policy-desk-agree");
 }
 
 #[test]
