@@ -209,11 +209,15 @@ fn a_word_that_makes_no_sense_yet_waits_and_is_taken_when_it_does() {
     let away = std::mem::replace(&mut town.ways[0], Way::Away);
     town.dispute();
     town.table.elsewhere(town.table.terms.delays.answer);
+    let ruled =
+        |word: &Word| matches!(word.event, Event::Dispute(dispute::state::Event::Ruled { .. }));
     let mut rulings: Vec<Word> = Vec::new();
-    for place in [1, 2] {
+    // Each enters first, holds what the other has entered, and rules.
+    for place in [1, 2, 1, 2] {
         let answer = town.bring(place).unwrap();
         rulings.extend(answer.words.into_iter().map(|numbered| numbered.word));
     }
+    rulings.retain(ruled);
     assert_eq!(rulings.len(), 2);
     town.ways[0] = away;
     let id = town.id();
@@ -223,11 +227,11 @@ fn a_word_that_makes_no_sense_yet_waits_and_is_taken_when_it_does() {
     assert!(answer.waiting[0].why.contains("(dispute-opened)"), "{answer:?}");
     // Now what they rest on; it does not bring the rulings again.
     let mut rest = town.mail(0);
-    let ruled =
-        |word: &Word| matches!(word.event, Event::Dispute(dispute::state::Event::Ruled { .. }));
     rest.retain(|word| !ruled(word));
     let answer = heard(&mut town, &request(id, Seat::Miner, "2", rest)).unwrap();
     assert!(answer.refused.is_empty(), "{answer:?}");
+    town.spread(&answer);
+    town.round();
     let all = town.desk(0).words(id, 0, 1_000).unwrap();
     assert_eq!(all.iter().filter(|numbered| ruled(&numbered.word)).count(), 3, "his own too");
 }

@@ -10,15 +10,21 @@ use hashmix::flow::word::Word;
 use hashmix::id::TermsId;
 use hashmix::party::Seat;
 use hashmix::rehearsal::people;
+use hashmix::sign::sealed::{Passphrase, Stretch, seal};
 use hashmix::validator::answer::Answer;
 use hashmix::validator::desk::Desk;
 use hashmix::validator::registration::{Registration, digest};
 use hashmix::validator::request::{REQUEST_FORMAT, REQUEST_MAX_BYTES, Request};
 use hashmix::validator::sources::Sources;
 
+use zeroize::Zeroizing;
+
 use crate::http::Server;
 use crate::proxy::Proxy;
 use crate::world::{FULL, RATE, Table, signer};
+
+/// What every validator's seed is encrypted with here.
+const PASSPHRASE: &str = "a passphrase of the rehearsal";
 
 /// How a validator is reached.
 pub(crate) enum Way {
@@ -78,9 +84,13 @@ impl Town {
         for place in 0..3 {
             fs::create_dir(town.home(place)).unwrap();
             let seed = people::seed(&people::name(Seat::Validator(place))).unwrap();
-            let path = town.home(place).join("seed");
-            fs::write(&path, seed.words().unwrap().as_bytes()).unwrap();
-            private(&path);
+            let passphrase = Passphrase::known(Zeroizing::new(PASSPHRASE.to_owned())).unwrap();
+            let sealed = seal(&seed, &passphrase, Stretch::REHEARSED).unwrap();
+            for (name, text) in [("seed", sealed.as_str()), ("passphrase", PASSPHRASE)] {
+                let path = town.home(place).join(name);
+                fs::write(&path, text).unwrap();
+                private(&path);
+            }
         }
         town
     }
@@ -123,9 +133,10 @@ impl Town {
     pub(crate) fn desk_arguments(&self, place: u8) -> Vec<String> {
         let home = self.home(place).to_str().unwrap().to_owned();
         let (first, second) = (self.table.node.electrum_url(), self.second.url());
-        ["--home", &home, "--network", "regtest", "--electrum", &first, "--electrum", &second]
-            .map(str::to_owned)
-            .to_vec()
+        let passphrase = self.home(place).join("passphrase").to_str().unwrap().to_owned();
+        let home = ["--home", &home, "--passphrase-file", &passphrase, "--network", "regtest"];
+        let servers = ["--electrum", &first, "--electrum", &second];
+        home.into_iter().chain(servers).map(str::to_owned).collect()
     }
 
     /// A file in the town's folder.
