@@ -96,10 +96,13 @@ impl Address {
         // First the connection: a node that is down has no cookie, and that it is down says more.
         let mut stream = self.connect(timeout).map_err(|e| Trouble::Unreached(words(&e)))?;
         let headers = headers()?;
+        let path = match format!("{}{below}", self.path.trim_end_matches('/')) {
+            none if none.is_empty() => "/".to_owned(),
+            path => path,
+        };
         let head = Zeroizing::new(format!(
-            "POST {}{below} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n{}\
+            "POST {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n{}\
              Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
-            self.path,
             self.host,
             headers.as_str(),
             body.len(),

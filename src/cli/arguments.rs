@@ -510,6 +510,17 @@ pub enum ValidatorCommand {
         /// Where to listen; TLS is for a proxy in front
         #[arg(long, value_name = "ADDRESS:PORT")]
         listen: std::net::SocketAddr,
+        /// Another validator's server, http://host:port, who gets what this one says; once for each
+        #[arg(long, value_name = "URL")]
+        peer: Vec<String>,
+    },
+    /// Take your journal back from the other validators, where your store is an old copy
+    Resolve {
+        /// Whose desk.
+        #[command(flatten)]
+        desk: DeskArguments,
+        /// The contract, by the id of its terms
+        contract: String,
     },
 }
 

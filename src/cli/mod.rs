@@ -193,7 +193,8 @@ fn at_desk(command: ValidatorCommand) -> Result<Done> {
         }
         ValidatorCommand::Request(arguments) => validator::request(&arguments),
         #[cfg(feature = "validator")]
-        ValidatorCommand::Serve { desk, listen } => validator::serve(&desk, listen),
+        ValidatorCommand::Serve { desk, listen, peer } => validator::serve(&desk, listen, &peer),
+        ValidatorCommand::Resolve { desk, contract } => validator::resolve(&desk, &contract),
     };
     lines.map(Done::from)
 }

@@ -56,6 +56,7 @@ pub fn all() -> Vec<Rule> {
         validator::limits::ROUTE,
         validator::limits::BODY,
         validator::limits::LISTEN,
+        validator::limits::PEER,
         validator::query::FORM,
         validator::query::TIP,
         validator::query::SIGNATURE,

@@ -189,11 +189,29 @@ pub fn request(arguments: &RequestArguments) -> Result<Vec<String>> {
     ])
 }
 
+/// A validator whose store is an old copy takes his journal back from the others.
+pub fn resolve(arguments: &DeskArguments, contract: &str) -> Result<Vec<String>> {
+    let mut desk = open(arguments)?;
+    let contract = contract.parse()?;
+    let taken = desk.restore_journal(contract)?;
+    Ok(vec![
+        format!("contract  {contract}"),
+        format!("journal   {taken} entries taken over from the other validators"),
+        "next      hand them what `status` shows as said; they hold you to these entries"
+            .to_owned(),
+    ])
+}
+
 /// Answers over HTTP until told to stop. The log goes to standard error as it happens.
 #[cfg(feature = "validator")]
-pub fn serve(arguments: &DeskArguments, listen: std::net::SocketAddr) -> Result<Vec<String>> {
+pub fn serve(
+    arguments: &DeskArguments,
+    listen: std::net::SocketAddr,
+    peers: &[String],
+) -> Result<Vec<String>> {
+    use crate::validator::server::{self, Limits};
     let desk = open(arguments)?;
-    crate::validator::server::serve(desk, listen, crate::validator::server::Limits::default())?;
+    server::serve(desk, listen, peers, Limits::default())?;
     Ok(Vec::new())
 }
 

@@ -293,6 +293,18 @@ impl Desk {
         Ok(query.from)
     }
 
+    /// Takes our journal of a contract back from the other validators, where our store is an old copy
+    /// (see [`Engine::restore_journal`]); answers with the number of entries.
+    pub fn restore_journal(&mut self, id: TermsId) -> Result<usize> {
+        let engine = self.engine(id)?;
+        let taken = match engine.seat() {
+            Seat::Validator(place) => engine.contract().journals().restorable(place)?.len(),
+            _ => 0,
+        };
+        engine.restore_journal()?;
+        Ok(taken)
+    }
+
     /// Everything that is to be done now at every contract; what fails at one stops no other.
     pub fn step_all(&mut self) -> Vec<(TermsId, Result<Vec<Report>>)> {
         self.registered().into_iter().map(|id| (id, self.step(id))).collect()

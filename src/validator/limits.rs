@@ -32,6 +32,12 @@ pub const BODY: Rule = Rule::new(
     "a question arrives whole, in time, as UTF-8 text and no longer than its kind ever is",
     "send it again, over a better connection or in smaller parts",
 );
+/// A validator's server has an address.
+pub const PEER: Rule = Rule::new(
+    "validator-peer",
+    "another validator's server is named http://host:port",
+    "correct the address; for TLS name the local end of a tunnel or proxy",
+);
 /// The server can listen.
 pub const LISTEN: Rule = Rule::new(
     "http-listen",

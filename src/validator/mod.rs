@@ -31,6 +31,7 @@ pub mod desk;
 pub mod expected;
 mod hearing;
 pub mod limits;
+pub mod parcel;
 pub mod query;
 pub mod registration;
 pub mod request;

@@ -27,6 +27,7 @@ use crate::flow::word::Word;
 use crate::id::{TermsId, tagged_hash};
 use crate::message;
 use crate::party::{Record, Seat};
+use crate::tx::carrier;
 
 /// A request has a longest length.
 pub const SIZE: Rule = Rule::new(
@@ -163,7 +164,8 @@ impl Request {
             return Err(refuse("request, key", &request.key));
         }
         if let Some(psbt) = &request.psbt {
-            psbt.parse::<Psbt>().map_err(|error| refuse("request, psbt", &error))?;
+            carrier::read(psbt.as_bytes(), Culprit::Sender)
+                .map_err(|error| refuse("request, psbt", &error))?;
         }
         Ok(request)
     }

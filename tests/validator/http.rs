@@ -35,8 +35,14 @@ impl Drop for Server {
 
 impl Server {
     pub(crate) fn start(town: &Town, place: u8) -> Self {
+        Self::start_at(town, place, 0, &[])
+    }
+
+    /// Starts the server at a port, 0 for any, with these other validators' servers as peers.
+    pub(crate) fn start_at(town: &Town, place: u8, port: u16, peers: &[String]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_hashmix"))
-            .args(["validator", "serve", "--listen", "127.0.0.1:0"])
+            .args(["validator", "serve", "--listen", &format!("127.0.0.1:{port}")])
+            .args(peers.iter().flat_map(|peer| ["--peer", peer]))
             .args(town.desk_arguments(place))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -82,6 +88,11 @@ impl Server {
         assert_eq!(status, 200, "{body}");
         let body: Value = serde_json::from_str(&body).unwrap();
         body["tip"]["hash"].as_str().unwrap().parse().unwrap()
+    }
+
+    /// What the server has logged since somebody looked.
+    pub(crate) fn told(&self) -> Vec<String> {
+        self.log.try_iter().collect()
     }
 
     fn signal(&self, name: &str) {

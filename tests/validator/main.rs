@@ -4,6 +4,7 @@
 mod disputes;
 mod http;
 mod interface;
+mod peers;
 #[path = "../regtest/trouble/proxy.rs"]
 #[expect(dead_code, reason = "other stories use the rest of it")]
 mod proxy;

@@ -11,10 +11,14 @@
 //! answer is stored, and the same key asks for it again. When it is told to stop, the server takes
 //! no more connections, finishes what is in the queue, and ends.
 //!
+//! What the desk says it brings to the other validators' servers (`peers.rs`), and what they answer
+//! comes back: journals need witnesses, and rulings a second voice.
+//!
 //! There is no TLS here: what is said is signed and public among the parties, and a proxy in front
 //! can add it. The address that counts is then the proxy's, so the proxy limits addresses itself.
 
 mod bounded;
+mod peers;
 mod problem;
 mod routes;
 mod worker;
@@ -28,6 +32,7 @@ use tokio::net::TcpListener;
 use tokio::runtime::Builder;
 use tokio::sync::oneshot;
 
+use self::peers::Peers;
 use super::desk::Desk;
 use super::limits::{BUSY, LISTEN, Rate};
 use super::request::REQUEST_MAX_BYTES;
@@ -82,16 +87,18 @@ fn log(line: impl std::fmt::Display) {
     let _ = writeln!(std::io::stderr(), "{line}");
 }
 
-/// Serves the desk at `listen` until the process is told to stop.
-pub fn serve(desk: Desk, listen: SocketAddr, limits: Limits) -> Result<()> {
+/// Serves the desk at `listen` until the process is told to stop; what it says is brought to the
+/// other validators' servers at `peers`.
+pub fn serve(desk: Desk, listen: SocketAddr, peers: &[String], limits: Limits) -> Result<()> {
     let failed = |error: std::io::Error| LISTEN.unstored(listen, "an address to listen at", error);
     let runtime = Builder::new_current_thread().enable_all().build().map_err(failed)?;
     let (questions, queue) = mpsc::sync_channel(limits.queue);
     let (gone, ended) = oneshot::channel::<()>();
+    let peers = Peers::start(peers)?;
     let worker = thread::spawn(move || {
         // Told when this thread ends, however it does.
         let _gone = gone;
-        worker::work(desk, &queue, limits);
+        worker::work(desk, peers, &queue, limits);
     });
     runtime.block_on(async {
         let listener = TcpListener::bind(listen).await.map_err(failed)?;

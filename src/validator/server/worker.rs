@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use tokio::sync::oneshot;
 
+use super::peers::Peers;
 use super::{Limits, log};
 use crate::error::Result;
 use crate::id::TermsId;
@@ -20,6 +21,9 @@ use crate::validator::request::FORM;
 const MOST_WORDS: usize = 64;
 /// Bytes of words after which an answer is long enough.
 const ENOUGH: usize = 4 << 20;
+
+/// Time between two looks at what other validators have answered.
+const LOOK: Duration = Duration::from_millis(200);
 
 /// What is asked of the desk.
 #[derive(Debug)]
@@ -52,12 +56,16 @@ pub(super) struct Job {
 }
 
 /// Answers until nobody can ask any more.
-pub(super) fn work(mut desk: Desk, queue: &Receiver<Job>, limits: Limits) {
+pub(super) fn work(mut desk: Desk, mut peers: Peers, queue: &Receiver<Job>, limits: Limits) {
     let start = Instant::now();
     let mut parties = Buckets::new(limits.party);
     let mut stepped = start;
     loop {
-        let left = limits.step.saturating_sub(stepped.elapsed());
+        peers.exchange(&mut desk);
+        let mut left = limits.step.saturating_sub(stepped.elapsed());
+        if !peers.is_empty() {
+            left = left.min(LOOK);
+        }
         match queue.recv_timeout(left) {
             Ok(Job { ask, reply }) => {
                 let name = name(&ask);
