@@ -76,6 +76,11 @@ impl Request {
 
     /// What the policy says.
     pub(crate) fn judged(&self) -> Result<Warrant> {
+        self.with(|case| policy::judge(case, self.contract, &self.task, self.stage))
+    }
+
+    /// Something about the case that the policy sees.
+    pub(crate) fn with<T>(&self, look: impl FnOnce(&Case<'_>) -> T) -> T {
         let facts = self.play.world.facts();
         let views = self.views.clone().unwrap_or_else(|| self.repeated());
         let case = Case {
@@ -90,7 +95,7 @@ impl Request {
                 communication: self.keys.communication,
             },
         };
-        policy::judge(&case, self.contract, &self.task, self.stage)
+        look(&case)
     }
 
     /// What two servers say that repeat the chain.
@@ -285,7 +290,7 @@ pub(crate) fn dispute(play: Play, by: Seat, period: u32, asked: Outcome) -> Requ
 }
 
 /// A side asks for a sweep of the oldest rewards.
-fn sweep(by: Seat, path: SweepPath, count: usize, tip: u32) -> Request {
+pub(crate) fn sweep(by: Seat, path: SweepPath, count: usize, tip: u32) -> Request {
     let mut play = Play::funded(tip);
     let rewards = rewards(&play, count);
     let ask = SweepAsk { path, rewards, sat_per_vb: 2 };

@@ -11,8 +11,13 @@ mod examine;
 mod case;
 mod register;
 
+mod leaf;
+mod memory;
+mod outputs;
 mod ruling;
 mod seat;
+mod shape;
+mod sweep;
 
 #[path = "../flows/world.rs"]
 #[expect(dead_code, reason = "the flows' own stories need more of it")]
