@@ -5,7 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use hashmix::policy;
 
 use crate::examine::Examined;
-use crate::{leaf, memory, outputs, ruling, seat, shape, sweep};
+use crate::{
+    leaf, memory, outputs, received_form, received_input, received_transaction, ruling, seat,
+    shape, sweep,
+};
 
 /// Everything that is examined here, by area.
 const AREAS: &[&[Examined]] = &[
@@ -16,6 +19,9 @@ const AREAS: &[&[Examined]] = &[
     shape::EXAMINED,
     leaf::EXAMINED,
     memory::EXAMINED,
+    received_transaction::EXAMINED,
+    received_form::EXAMINED,
+    received_input::EXAMINED,
 ];
 
 /// Fewest tests in which a rule lets something pass, and in which it refuses.
