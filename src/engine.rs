@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bitcoin::consensus::deserialize;
 use bitcoin::hashes::Hash;
 use bitcoin::secp256k1::schnorr;
-use bitcoin::{Amount, TapSighash, Transaction, Txid};
+use bitcoin::{Amount, OutPoint, TapSighash, Transaction, Txid};
 
 use crate::chain::electrum::Electrum;
 use crate::chain::view::Source;
@@ -170,6 +170,11 @@ impl Engine {
                 WORD => {
                     let text = String::from_utf8_lossy(&entry.body);
                     let word = Word::from_json(&text).map_err(within)?;
+                    // A journal with a gap or a foreign entry is none: better shut than wrong.
+                    if let Event::Journal(event) = &word.event {
+                        let journals = contract.journals();
+                        journals.admit(contract.terms(), word.from, event).map_err(within)?;
+                    }
                     contract.apply(word.from, &word.event)?;
                     known.insert(word.id()?);
                     said = said.saturating_add(u32::from(word.from == seat));
@@ -291,6 +296,10 @@ impl Engine {
             self.post_again(reports)?;
         }
         let facts = self.facts()?;
+        if matches!(self.seat, Seat::Validator(_)) {
+            // Whatever he says rests on the chain: receipts too.
+            policy::outputs::agree(&facts, &self.views(&facts, &[])?)?;
+        }
         self.look_back(&facts, reports)?;
         self.pay_again(&facts, reports)?;
         self.read_inbox(&facts, reports)?;
@@ -375,7 +384,7 @@ impl Engine {
                 Ok(signatures) => self.say_and_report(task.word(signatures)).map(Some),
                 Err(error) => declined(error).map(Some),
             },
-            Effect::Enter { bond, task } => match self.enter(&bond, &task, facts) {
+            Effect::Enter { bond, task, .. } => match self.enter(&bond, &task, facts) {
                 Ok(event) => self.say_and_report(event).map(Some),
                 Err(error) => declined(error).map(Some),
             },
@@ -426,12 +435,7 @@ impl Engine {
     /// Judges by our own registry, keys and ways to the chain what we are about to sign.
     fn warrant(&self, place: u8, task: &Task, stage: Stage, facts: &Facts) -> Result<Warrant> {
         let outpoints = policy::outpoints(&self.contract, task);
-        let (scripts, first) = (self.contract.watched(), self.contract.headers_from());
-        let own = View::of_server(self.chain.electrum().place(), facts, &outpoints)?;
-        let mut views = vec![own];
-        for source in &self.sources {
-            views.push(source.view(&scripts, first, &outpoints)?);
-        }
+        let views = self.views(facts, &outpoints)?;
         let keys = self.signer.keys();
         let case = Case {
             contract: &self.contract,
@@ -446,6 +450,16 @@ impl Engine {
             },
         };
         policy::judge(&case, self.contract.id(), task, stage)
+    }
+
+    /// What our own server and every other source says of some outputs.
+    fn views(&self, facts: &Facts, outpoints: &[OutPoint]) -> Result<Vec<View>> {
+        let (scripts, first) = (self.contract.watched(), self.contract.headers_from());
+        let mut views = vec![View::of_server(self.chain.electrum().place(), facts, outpoints)?];
+        for source in &self.sources {
+            views.push(source.view(&scripts, first, outpoints)?);
+        }
+        Ok(views)
     }
 
     /// The journal's next entry, for a bond that the policy lets pass.

@@ -12,7 +12,7 @@ mod departure;
 pub mod view;
 
 pub use departure::{Departure, Fate, Mined, OMITTED, departures, refuse_omission};
-pub use view::{CoinView, View};
+pub use view::{CoinView, View, history};
 
 /// Blocks that must lie on a coinbase before it can be spent, its own included.
 pub const COINBASE_MATURITY: u32 = 100;

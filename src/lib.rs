@@ -10,7 +10,8 @@
 //!                                  |   ^                    |
 //!     effects: sign, say,          |   | facts, words       +--> chain/  store/  sign/  wallet  relay/
 //!     receipt, broadcast, wait     v   |                         adapters: sockets, files, clocks
-//!  flow/<name>: terms -> coins -> txs -> state                   pure: no clock, RNG, socket, file
+//!  policy/      request, sources, journal -> warrant             pure: no clock, RNG, socket, file
+//!  flow/<name>: terms -> coins -> txs -> state                   pure
 //!  work/        share -> certificate -> verdict                  pure
 //!  guard/       headers in -> the chain with the most work       pure
 //!  script/ tx/ musig/  locks, transactions, joint signatures     pure
@@ -65,6 +66,8 @@ pub mod cli;
 pub mod engine;
 #[cfg(all(feature = "electrum", feature = "sqlite"))]
 pub mod header_sync;
+#[cfg(feature = "core")]
+mod http;
 #[cfg(feature = "regtest")]
 pub mod rehearsal;
 pub mod relay;
@@ -72,6 +75,8 @@ pub mod relay;
 pub mod sign;
 #[cfg(feature = "sqlite")]
 pub mod store;
+#[cfg(all(feature = "electrum", feature = "sqlite", feature = "signer"))]
+pub mod validator;
 #[cfg(all(feature = "electrum", feature = "sqlite"))]
 pub mod wallet;
 

@@ -52,7 +52,8 @@ pub use super::patience::Patience;
 pub use http::URL;
 pub use template::TEMPLATE;
 
-use http::{Post, Trouble};
+use crate::http::Trouble;
+use http::Post;
 use unspent::Reading;
 
 /// The node answers.
@@ -324,7 +325,8 @@ impl Core {
                 Some(Reading::Coin(coin)) => (outpoint, Some(coin)),
                 Some(Reading::Moved) | None => (outpoint, None),
             });
-            return Ok(View { place: self.place(), node: true, tip, coins: coins.collect() });
+            let coins = coins.collect();
+            return Ok(View { place: self.place(), node: true, tip, coins, history: None });
         }
         Err(NODE.unavailable(
             format_args!("{}, gettxout", self.place()),

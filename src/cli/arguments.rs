@@ -57,6 +57,9 @@ pub enum Command {
     /// Your own coins, through an Electrum server
     #[command(subcommand)]
     Wallet(WalletCommand),
+    /// A validator's desk: contracts registered, requests answered
+    #[command(subcommand)]
+    Validator(ValidatorCommand),
     /// The chain's headers, judged by their work and kept in your store
     #[command(subcommand)]
     Headers(HeadersCommand),
@@ -321,6 +324,8 @@ pub enum TermsCommand {
         #[arg(long, value_enum)]
         lock: Option<LockName>,
     },
+    /// Agree to terms: make a registration for the validators, or add your signature to one
+    Sign(SignArguments),
     /// The descriptors of the contract's locks, for Bitcoin Core, wallets and backups
     Descriptor {
         /// The terms' file
@@ -335,6 +340,25 @@ pub enum LockName {
     Reward,
     /// What holds the price until it is earned
     Escrow,
+}
+
+/// `hashmix terms sign`
+#[derive(Debug, Args)]
+pub struct SignArguments {
+    /// The terms' file, or the registration that the other party has signed
+    pub file: PathBuf,
+    /// Which seed.
+    #[command(flatten)]
+    pub source: SeedSource,
+    /// Your record's number
+    #[arg(long, value_name = "N")]
+    pub number: u32,
+    /// The seat that your record fills: miner or holder
+    #[arg(long, value_enum)]
+    pub role: RoleName,
+    /// The registration to make, a new file
+    #[arg(long, value_name = "FILE")]
+    pub registration: PathBuf,
 }
 
 /// `hashmix psbt`
@@ -443,6 +467,108 @@ pub struct Folder {
     /// The network
     #[arg(long, value_parser = network)]
     pub network: Network,
+}
+
+/// `hashmix validator`
+#[derive(Debug, Subcommand)]
+pub enum ValidatorCommand {
+    /// Take a contract on that both parties have signed and that names a record of yours
+    Register {
+        /// Whose desk.
+        #[command(flatten)]
+        desk: DeskArguments,
+        /// The registration's file
+        file: PathBuf,
+    },
+    /// Answer a request: receipts, rulings and signed refusals, as far as the rules go
+    Rule {
+        /// Whose desk.
+        #[command(flatten)]
+        desk: DeskArguments,
+        /// The request's file
+        file: PathBuf,
+        /// The file to make of the answer; standard output if left out
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
+    /// How the contracts stand; signs nothing
+    Status {
+        /// Whose desk.
+        #[command(flatten)]
+        desk: DeskArguments,
+        /// One contract, by the id of its terms
+        contract: Option<String>,
+    },
+    /// For parties: make a signed request out of words
+    Request(RequestArguments),
+    /// Answer requests over HTTP until told to stop
+    #[cfg(feature = "validator")]
+    Serve {
+        /// Whose desk.
+        #[command(flatten)]
+        desk: DeskArguments,
+        /// Where to listen; TLS is for a proxy in front
+        #[arg(long, value_name = "ADDRESS:PORT")]
+        listen: std::net::SocketAddr,
+    },
+}
+
+/// Whose desk, and whom it asks about the chain.
+#[derive(Debug, Args)]
+pub struct DeskArguments {
+    /// The desk's folder; made if it does not exist (mode 0700)
+    #[arg(long, value_name = "DIR")]
+    pub home: PathBuf,
+    /// The seed's file; `seed` in the desk's folder if left out
+    #[arg(long, value_name = "FILE")]
+    pub seed: Option<PathBuf>,
+    /// A file with the seed's passphrase (mode 0600), `-` for a line of standard input; asked for
+    /// if left out
+    #[arg(long, value_name = "FILE")]
+    pub passphrase_file: Option<PathBuf>,
+    /// The network
+    #[arg(long, value_parser = network)]
+    pub network: Network,
+    /// An Electrum server, tcp://host:port; name two, or one beside a Bitcoin Core
+    #[arg(long, value_name = "URL", required = true)]
+    pub electrum: Vec<String>,
+    /// Your own Bitcoin Core, http://host:port
+    #[cfg(feature = "core")]
+    #[arg(long, value_name = "URL")]
+    pub core: Option<String>,
+    /// Its cookie's file
+    #[cfg(feature = "core")]
+    #[arg(long, value_name = "FILE", requires = "core")]
+    pub cookie: Option<PathBuf>,
+}
+
+/// `hashmix validator request`
+#[derive(Debug, Args)]
+pub struct RequestArguments {
+    /// Files with one word each, in the order in which they were said
+    #[arg(value_name = "WORD")]
+    pub words: Vec<PathBuf>,
+    /// The terms' file
+    #[arg(long, value_name = "FILE")]
+    pub terms: PathBuf,
+    /// Which seed.
+    #[command(flatten)]
+    pub source: SeedSource,
+    /// Your record's number
+    #[arg(long, value_name = "N")]
+    pub number: u32,
+    /// The seat that your record fills: miner, holder or validator-N
+    #[arg(long, value_name = "SEAT")]
+    pub seat: String,
+    /// A name for this request that you use once; the same request again gets the same answer
+    #[arg(long, value_name = "TEXT")]
+    pub key: String,
+    /// A PSBT, Base64, that you expect to be signed: a difference is told before anything is
+    #[arg(long, value_name = "FILE")]
+    pub psbt: Option<PathBuf>,
+    /// The request's file to make
+    #[arg(long, value_name = "FILE")]
+    pub out: PathBuf,
 }
 
 /// Which Electrum server.

@@ -9,6 +9,7 @@ use crate::engine::{Report, Sent};
 use crate::error::{Result, Rule};
 use crate::flow::escrow::outcome::judge;
 use crate::flow::escrow::terms::EscrowTerms;
+use crate::flow::journal::{self, Bond};
 use crate::flow::{Event, dispute, escrow, reward};
 use crate::party::Seat;
 use crate::rehearsal::deal::{Ending, LAST_BLOCK, Moment, Trouble, play};
@@ -158,17 +159,31 @@ fn said(seat: Seat, event: &Event) -> Option<String> {
         Event::Dispute(dispute::state::Event::Receipted(_)) => {
             "signs a receipt for the opening".to_owned()
         }
+        Event::Journal(journal::Event::Entered { entry, .. }) => {
+            let what = match &entry.bond {
+                Bond::Ruling { outcome, .. } => format!(
+                    "a ruling through period {}: {} earned{}",
+                    outcome.period.saturating_add(1),
+                    btc(outcome.earned),
+                    if outcome.closes { ", the contract closes" } else { "" }
+                ),
+                Bond::Sweep { .. } => "the sweep".to_owned(),
+            };
+            format!("recomputes, and enters in his journal {what}")
+        }
+        Event::Journal(journal::Event::Witnessed { validator, entries, .. }) => {
+            let number = entries.first()?.number.saturating_add(1);
+            format!("holds entry {number} of validator {validator}")
+        }
         Event::Dispute(dispute::state::Event::Ruled { .. })
             if !matches!(seat, Seat::Validator(_)) =>
         {
             "has two equal rulings and puts his own signature under them".to_owned()
         }
-        Event::Dispute(dispute::state::Event::Ruled { outcome, .. }) => format!(
-            "recomputes and signs: {} earned through period {}{}",
-            btc(outcome.earned),
-            outcome.period.saturating_add(1),
-            if outcome.closes { ", the contract closes" } else { "" }
-        ),
+        Event::Dispute(dispute::state::Event::Ruled { outcome, .. }) => {
+            let period = outcome.period.saturating_add(1);
+            format!("signs the ruling through period {period}, which others hold him to")
+        }
         Event::Reward(reward::state::Event::SweepSigned { signatures, .. }) => {
             format!("signs the sweep, {} inputs", signatures.len())
         }

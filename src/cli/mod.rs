@@ -7,7 +7,9 @@
 //! | anything else | one line on standard error: kind, rule id, place, expected, found, advice | [`Error::exit_code`] |
 //!
 //! Nothing is printed before a command is done, so a refusal never follows half an answer (the demo
-//! alone tells its story as it happens, and a seed that lies in plain is warned of), and files are written under another name and moved into
+//! alone tells its story as it happens, and a seed that lies in plain is warned of; a validator's
+//! answer that refuses everything is printed whole, and the error says so behind it), and files are
+//! written under another name and moved into
 //! place when they are whole.
 
 use std::ffi::OsString;
@@ -33,12 +35,13 @@ pub mod seed;
 pub mod summary;
 pub mod terminal;
 pub mod terms;
+pub mod validator;
 pub mod wallet;
 pub mod work;
 
 use arguments::{
     Arguments, Command, DescriptorCommand, HeadersCommand, PsbtCommand, RecordCommand, SeedCommand,
-    TermsCommand, WalletCommand, WorkCommand,
+    TermsCommand, ValidatorCommand, WalletCommand, WorkCommand,
 };
 
 /// Arguments are those of the help.
@@ -58,7 +61,11 @@ pub const OUTPUT: Rule = Rule::new(
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     match parse(arguments).and_then(|said| match said {
         Said::Text(text) => print(&text),
-        Said::Command(command) => print(&text_of(&perform(command)?)),
+        Said::Command(command) => {
+            let Done { lines, but } = perform(command)?;
+            print(&text_of(&lines))?;
+            but.map_or(Ok(()), Err)
+        }
     }) {
         Ok(()) => 0,
         Err(error) => {
@@ -66,6 +73,21 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
             let _ = writeln!(std::io::stderr(), "{error}");
             error.exit_code()
         }
+    }
+}
+
+/// What came of a command.
+#[derive(Debug)]
+pub struct Done {
+    /// What is printed.
+    pub lines: Vec<String>,
+    /// What is told behind it, with its exit code: an answer was given, and it is a refusal.
+    pub but: Option<Error>,
+}
+
+impl From<Vec<String>> for Done {
+    fn from(lines: Vec<String>) -> Self {
+        Self { lines, but: None }
     }
 }
 
@@ -112,8 +134,8 @@ fn misused(error: &clap::Error) -> Error {
     ARGUMENTS.misused(place, expected, found)
 }
 
-fn perform(command: Command) -> Result<Vec<String>> {
-    match command {
+fn perform(command: Command) -> Result<Done> {
+    let lines = match command {
         #[cfg(feature = "regtest")]
         Command::Demo { variant, world, keep } => {
             demo::run(variant.into(), &world, keep).map(|()| Vec::new())
@@ -138,6 +160,7 @@ fn perform(command: Command) -> Result<Vec<String>> {
             terms::address(&file, index, lock)
         }
         Command::Terms(TermsCommand::Descriptor { file }) => terms::descriptor(&file),
+        Command::Terms(TermsCommand::Sign(arguments)) => terms::sign(&arguments),
         Command::Psbt(PsbtCommand::Check { file, terms }) => psbt::check(&file, &terms),
         Command::Descriptor(DescriptorCommand::Check { descriptor, network, terms }) => {
             descriptor::check(&descriptor, network, terms.as_deref())
@@ -149,12 +172,30 @@ fn perform(command: Command) -> Result<Vec<String>> {
         Command::Wallet(WalletCommand::Send { home, server, to, sat, fee_rate }) => {
             wallet::send(&home, &server.electrum, &to, sat, fee_rate)
         }
+        Command::Validator(command) => return at_desk(command),
         Command::Headers(HeadersCommand::Sync { folder, server }) => {
             headers::sync(&folder, &server.electrum)
         }
         Command::Headers(HeadersCommand::Show(folder)) => headers::show(&folder),
         Command::Rules { about, markdown } => rules::list(about.as_deref(), markdown),
-    }
+    };
+    lines.map(Done::from)
+}
+
+fn at_desk(command: ValidatorCommand) -> Result<Done> {
+    let lines = match command {
+        ValidatorCommand::Register { desk, file } => validator::register(&desk, &file),
+        ValidatorCommand::Rule { desk, file, out } => {
+            return validator::rule(&desk, &file, out.as_deref());
+        }
+        ValidatorCommand::Status { desk, contract } => {
+            validator::status(&desk, contract.as_deref())
+        }
+        ValidatorCommand::Request(arguments) => validator::request(&arguments),
+        #[cfg(feature = "validator")]
+        ValidatorCommand::Serve { desk, listen } => validator::serve(&desk, listen),
+    };
+    lines.map(Done::from)
 }
 
 fn text_of(lines: &[String]) -> String {

@@ -5,7 +5,7 @@
 use crate::error::{Result, Rule};
 use crate::{
     amount, canonical, chain, cli, engine, facts, flow, guard, header_sync, headers, id, keys,
-    message, musig, party, policy, relay, script, sign, store, tx, wallet, work,
+    message, musig, party, policy, relay, script, sign, store, tx, validator, wallet, work,
 };
 
 /// A rule has an id.
@@ -45,6 +45,41 @@ pub fn all() -> Vec<Rule> {
     rules.extend([chain::embedded::STARTS, chain::embedded::BLOCK, chain::embedded::REORG]);
     rules.extend([cli::ARGUMENTS, cli::OUTPUT]);
     rules.extend([cli::certificate::POSITION]);
+    rules.extend([
+        validator::answer::FORM,
+        validator::desk::HOME,
+        validator::desk::OURS,
+        validator::desk::BUSY,
+        validator::expected::PSBT,
+        validator::limits::RATE,
+        validator::limits::BUSY,
+        validator::limits::ROUTE,
+        validator::limits::BODY,
+        validator::limits::LISTEN,
+        validator::query::FORM,
+        validator::query::TIP,
+        validator::query::SIGNATURE,
+        validator::registration::FORM,
+        validator::registration::SIZE,
+        validator::registration::SIGNED,
+        validator::registration::MEMBER,
+        validator::registration::FIRST,
+        validator::registration::NETWORK,
+        validator::registration::ALIVE,
+        validator::request::SIZE,
+        validator::request::FORM,
+        validator::request::CONTRACT,
+        validator::request::SEAT,
+        validator::request::SIGNATURE,
+        validator::request::KEY,
+        validator::request::KEYS,
+        validator::request::WORDS,
+        validator::request::WORD,
+        validator::request::BACKLOG,
+    ]);
+    rules.extend([cli::validator::GRANTED, cli::validator::SEAT]);
+    #[cfg(feature = "core")]
+    rules.extend([cli::validator::COOKIE]);
     #[cfg(feature = "regtest")]
     rules.extend([cli::demo::FOLDER, cli::demo::BALANCE]);
     rules.extend([
@@ -75,6 +110,7 @@ pub fn all() -> Vec<Rule> {
     rules.extend([flow::SPEAKER]);
     rules.extend([
         flow::dispute::state::TIMELY,
+        flow::dispute::state::AGAIN,
         flow::dispute::state::OPENED,
         flow::dispute::state::HEARD,
         flow::dispute::state::JUST,

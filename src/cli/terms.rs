@@ -4,12 +4,18 @@ use std::path::Path;
 
 use miniscript::descriptor::checksum::desc_checksum;
 
-use crate::cli::arguments::LockName;
-use crate::cli::{file, summary};
+use crate::cli::arguments::{LockName, SignArguments};
+use crate::cli::file::Readers;
+use crate::cli::{file, seed, summary};
 use crate::error::{Result, Rule};
 use crate::flow::escrow::terms::{EscrowTerms, TERMS_MAX_BYTES};
 use crate::flow::{escrow, reward};
+use crate::party::{Role, Seat};
 use crate::script::template::Policy;
+use crate::sign::software::SoftwareSigner;
+use crate::validator::registration::{
+    REGISTRATION_FORMAT, REGISTRATION_MAX_BYTES, Registration, SIGNED, digest,
+};
 
 /// A lock has an index.
 pub const INDEX: Rule = Rule::new(
@@ -46,6 +52,40 @@ pub fn check(path: &Path) -> Result<Vec<String>> {
 /// Says in plain words what the terms mean.
 pub fn show(path: &Path) -> Result<Vec<String>> {
     summary::of(&read(path)?)
+}
+
+/// Agrees to the terms: writes a registration with the party's signature, beside the other's if the
+/// file holds it already.
+pub fn sign(arguments: &SignArguments) -> Result<Vec<String>> {
+    let path = &arguments.file;
+    let text = file::text(path, REGISTRATION_MAX_BYTES)?;
+    let read = match text.contains(&format!("\"{REGISTRATION_FORMAT}\"")) {
+        true => Registration::from_json(&text),
+        false => EscrowTerms::from_json(&text).map(Registration::new),
+    };
+    let mut registration = read.map_err(|error| error.within(path.display()))?;
+    registration.terms.check()?;
+    let seat = match Role::from(arguments.role) {
+        Role::Miner => Seat::Miner,
+        Role::Holder => Seat::Holder,
+        role @ Role::Validator => return Err(SIGNED.misused("--role", "miner or holder", role)),
+    };
+    let network = registration.terms.reward.network;
+    let secrets = seed::read(&arguments.source)?.record(network, arguments.number)?;
+    let id = registration.terms.id()?;
+    let signature = SoftwareSigner::new(secrets, network)?.sign_digest(digest(id))?;
+    registration.add(seat, signature)?;
+    let out = &arguments.registration;
+    file::write(out, registration.to_json()?.as_bytes(), Readers::Anyone)?;
+    let next = match registration.check() {
+        Ok(_) => "both have signed: hand it to each validator",
+        Err(_) => "the other party signs it too, with `hashmix terms sign`",
+    };
+    Ok(vec![
+        format!("registration  {}", out.display()),
+        format!("terms         {id}"),
+        format!("next          {next}"),
+    ])
 }
 
 /// The addresses of the locks at an index.

@@ -12,7 +12,7 @@ use crate::flow::escrow::coins::{Progress, progress};
 use crate::flow::escrow::outcome::proof_script;
 use crate::flow::reward::state::{SweepAsk, sweepable};
 use crate::flow::reward::txs::{SweepPath, sweep};
-use crate::flow::{Event, dispute, escrow, reward};
+use crate::flow::{Event, dispute, escrow, journal, reward};
 use crate::party::Seat;
 use crate::script::lock::Path;
 use crate::tx::draft::Draft;
@@ -93,6 +93,17 @@ impl Engine {
     ) -> Result<Report> {
         let sent = Sent { title, tx, fee, path: Path::Key, signers: vec![self.seat], height };
         self.send(&sent).map(|()| Report::Sent(sent))
+    }
+
+    /// A validator whose store is an old copy takes over what the others hold of his journal, with
+    /// everything that it binds him to. Refused where they hold nothing that he lacks, or where he
+    /// is bound twice: then he never signs in this contract again.
+    pub fn restore_journal(&mut self) -> Result<()> {
+        let Seat::Validator(place) = self.seat else {
+            return Err(POSSIBLE.misused("journal", "a validator", self.seat));
+        };
+        let entries = self.contract.journals().restorable(place)?;
+        self.say(Event::Journal(journal::Event::Restored { entries }))
     }
 
     /// The miner asks that the next settlement closes the contract.

@@ -37,9 +37,6 @@ pub const ROUND: Rule = Rule::new(
 
 const ROUND_FORMAT: &str = "hashmix round 1";
 
-/// The kind under which the holder's promise lies in the store.
-const PROMISE: &str = "joint-part";
-
 /// Rounds begun and not finished. Secret nonces: in memory alone, used once.
 #[derive(Default)]
 pub struct Rounds(Vec<Begun>);
@@ -234,9 +231,6 @@ impl Engine {
     /// The holder adds his nonce and, since he has the miner's, at once his part.
     fn answer_round(&mut self, ask: Ask, draft: &Draft, received: &Psbt) -> Result<()> {
         let carrier = answer(&self.signer, draft, received, Culprit::Miner)?;
-        let promise = serde_json::to_vec(&ask)
-            .map_err(|error| ROUND.broken("joint settlement", "JSON", error))?;
-        self.store.append(&self.contract.id().0, &[(PROMISE, promise)], None)?;
         self.post_round(Seat::Miner, ask, &carrier)
     }
 

@@ -11,7 +11,7 @@
 
 use std::collections::BTreeMap;
 
-use bitcoin::{Amount, BlockHash, OutPoint, ScriptBuf};
+use bitcoin::{Amount, BlockHash, OutPoint, ScriptBuf, Txid};
 
 use super::Facts;
 use crate::error::{Result, Rule};
@@ -47,6 +47,9 @@ pub struct View {
     pub tip: (u32, BlockHash),
     /// What it says of each outpoint it was asked about; `None` if spent or unknown.
     pub coins: BTreeMap<OutPoint, Option<CoinView>>,
+    /// The transactions in blocks that touch the contract's scripts, with their heights; `None` from
+    /// a node, which keeps no histories.
+    pub history: Option<BTreeMap<Txid, u32>>,
 }
 
 impl View {
@@ -58,8 +61,20 @@ impl View {
         })?;
         let coins = outpoints.iter().map(|outpoint| (*outpoint, unspent(facts, *outpoint)));
         let coins = coins.collect();
-        Ok(Self { place, node: false, tip: (height, hash), coins })
+        Ok(Self {
+            place,
+            node: false,
+            tip: (height, hash),
+            coins,
+            history: Some(history(facts)),
+        })
     }
+}
+
+/// The transactions of `facts` that lie in blocks, with their heights.
+pub fn history(facts: &Facts) -> BTreeMap<Txid, u32> {
+    let seen = facts.transactions.iter();
+    seen.filter_map(|(txid, seen)| Some((*txid, seen.height?))).collect()
 }
 
 fn unspent(facts: &Facts, outpoint: OutPoint) -> Option<CoinView> {

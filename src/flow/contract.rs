@@ -125,7 +125,7 @@ impl Contract {
             Ok(()) => Effect::Sign { draft, task },
             Err(error) if error.rule() == journal::ENTERED.id => {
                 match self.journals.admit_bond(place, &bond) {
-                    Ok(()) => Effect::Enter { bond, task },
+                    Ok(()) => Effect::Enter { draft, bond, task },
                     Err(error) => Effect::Decline(error),
                 }
             }

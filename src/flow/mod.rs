@@ -12,6 +12,8 @@
 //! are [`Facts`](crate::facts::Facts): they are read again each time. [`Contract`] plays the flows
 //! of one contract together; [`Contract::next`] is pure, may be called at any time and any number
 //! of times, and answers with [`Effect`]s. The engine carries them out and nobody else does.
+//!
+//! What a validator signs in any flow he enters before in his [`journal`], which the others hold.
 
 pub mod contract;
 pub mod dispute;
@@ -67,6 +69,8 @@ pub enum Effect {
     },
     /// Enter into the seat's journal what it is about to sign.
     Enter {
+        /// The transaction, rebuilt from the terms.
+        draft: Draft,
         /// What the seat binds itself to.
         bond: journal::Bond,
         /// What it is about to sign.

@@ -1,7 +1,7 @@
 //! Step 3: the outputs that would be spent, as every source of ours shows them. One server can be
 //! bought or broken; two that agree, or a node of our own, are harder to come by.
 
-use bitcoin::OutPoint;
+use bitcoin::{OutPoint, Txid};
 
 use super::{Case, Reasoned, because};
 use crate::error::{Culprit, Result, Rule};
@@ -26,6 +26,12 @@ pub const AGREE: Rule = Rule::new(
     "policy-chain-agree",
     "every source has the block that our own chain has at its height",
     "find out which of them is on a losing branch; nothing is signed meanwhile",
+);
+/// Nothing is hidden.
+pub const HISTORY: Rule = Rule::new(
+    "policy-chain-history",
+    "every server shows the transactions that our own chain shows of the contract, at the same heights",
+    "name other servers: one of these hides or invents a transaction",
 );
 /// What is spent is there.
 pub const UNSPENT: Rule = Rule::new(
@@ -70,10 +76,11 @@ pub const MATURE: Rule = Rule::new(
     "wait until it has matured",
 );
 
-pub(super) const RULES: [Reasoned; 10] = [
+pub(super) const RULES: [Reasoned; 11] = [
     because(VIEWS, "one server could invent the escrow, or hide its spend"),
     because(LAG, "a source that stands still confirms what is long gone"),
     because(AGREE, "a ruling would rest on blocks that lose"),
+    because(HISTORY, "a server that hides the proof of a slice would take it from the miner"),
     because(UNSPENT, "a ruling on a spent output would be kept for the day when a reorg frees it"),
     because(CONFIRMED, "an output that vanishes would carry a ruling on terms nobody paid for"),
     because(HEIGHT, "spans that count from its block would differ from one source to the other"),
@@ -89,19 +96,27 @@ const LAGGING: u32 = 2;
 /// Refuses outputs that our sources do not all show as the draft spends them.
 pub fn check(case: &Case<'_>, task: &Task, draft: &Draft) -> Result<()> {
     let reward = matches!(task, Task::Sweep(_));
-    let nodes = case.views.iter().filter(|view| view.node).count();
-    let mut servers: Vec<&str> = case.views.iter().map(|view| view.place.as_str()).collect();
-    servers.sort_unstable();
-    servers.dedup();
-    if nodes == 0 && servers.len() < 2 {
-        let found = format_args!("{} different servers", servers.len()).to_string();
-        return Err(VIEWS.unavailable("sources", "a node, or two servers", found));
-    }
+    agree(case.facts, case.views)?;
     for view in case.views {
-        chain(view, case.facts)?;
         for spend in draft.spends() {
             output(view, spend, case.facts, reward)?;
         }
+    }
+    Ok(())
+}
+
+/// Refuses sources that are too few, or that do not show the chain that we see ourselves.
+pub fn agree(facts: &Facts, views: &[View]) -> Result<()> {
+    let mut servers: Vec<&str> = views.iter().map(|view| view.place.as_str()).collect();
+    servers.sort_unstable();
+    servers.dedup();
+    if servers.len() < 2 && !views.iter().any(|view| view.node) {
+        let found = format_args!("{} different servers", servers.len()).to_string();
+        return Err(VIEWS.unavailable("sources", "a node, or two servers", found));
+    }
+    for view in views {
+        chain(view, facts)?;
+        history(view, facts)?;
     }
     Ok(())
 }
@@ -122,6 +137,26 @@ fn chain(view: &View, facts: &Facts) -> Result<()> {
         }
         _ => Ok(()),
     }
+}
+
+/// Refuses a server that shows other transactions than our own chain does, as far as both reach.
+fn history(view: &View, facts: &Facts) -> Result<()> {
+    let Some(theirs) = &view.history else { return Ok(()) };
+    let reach = view.tip.0.min(facts.tip());
+    let within = |(_, height): &(&Txid, &u32)| **height <= reach;
+    let ours = crate::facts::history(facts);
+    let differs = ours
+        .iter()
+        .filter(within)
+        .find(|(txid, height)| theirs.get(*txid) != Some(*height))
+        .map(|(txid, height)| (txid, Some(height), theirs.get(txid)))
+        .or_else(|| {
+            let more = theirs.iter().filter(within).find(|(txid, _)| !ours.contains_key(*txid));
+            more.map(|(txid, height)| (txid, None, Some(height)))
+        });
+    let Some((txid, ours, theirs)) = differs else { return Ok(()) };
+    let at = |height: Option<&u32>| height.map_or("nowhere".to_owned(), |h| format!("height {h}"));
+    Err(HISTORY.unavailable(format!("{}, transaction {txid}", view.place), at(ours), at(theirs)))
 }
 
 /// Refuses an output that the source does not show as it is to be spent.

@@ -33,6 +33,7 @@
 
 mod headers;
 mod seen;
+mod since;
 mod sqlite;
 mod wallet_changes;
 

@@ -448,3 +448,27 @@ fn a_receipt_for_something_else_is_no_receipt_of_a_dispute() {
     let digest = play.world.certificate(0, 2).digest();
     assert_eq!(judged(Subject::Certificate { slice: 0, digest }, ours), "dispute-opened");
 }
+
+#[test]
+fn who_asks_again_offers_at_least_twice_as_much_whichever_word_comes_first() {
+    for (first, second, rule) in [
+        (4, 8, "admitted"),
+        (8, 4, "admitted"),
+        (4, 7, "dispute-again"),
+        (7, 4, "dispute-again"),
+        (4, 4, "admitted"),
+        (4, 50, "admitted"),
+    ] {
+        let mut play = half_a_period_short();
+        let mut opening = play.opening(Seat::Miner, 1);
+        opening.sat_per_vb = first;
+        play.say(Seat::Miner, opened(opening)).unwrap();
+        opening.sat_per_vb = second;
+        assert_eq!(play.judge(Seat::Miner, &opened(opening)), rule, "{first}, then {second}");
+        // Another period and the other side are other requests.
+        opening.period = 0;
+        assert_eq!(play.judge(Seat::Miner, &opened(opening)), "admitted");
+        let holders = Opening { sat_per_vb: first + 1, ..play.opening(Seat::Holder, 1) };
+        assert_eq!(play.judge(Seat::Holder, &opened(holders)), "admitted");
+    }
+}

@@ -15,7 +15,7 @@ pub(crate) fn mutations(_: &Receiver) -> Vec<Mutation> {
     let mut all = vec![
         cut("nothing", |_| 0),
         cut("the magic alone", |_| 5),
-        cut("one byte less", |length| length - 1),
+        cut("one byte less", |length| length.saturating_sub(1)),
         cut("half of it", |length| length / 2),
         cut("all but ten bytes", |length| length.saturating_sub(10)),
         bytes("another magic", FORM, |b| flip(b, 0)),

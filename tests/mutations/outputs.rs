@@ -63,8 +63,9 @@ fn of_the_list() -> Vec<Mutation> {
         field("a satoshi moved from the last output to the first", AMOUNT, |p| {
             if let [first, .., last] = p.unsigned_tx.output.as_mut_slice()
                 && let Some(less) = last.value.checked_sub(Amount::ONE_SAT)
+                && let Some(more) = first.value.checked_add(Amount::ONE_SAT)
             {
-                first.value += Amount::ONE_SAT;
+                first.value = more;
                 last.value = less;
             }
         }),

@@ -158,7 +158,11 @@ impl Lies {
             ),
             self.lie("three participants", listed, change(|_, v| v.extend(outsider().serialize()))),
             self.lie("no keys among the participants", shape, change(|_, v| v.clear())),
-            self.lie("participants of a byte less", shape, change(|_, v| v.truncate(v.len() - 1))),
+            self.lie(
+                "participants of a byte less",
+                shape,
+                change(|_, v| v.truncate(v.len().saturating_sub(1))),
+            ),
             self.lie("participants of a byte more", shape, change(|_, v| v.push(2))),
             self.lie("participants that are no keys", shape, change(|_, v| v.fill(0xff))),
             self.lie(
@@ -286,11 +290,15 @@ impl Lies {
                 }
             };
             all.extend([
-                self.lie("one bit of the holder's part", wrong, change(|v| v[31] ^= 1)),
+                self.lie(
+                    "one bit of the holder's part",
+                    wrong,
+                    change(|v| v.iter_mut().skip(31).for_each(|byte| *byte ^= 1)),
+                ),
                 self.lie(
                     "the holder's part of a byte less",
                     "musig-partial",
-                    change(|v| v.truncate(v.len() - 1)),
+                    change(|v| v.truncate(v.len().saturating_sub(1))),
                 ),
                 self.lie(
                     "the holder's part of a byte more",

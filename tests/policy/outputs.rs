@@ -1,12 +1,14 @@
 //! Do all ways to the chain agree that the outputs are there, and what they hold?
 
-use bitcoin::{BlockHash, hashes::Hash};
+use std::collections::BTreeMap;
+
+use bitcoin::hashes::Hash;
+use bitcoin::{BlockHash, Txid};
 use hashmix::facts::CoinView;
 use hashmix::flow::escrow;
 use hashmix::flow::reward;
-use hashmix::party::Seat;
 use hashmix::policy::outputs::{
-    AGREE, COINBASE, CONFIRMED, HEIGHT, LAG, MATURE, SCRIPT, UNSPENT, VALUE, VIEWS,
+    AGREE, COINBASE, CONFIRMED, HEIGHT, HISTORY, LAG, MATURE, SCRIPT, UNSPENT, VALUE, VIEWS,
 };
 
 use crate::case::{
@@ -17,6 +19,11 @@ use crate::case::{
 /// What a source says of an output that is to be spent.
 fn coin(request: &mut Request, source: usize, number: usize) -> &mut CoinView {
     request.sources()[source].coins.values_mut().nth(number).unwrap().as_mut().unwrap()
+}
+
+/// The transactions that a server shows of the contract, with their heights.
+fn history(request: &mut Request, source: usize) -> &mut BTreeMap<Txid, u32> {
+    request.sources()[source].history.as_mut().unwrap()
 }
 
 /// A source has our chain up to this many blocks below our tip.
@@ -89,6 +96,33 @@ examine! {
                 lag(r, 1, 1);
                 r.sources()[1].tip.0 += 1;
             },
+        }
+    }
+    history: HISTORY, "unavailable", ruling_for_the_miner {
+        accepts {
+            the_same_in_both => |_| {},
+            none_of_a_node_which_validates => |r| {
+                r.sources()[0].history = None;
+                r.sources()[0].node = true;
+            },
+            one_that_was_mined_above_the_tip_of_a_source_that_lags => |r| {
+                let tip = r.play.world.tip();
+                lag(r, 1, 1);
+                history(r, 1).retain(|_, height| *height < tip);
+            },
+        }
+        refuses {
+            one_hidden => |r| {
+                history(r, 1).pop_first();
+            },
+            one_invented => |r| {
+                history(r, 0).insert(Txid::all_zeros(), 20);
+            },
+            one_a_block_higher => |r| {
+                let height = history(r, 1).values_mut().next().unwrap();
+                *height += 1;
+            },
+            all_hidden => |r| history(r, 0).clear(),
         }
     }
     unspent: UNSPENT, "unavailable", ruling_for_the_miner {
@@ -209,7 +243,6 @@ examine! {
             a_block_early_for_the_miner_too => |r| {
                 *r = sweep_for_the_miner();
                 lag(r, 1, 1);
-                assert!(r.play.contract.reward().sweep(&r.sweep().id().unwrap()).unwrap().1.contains(&Seat::Miner));
             },
         }
     }

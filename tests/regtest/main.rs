@@ -11,3 +11,4 @@ mod somebody_blocks_the_folder;
 mod trouble;
 mod validators_lag_or_are_silent;
 mod world;
+mod yesterdays_disk_stays_shut;

@@ -6,7 +6,7 @@
 //!    |<------------- Receipted(opening, tip), k of n               |
 //!    |                                |<--- Answered(state) -------|
 //!    |                                |-- Receipted(answer, tip) ->|  k within the answer span
-//!    |                                | recompute, compare memory, commit
+//!    |                                | recompute, enter it in the journal, which k - 1 others hold
 //!    |<------------- Ruled(outcome, signature), k of n ----------->|
 //!    |-- Ruled(own signature): broadcast
 //! ```
@@ -31,12 +31,13 @@
 //!
 //! | word | said by | refused when |
 //! |---|---|---|
-//! | `Opened` | the side that asks | too late, an unripe period, another output, a fee rate outside the terms |
+//! | `Opened` | the side that asks | too late, an unripe period, another output, a fee rate outside the terms, or less than twice that of an earlier request |
 //! | `Receipted` | the validator who signed | the signature is not his |
 //! | `Answered` | anyone | the state is not signed by the holder; it counts once k receipts have it in time |
 //! | `Ruled` | a validator, the side that asked | too early, a signature of another transaction, the side that asked before k equal rulings |
 //!
-//! A validator's outcome for a period never falls ([`memory`]).
+//! A validator's outcome for a period never falls ([`memory`]); what he signs he enters before in his
+//! [journal](crate::flow::journal).
 
 pub mod coins;
 pub mod memory;

@@ -30,6 +30,12 @@ pub const TIMELY: Rule = Rule::new(
     "a dispute opens on the escrow's present output, about a ripe period, before the quiet span",
     "open it in time",
 );
+/// A side asks once.
+pub const AGAIN: Rule = Rule::new(
+    "dispute-again",
+    "who asks again about the same output and period offers at least twice the fee rate",
+    "wait for the ruling that you have asked for, or offer more",
+);
 /// A ruling answers an opening.
 pub const OPENED: Rule = Rule::new(
     "dispute-opened",
@@ -197,7 +203,10 @@ impl State {
                 check_speaker(from, his, "opening", "the side that asks for the ruling")?;
                 match facts.is_history(opening.outpoint) {
                     true => Ok(()),
-                    false => check_opening(terms, facts, opening),
+                    false => {
+                        self.check_again(opening)?;
+                        check_opening(terms, facts, opening)
+                    }
                 }
             }
             Event::Receipted(receipt) => {
@@ -336,6 +345,33 @@ impl State {
         }
         let draft = draft(terms, facts, &dispute.opening, outcome)?;
         Ok(vec![Effect::Sign { draft, task: Task::Ruling { opening: id, outcome } }])
+    }
+
+    /// Each request costs every validator a receipt and a ruling: a side asks once, and again only
+    /// where its first offer turns out too low to confirm.
+    fn check_again(&self, opening: &Opening) -> Result<()> {
+        let same = |known: &&Opening| {
+            known.requester == opening.requester
+                && known.outpoint == opening.outpoint
+                && known.period == opening.period
+                && *known != opening
+        };
+        let mut known = self.disputes.values().map(|dispute| &dispute.opening).filter(same);
+        // Whichever of two came first here: one offers at least twice what the other does.
+        let close = |known: &&Opening| {
+            let rates = (known.sat_per_vb, opening.sat_per_vb);
+            let (less, more) = (rates.0.min(rates.1), rates.0.max(rates.1));
+            more < less.saturating_mul(2)
+        };
+        match known.find(close) {
+            None => Ok(()),
+            Some(known) => Err(AGAIN.refuses(
+                opening.requester.into(),
+                "opening",
+                format_args!("{} sat/vB or more", known.sat_per_vb.saturating_mul(2)),
+                opening.sat_per_vb,
+            )),
+        }
     }
 
     /// The request with this digest.

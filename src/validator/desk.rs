@@ -1,0 +1,421 @@
+//! The desk: one seed, one store, and a contract for each registration.
+//!
+//! ```text
+//! HOME/desk.json                              network and seed's fingerprint: nothing secret
+//! HOME/desk.lock                              held while a process works here
+//! HOME/store.sqlite                           words, memory, headers, of all contracts
+//! HOME/contracts/<terms id>/registration.json what both parties signed
+//! HOME/contracts/<terms id>/letters/          the engine's inbox, and what it took and refused
+//! ```
+//! An engine is opened when its contract is asked about first. One that fails is closed and opened
+//! again at the next question; the others do not notice.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::Duration;
+
+use bitcoin::{BlockHash, Network};
+use serde::{Deserialize, Serialize};
+
+use super::answer::Numbered;
+use super::query::{Query, Tips};
+use super::registration::{ALIVE, Registration};
+use super::request::CONTRACT;
+use super::sources::Sources;
+use super::standing::{Standing, Told};
+use crate::chain::electrum::Electrum;
+use crate::engine::{Engine, Report};
+use crate::error::{Culprit, Error, Result, Rule};
+use crate::flow::Contract;
+use crate::flow::escrow::coins::{Progress, progress};
+use crate::flow::word::Word;
+use crate::id::TermsId;
+use crate::party::Seat;
+use crate::policy::outputs::{AGREE, HISTORY, LAG};
+use crate::relay::folder::Folder;
+use crate::sign::seed::Seed;
+use crate::sign::software::SoftwareSigner;
+use crate::store::Store;
+
+/// The desk's folder can be worked in.
+pub const HOME: Rule = Rule::new(
+    "validator-home",
+    "the desk's folder and the files in it can be read and written, and are what the desk wrote",
+    "check the path, its permissions and the disk; restore what was changed from a backup",
+);
+/// A desk has one seed and one network.
+pub const OURS: Rule = Rule::new(
+    "validator-desk",
+    "a desk is opened with the network and the seed that it was made with",
+    "name that network and seed, or make another desk in another folder",
+);
+/// One process works at a desk.
+pub const BUSY: Rule = Rule::new(
+    "validator-busy",
+    "one process at a time works at a desk",
+    "hand the request to the server that runs there, or stop it first",
+);
+
+/// The first field of `desk.json`.
+const DESK_FORMAT: &str = "hashmix desk 1";
+/// The kind under which the engine stores words.
+const WORD: &str = "word";
+/// Times that sources are asked again while one is a moment behind.
+const ASKED_AGAIN: u32 = 5;
+/// Pause before they are asked again.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// What `desk.json` holds.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Who {
+    format: String,
+    network: Network,
+    /// Of the seed's master key.
+    fingerprint: String,
+}
+
+/// A contract at the desk.
+pub(super) struct Sitting {
+    pub(super) registration: Registration,
+    pub(super) seat: Seat,
+    pub(super) signer: SoftwareSigner,
+    number: u32,
+    engine: Option<Engine>,
+    told: Told,
+}
+
+/// A validator's desk.
+pub struct Desk {
+    home: PathBuf,
+    seed: Seed,
+    sources: Sources,
+    pub(super) store: Store,
+    pub(super) sittings: BTreeMap<TermsId, Sitting>,
+    /// Contracts whose files cannot be read, by their folders' names.
+    unread: BTreeMap<String, Error>,
+    first: Option<Electrum>,
+    tips: Tips,
+    /// Dropped last: another process may work here then.
+    _lock: File,
+}
+
+impl Desk {
+    /// Opens the desk in `home`, or makes it there. Nobody is asked about the chain yet.
+    pub fn open(home: &Path, seed: Seed, sources: Sources) -> Result<Self> {
+        sources.check()?;
+        make(home)?;
+        let lock = lock(&home.join("desk.lock"))?;
+        let who = Who {
+            format: DESK_FORMAT.to_owned(),
+            network: sources.network,
+            fingerprint: seed.fingerprint()?.to_string(),
+        };
+        introduce(&home.join("desk.json"), &who)?;
+        let mut desk = Self {
+            home: home.to_owned(),
+            store: Store::open(home.join("store.sqlite"))?,
+            seed,
+            sources,
+            sittings: BTreeMap::new(),
+            unread: BTreeMap::new(),
+            first: None,
+            tips: Tips::default(),
+            _lock: lock,
+        };
+        desk.load()?;
+        Ok(desk)
+    }
+
+    /// The network that the desk serves.
+    pub fn network(&self) -> Network {
+        self.sources.network
+    }
+
+    /// Reads what is registered. A file that is broken keeps its contract away and no other.
+    fn load(&mut self) -> Result<()> {
+        let folder = self.home.join("contracts");
+        make(&folder)?;
+        for entry in fs::read_dir(&folder).map_err(|error| failed(&folder, error))? {
+            let name = entry.map_err(|error| failed(&folder, error))?.file_name();
+            let path = folder.join(&name).join("registration.json");
+            if !path.exists() {
+                // A crash before it was written: the party registers again.
+                continue;
+            }
+            let name = name.to_string_lossy().into_owned();
+            match self.read(&path, &name) {
+                Ok((id, sitting)) => _ = self.sittings.insert(id, sitting),
+                Err(error) => _ = self.unread.insert(name, error.within(path.display())),
+            }
+        }
+        Ok(())
+    }
+
+    fn read(&mut self, path: &Path, name: &str) -> Result<(TermsId, Sitting)> {
+        let text = fs::read_to_string(path).map_err(|error| failed(path, error))?;
+        let registration = Registration::from_json(&text)?;
+        let id = registration.check()?;
+        if id.to_string() != name {
+            return Err(HOME.unstored(path.display(), format_args!("terms {name}"), id));
+        }
+        let sitting = self.sitting(registration)?;
+        Ok((id, sitting))
+    }
+
+    fn sitting(&mut self, registration: Registration) -> Result<Sitting> {
+        registration.check_network(self.network())?;
+        let (place, number) = registration.member(&self.seed)?;
+        registration.bind(&mut self.store, place)?;
+        let signer = self.signer(number)?;
+        let (seat, told) = (Seat::Validator(place), Told::default());
+        Ok(Sitting { registration, seat, signer, number, engine: None, told })
+    }
+
+    fn signer(&self, number: u32) -> Result<SoftwareSigner> {
+        SoftwareSigner::new(self.seed.record(self.network(), number)?, self.network())
+    }
+
+    /// Registers a contract: see the rules of [`super::registration`]. The same registration again
+    /// changes nothing.
+    pub fn register(&mut self, text: &str) -> Result<TermsId> {
+        let registration = Registration::from_json(text)?;
+        registration.check_network(self.network())?;
+        let id = registration.check()?;
+        if self.sittings.contains_key(&id) {
+            return Ok(id);
+        }
+        let (place, _) = registration.member(&self.seed)?;
+        registration.check_first(&self.store, place)?;
+        self.check_alive(&registration)?;
+        let file = registration.to_json()?;
+        let sitting = self.sitting(registration)?;
+        let folder = self.folder(id);
+        make(&folder)?;
+        put(&folder.join("registration.json"), file.as_bytes())?;
+        self.unread.remove(&id.to_string());
+        self.sittings.insert(id, sitting);
+        Ok(id)
+    }
+
+    /// Refuses a contract whose escrow has ended. What the server says is not believed further than
+    /// that.
+    fn check_alive(&mut self, registration: &Registration) -> Result<()> {
+        let contract = Contract::new(registration.terms.clone())?;
+        let (scripts, first) = (contract.watched(), contract.headers_from());
+        let facts = self.first()?.facts(&scripts, first)?;
+        match progress(contract.terms(), &facts)? {
+            Progress::Ended { by, .. } => {
+                let found = format_args!("ended by {by}").to_string();
+                Err(ALIVE.refuses(Culprit::Sender, "escrow", "unfunded or open", found))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn first(&mut self) -> Result<&Electrum> {
+        let server = match self.first.take() {
+            Some(server) => server,
+            None => self.sources.first()?,
+        };
+        Ok(self.first.insert(server))
+    }
+
+    /// Height and hash of the tip that our first server names. From now on questions may name it.
+    pub fn tip(&mut self) -> Result<(u32, BlockHash)> {
+        let tip = self.first()?.tip()?;
+        self.tips.tell(tip.1);
+        Ok(tip)
+    }
+
+    /// The contracts at the desk.
+    pub fn registered(&self) -> Vec<TermsId> {
+        self.sittings.keys().copied().collect()
+    }
+
+    /// Contracts that cannot be served because their files cannot be read, and why.
+    pub fn unread(&self) -> &BTreeMap<String, Error> {
+        &self.unread
+    }
+
+    /// How every contract stands; one that cannot be asked says why.
+    pub fn contracts(&mut self) -> Vec<Standing> {
+        let ids = self.registered();
+        ids.into_iter().filter_map(|id| self.standing(id).ok()).collect()
+    }
+
+    /// How a contract stands.
+    pub fn standing(&mut self, id: TermsId) -> Result<Standing> {
+        let (seat, told) = self.told(id)?;
+        let read = |engine: &mut Engine| {
+            let facts = engine.facts()?;
+            Standing::of(engine.contract(), &facts, seat, &told)
+        };
+        let standing = self.engine(id).and_then(read);
+        Ok(standing.unwrap_or_else(|error| Standing::troubled(id, seat, &told, &error)))
+    }
+
+    /// Reads on in the words of a contract.
+    fn told(&mut self, id: TermsId) -> Result<(Seat, Told)> {
+        let sitting = self.sittings.get_mut(&id).ok_or_else(|| unknown(id))?;
+        for entry in self.store.entries_after(&id.0, sitting.told.upto, usize::MAX)? {
+            if entry.kind == WORD {
+                let word = Word::from_json(&String::from_utf8_lossy(&entry.body))?;
+                sitting.told.take(&word, sitting.seat)?;
+            }
+            sitting.told.upto = entry.seq;
+        }
+        Ok((sitting.seat, sitting.told.clone()))
+    }
+
+    /// Words of a contract, ours and those that we admitted, after number `after`, up to `most` of
+    /// them.
+    pub fn words(&self, id: TermsId, after: u64, most: usize) -> Result<Vec<Numbered>> {
+        self.sitting_of(id)?;
+        let mut words = Vec::new();
+        for entry in self.store.entries_after(&id.0, after, most)? {
+            if entry.kind == WORD {
+                let word = Word::from_json(&String::from_utf8_lossy(&entry.body))?;
+                words.push(Numbered { number: entry.seq, word });
+            }
+        }
+        Ok(words)
+    }
+
+    /// Refuses a question about a contract that was not asked by one of its seats; `asked` is its
+    /// path and query.
+    pub fn check_query(&self, id: TermsId, query: &Query, asked: &str) -> Result<Seat> {
+        let sitting = self.sitting_of(id)?;
+        query.check(&sitting.registration.terms, sitting.seat, asked, &self.tips)?;
+        Ok(query.from)
+    }
+
+    /// Everything that is to be done now at every contract; what fails at one stops no other.
+    pub fn step_all(&mut self) -> Vec<(TermsId, Result<Vec<Report>>)> {
+        self.registered().into_iter().map(|id| (id, self.step(id))).collect()
+    }
+
+    /// One step of a contract. Sources that disagree are asked again for a moment: a block reaches
+    /// one before the other.
+    pub(super) fn step(&mut self, id: TermsId) -> Result<Vec<Report>> {
+        let passes = [LAG.id, AGREE.id, HISTORY.id];
+        let mut stepped = self.engine(id)?.step();
+        for _ in 1..ASKED_AGAIN {
+            match &stepped {
+                Err(error) if passes.contains(&error.rule()) => sleep(PAUSE),
+                _ => break,
+            }
+            stepped = self.engine(id)?.step();
+        }
+        if let Err(Error::Broken(_) | Error::Storage(_)) = &stepped
+            && let Some(sitting) = self.sittings.get_mut(&id)
+        {
+            // What it has in memory may differ from what is stored: the next question reads anew.
+            sitting.engine = None;
+        }
+        stepped
+    }
+
+    /// The engine of a contract, opened if it is not.
+    pub(super) fn engine(&mut self, id: TermsId) -> Result<&mut Engine> {
+        let sitting = self.sitting_of(id)?;
+        if sitting.engine.is_none() {
+            let engine = self.seat(id, sitting)?;
+            let sitting = self.sittings.get_mut(&id).ok_or_else(|| unknown(id))?;
+            sitting.engine = Some(engine);
+        }
+        let sitting = self.sittings.get_mut(&id).ok_or_else(|| unknown(id))?;
+        sitting.engine.as_mut().ok_or_else(|| unknown(id))
+    }
+
+    /// The one place where an engine is made.
+    fn seat(&self, id: TermsId, sitting: &Sitting) -> Result<Engine> {
+        let store = Store::open(self.home.join("store.sqlite"))?;
+        let signer = self.signer(sitting.number)?;
+        let terms = sitting.registration.terms.clone();
+        let (chain, relay) = (self.sources.first()?, self.letters(id)?);
+        let engine = Engine::open(sitting.seat, terms, store, chain, signer, relay)?;
+        Ok(engine.with_sources(self.sources.others()?))
+    }
+
+    pub(super) fn letters(&self, id: TermsId) -> Result<Folder> {
+        Folder::open(self.letters_root(id), self.sitting_of(id)?.seat)
+    }
+
+    pub(super) fn letters_root(&self, id: TermsId) -> PathBuf {
+        self.folder(id).join("letters")
+    }
+
+    fn folder(&self, id: TermsId) -> PathBuf {
+        self.home.join("contracts").join(id.to_string())
+    }
+
+    pub(super) fn sitting_of(&self, id: TermsId) -> Result<&Sitting> {
+        self.sittings.get(&id).ok_or_else(|| unknown(id))
+    }
+}
+
+fn unknown(id: TermsId) -> Error {
+    CONTRACT.refuses(Culprit::Sender, "contract", "one that is registered here", id)
+}
+
+/// Makes a folder for its owner alone; one that is there is left as it is.
+fn make(folder: &Path) -> Result<()> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(folder).map_err(|error| failed(folder, error))
+}
+
+/// Takes the desk for this process; the system gives it back when the process ends, however it does.
+fn lock(path: &Path) -> Result<File> {
+    let file = File::options().create(true).truncate(false).write(true).open(path);
+    let file = file.map_err(|error| failed(path, error))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(fs::TryLockError::WouldBlock) => {
+            Err(BUSY.unstored(path.display(), "a desk at which nobody works", "a process there"))
+        }
+        Err(fs::TryLockError::Error(error)) => Err(failed(path, error)),
+    }
+}
+
+/// Writes down whose desk it is, or refuses to work at somebody else's.
+fn introduce(path: &Path, who: &Who) -> Result<()> {
+    let broken = |error: serde_json::Error| HOME.unstored(path.display(), "a desk's file", error);
+    if !path.exists() {
+        let text = serde_json::to_string_pretty(who).map_err(broken)?;
+        return put(path, (text + "\n").as_bytes());
+    }
+    let text = fs::read_to_string(path).map_err(|error| failed(path, error))?;
+    let theirs: Who = serde_json::from_str(&text).map_err(broken)?;
+    let name = |who: &Who| format!("{}, seed {} on {}", who.format, who.fingerprint, who.network);
+    match theirs == *who {
+        true => Ok(()),
+        false => Err(OURS.misused(path.display(), name(&theirs), name(who))),
+    }
+}
+
+/// Writes a file that appears whole or not at all.
+fn put(path: &Path, bytes: &[u8]) -> Result<()> {
+    let draft = path.with_extension("new");
+    let write = || -> std::io::Result<()> {
+        let mut file = File::create(&draft)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(&draft, path)?;
+        path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
+    };
+    write().map_err(|error| failed(path, error))
+}
+
+fn failed(path: &Path, error: std::io::Error) -> Error {
+    HOME.unstored(path.display(), "a file that can be read and written", error)
+}

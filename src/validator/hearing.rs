@@ -1,0 +1,175 @@
+//! How a request is heard, from its bytes to the answer that is stored.
+
+use super::answer::{ANSWER_FORMAT, Answer, Numbered, Refusal, Waiting};
+use super::desk::Desk;
+use super::expected::expected;
+use super::request::{BACKLOG, KEY, MOST_WAITING, Request, check_keys};
+use crate::canonical;
+use crate::engine::Report;
+use crate::error::{Error, Result};
+use crate::id::{TermsId, WordId, tagged_hash};
+use crate::party::Seat;
+use crate::relay::folder::folder_name;
+
+/// What letters of requests begin with.
+const LETTER: &str = "request-";
+
+/// What was granted or not; becomes an [`Answer`] once it is signed.
+#[derive(Default)]
+struct Outcome {
+    refused: Vec<Error>,
+    waiting: Vec<Waiting>,
+}
+
+impl Desk {
+    /// Hears a request of at most `longest` bytes and answers, in JSON. An error says that it was
+    /// not heard: it may be handed in again.
+    pub fn hand_in(&mut self, text: &str, longest: usize) -> Result<String> {
+        let request = self.read_request(text, longest)?;
+        self.answer(&request)
+    }
+
+    /// Reads a request as far as to know who sent it: size, form, contract, seat, signature.
+    pub fn read_request(&self, text: &str, longest: usize) -> Result<Request> {
+        let request = Request::from_json(text, longest)?;
+        let sitting = self.sitting_of(request.contract)?;
+        request.check_sender(&sitting.registration.terms, sitting.seat)?;
+        Ok(request)
+    }
+
+    /// Answers a request whose sender is known ([`Desk::read_request`]).
+    pub fn answer(&mut self, request: &Request) -> Result<String> {
+        let digest = WordId(request.digest()?);
+        let done = scope("done", request)?;
+        let since = self.begin(request, digest)?;
+        if let Some(answer) = self.store.recall(&done, &request.key)? {
+            return Ok(String::from_utf8_lossy(&answer).into_owned());
+        }
+        let outcome = self.hear(request, digest)?;
+        let answer = self.sum_up(request.contract, digest, since, outcome)?.to_json()?;
+        self.store.remember(&done, &request.key, answer.as_bytes())?;
+        Ok(answer)
+    }
+
+    /// Notes that a request with this key began, and after which event; refuses the key if it
+    /// stands for another one.
+    fn begin(&mut self, request: &Request, digest: WordId) -> Result<u64> {
+        let begun = scope("begun", request)?;
+        if let Some(note) = self.store.recall(&begun, &request.key)? {
+            let (held, since) = note.split_at_checked(32).unwrap_or_default();
+            if held != digest.as_bytes() {
+                let held = bitcoin::hex::DisplayHex::to_lower_hex_string(held);
+                let place = format!("request, key {}", request.key);
+                let expected = format!("content {held}");
+                return Err(KEY.refuses(request.from.into(), place, expected, digest));
+            }
+            return Ok(since.try_into().map_or(0, u64::from_be_bytes));
+        }
+        check_keys(self.store.bound(&begun)?, request.from.into())?;
+        let since = self.store.last_entry(&request.contract.0)?;
+        let note = [digest.as_bytes().as_slice(), &since.to_be_bytes()].concat();
+        self.store.remember(&begun, &request.key, &note)?;
+        Ok(since)
+    }
+
+    /// Hands the words to the engine and lets it step.
+    fn hear(&mut self, request: &Request, digest: WordId) -> Result<Outcome> {
+        let id = request.contract;
+        let sitting = self.sitting_of(id)?;
+        let seat = sitting.seat;
+        let refused = |error| Outcome { refused: vec![error], ..Outcome::default() };
+        if let Err(error) = request.check_words(&sitting.registration.terms) {
+            return Ok(refused(error));
+        }
+        let letters = self.letters(id)?.letters()?.len();
+        if letters >= MOST_WAITING {
+            let expected = format!("fewer than {MOST_WAITING}");
+            return Err(BACKLOG.unavailable("letters of the contract", expected, letters));
+        }
+        if let Some(psbt) = request.expected()? {
+            let engine = self.engine(id)?;
+            let facts = engine.facts()?;
+            let by = request.from.into();
+            match expected(engine.contract(), &facts, seat, &request.words, &psbt, by) {
+                Ok(()) => {}
+                Err(error @ Error::Refused { .. }) => return Ok(refused(error)),
+                Err(error) => return Err(error),
+            }
+        }
+        let ours = self.post(request, digest, seat)?;
+        let reports = self.step(id)?;
+        Ok(sort(reports, &ours))
+    }
+
+    /// Puts the words into the engine's inbox, in their order; answers with what their letters'
+    /// names begin with.
+    fn post(&self, request: &Request, digest: WordId, seat: Seat) -> Result<String> {
+        let id = request.contract;
+        let folder = self.letters(id)?;
+        let refused = self.letters_root(id).join(folder_name(seat)).join("refused");
+        let prefix = format!("{LETTER}{}-{digest:.16}", folder_name(request.from));
+        for (place, word) in request.words.iter().enumerate() {
+            // What was refused before a crash is asked once more, or nobody could tell why.
+            let name = (0u32..)
+                .map(|attempt| format!("{prefix}-{place:03}-{attempt}.json"))
+                .find(|name| !refused.join(name).exists());
+            if let Some(name) = name {
+                folder.post(seat, &name, &word.to_json()?)?;
+            }
+        }
+        Ok(prefix)
+    }
+
+    fn sum_up(
+        &self,
+        contract: TermsId,
+        request: WordId,
+        since: u64,
+        outcome: Outcome,
+    ) -> Result<Answer> {
+        let sitting = self.sitting_of(contract)?;
+        let from = sitting.seat;
+        let words = self.words(contract, since, usize::MAX)?;
+        let words: Vec<Numbered> = words.into_iter().filter(|n| n.word.from == from).collect();
+        let sign = |error: &Error| {
+            let sign = |digest| sitting.signer.sign_digest(digest);
+            Refusal::sign(contract, from, request, error, sign)
+        };
+        let refused = outcome.refused.iter().map(sign).collect::<Result<_>>()?;
+        let waiting = outcome.waiting;
+        let format = ANSWER_FORMAT.to_owned();
+        Ok(Answer { format, contract, from, request, words, refused, waiting })
+    }
+}
+
+/// Where the store keeps what it knows of a seat's requests in a contract.
+fn scope(what: &str, request: &Request) -> Result<[u8; 32]> {
+    let said = canonical::bytes(&(what, request.contract, request.from))?;
+    Ok(tagged_hash("hashmix/requests/1", &[&said]))
+}
+
+/// What a step's reports mean for the request whose letters' names begin with `ours`.
+fn sort(reports: Vec<Report>, ours: &str) -> Outcome {
+    let mut outcome = Outcome::default();
+    for report in reports {
+        match report {
+            // Letters of other requests are told to those who sent them.
+            Report::Refused(name, _) if name.starts_with(LETTER) && !name.starts_with(ours) => {}
+            Report::Refused(_, error @ (Error::Refused { .. } | Error::Usage(_))) => {
+                outcome.refused.push(error);
+            }
+            Report::Refused(_, error) => {
+                let fault = error.fault();
+                let (place, expected) = (&fault.place, &fault.expected);
+                let why = format!("{place}: {expected}, found {} ({})", fault.found, fault.rule.id);
+
+                outcome.waiting.push(Waiting { until: None, why });
+            }
+            Report::Waiting { until, why } => {
+                outcome.waiting.push(Waiting { until: Some(until), why });
+            }
+            _ => {}
+        }
+    }
+    outcome
+}

@@ -1,0 +1,233 @@
+//! `hashmix registration 1`: both parties agreed to these very terms, and a record of ours is in
+//! them.
+//!
+//! Anybody can write terms around other people's records. So miner and holder each sign the terms'
+//! id with the communication key in the record that the terms show of them; without both, one party
+//! could register terms that the other never saw, and ask to be paid by them. And a record of ours
+//! serves the first terms that it was registered with, for ever: it was made for one contract.
+
+use bitcoin::Network;
+use bitcoin::bip32::ChildNumber;
+use bitcoin::secp256k1::schnorr;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Culprit, Result, Rule};
+use crate::flow::escrow::terms::{EscrowTerms, TERMS_MAX_BYTES};
+use crate::id::{TermsId, tagged_hash};
+use crate::message;
+use crate::party::{Record, Seat};
+use crate::sign::seed::Seed;
+use crate::store::Store;
+
+/// The form of a registration.
+pub const FORM: Rule = Rule::new(
+    "policy-registry-form",
+    "a registration is JSON with the fields of `hashmix registration 1`",
+    "make it with `hashmix terms sign`",
+);
+/// A registration has a longest length.
+pub const SIZE: Rule = Rule::new(
+    "policy-registry-size",
+    "a registration is no longer than terms and two signatures ever are",
+    "send the file that `hashmix terms sign` made, and nothing else",
+);
+/// Both have agreed.
+pub const SIGNED: Rule = Rule::new(
+    "policy-registry-signed",
+    "miner and holder have both signed the id of the terms, each with his record's key",
+    "have the missing party run `hashmix terms sign` on the registration",
+);
+/// We sit at the contract.
+pub const MEMBER: Rule = Rule::new(
+    "policy-registry-member",
+    "one record of the federation is ours: made of this seed, every key of it",
+    "register with the validators that the terms name, each at his own desk",
+);
+/// A record serves one contract.
+pub const FIRST: Rule = Rule::new(
+    "policy-registry-first",
+    "a validator's record serves the terms it was registered with first, and no others",
+    "ask the validator for a fresh record, and agree on new terms with it",
+);
+/// The desk's network is the terms'.
+pub const NETWORK: Rule = Rule::new(
+    "policy-registry-network",
+    "the terms are of the network that the desk serves",
+    "register at a desk of that network",
+);
+/// There is something left to validate.
+pub const ALIVE: Rule = Rule::new(
+    "policy-registry-alive",
+    "the contract's escrow has not ended",
+    "nothing is left to rule on; sweep rewards with the contract's other validators",
+);
+
+/// The first field of every registration.
+pub const REGISTRATION_FORMAT: &str = "hashmix registration 1";
+
+/// Largest registration that is read, in bytes: terms, two signatures, and white space.
+pub const REGISTRATION_MAX_BYTES: usize = TERMS_MAX_BYTES + 4_096;
+
+/// Terms, and who has agreed to them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Registration {
+    /// [`REGISTRATION_FORMAT`].
+    pub format: String,
+    /// What was agreed.
+    pub terms: EscrowTerms,
+    /// The miner's BIP-340 signature of [`digest`]; none until he signs.
+    pub miner: Option<schnorr::Signature>,
+    /// The holder's.
+    pub holder: Option<schnorr::Signature>,
+}
+
+/// What both parties sign: a tagged hash of the terms' id.
+pub fn digest(terms: TermsId) -> [u8; 32] {
+    tagged_hash("hashmix/registration/1", &[terms.as_bytes()])
+}
+
+impl Registration {
+    /// Terms that nobody has signed yet.
+    pub fn new(terms: EscrowTerms) -> Self {
+        Self { format: REGISTRATION_FORMAT.to_owned(), terms, miner: None, holder: None }
+    }
+
+    /// Reads a registration; who has signed it is not yet checked (see [`Registration::check`]).
+    pub fn from_json(text: &str) -> Result<Self> {
+        if text.len() > REGISTRATION_MAX_BYTES {
+            let expected = format_args!("at most {REGISTRATION_MAX_BYTES} bytes").to_string();
+            return Err(SIZE.refuses(Culprit::Sender, "registration", expected, text.len()));
+        }
+        let refuse = |found: &dyn core::fmt::Display| {
+            let expected = "the fields of `hashmix registration 1`";
+            FORM.refuses(Culprit::Sender, "registration", expected, found)
+        };
+        let registration: Self = serde_json::from_str(text).map_err(|error| refuse(&error))?;
+        if registration.format != REGISTRATION_FORMAT {
+            return Err(refuse(&registration.format));
+        }
+        Ok(registration)
+    }
+
+    /// The registration as a file.
+    pub fn to_json(&self) -> Result<String> {
+        let text = serde_json::to_string_pretty(self)
+            .map_err(|error| FORM.broken("registration", "JSON", error))?;
+        Ok(text + "\n")
+    }
+
+    /// Adds a party's signature of [`digest`], verified.
+    pub fn add(&mut self, seat: Seat, signature: schnorr::Signature) -> Result<()> {
+        let place = match seat {
+            Seat::Miner => &mut self.miner,
+            Seat::Holder => &mut self.holder,
+            Seat::Validator(_) => {
+                return Err(SIGNED.misused("registration", "the miner or the holder", seat));
+            }
+        };
+        *place = Some(signature);
+        self.signed(seat)
+    }
+
+    /// Checks the terms, and that both parties have signed them.
+    pub fn check(&self) -> Result<TermsId> {
+        self.terms.check()?;
+        self.signed(Seat::Miner)?;
+        self.signed(Seat::Holder)?;
+        self.terms.id()
+    }
+
+    fn signed(&self, seat: Seat) -> Result<()> {
+        let (record, signature) = match seat {
+            Seat::Miner => (&self.terms.reward.miner, &self.miner),
+            _ => (&self.terms.reward.holder, &self.holder),
+        };
+        let id = self.terms.id()?;
+        let refuse = |found: &dyn core::fmt::Display| {
+            let place = format!("registration, {seat}");
+            SIGNED.refuses(seat.into(), place, format_args!("his signature of terms {id}"), found)
+        };
+        let signature = signature.as_ref().ok_or_else(|| refuse(&"none"))?;
+        message::verify_digest(seat.into(), record.record.communication, digest(id), signature)
+            .map_err(|error| refuse(&error.fault().found))
+    }
+
+    /// Our place in the federation and the number of our record there: the one whose every key is
+    /// what `seed` makes for that number.
+    ///
+    /// The number is read from the record's own path and believed only if the keys come out. What
+    /// else the record says is ours because the record is signed with one of them.
+    pub fn member(&self, seed: &Seed) -> Result<(u8, u32)> {
+        let network = self.terms.reward.network;
+        let fingerprint = seed.fingerprint()?;
+        for (place, record) in (0u8..).zip(&self.terms.reward.federation.validators) {
+            let Some(number) =
+                number(record).filter(|_| record.record.musig.origin().0 == fingerprint)
+            else {
+                continue;
+            };
+            let keys = seed.record(network, number)?.public();
+            let body = &record.record;
+            let shown = (body.musig.to_string(), body.leaf.to_string(), body.exit.to_string());
+            if shown == (keys.musig, keys.leaf, keys.exit)
+                && body.communication == keys.communication
+            {
+                record.check()?;
+                return Ok((place, number));
+            }
+        }
+        let expected = format_args!("a record of the seed {fingerprint}").to_string();
+        Err(MEMBER.refuses(Culprit::Sender, "federation", expected, "none"))
+    }
+
+    /// Refuses terms of another network than the desk's.
+    pub fn check_network(&self, ours: Network) -> Result<()> {
+        let theirs = self.terms.reward.network;
+        match theirs == ours {
+            true => Ok(()),
+            false => Err(NETWORK.refuses(Culprit::Sender, "terms", ours, theirs)),
+        }
+    }
+
+    /// Refuses terms other than those that our record at `place` serves already.
+    pub fn check_first(&self, store: &Store, place: u8) -> Result<()> {
+        let id = self.terms.id()?;
+        match store.recall(&self.scope(place)?, TERMS)? {
+            Some(held) if held != id.as_bytes() => {
+                let held = bitcoin::hex::DisplayHex::to_lower_hex_string(held.as_slice());
+                let expected = format_args!("terms {held}").to_string();
+                Err(FIRST.refuses(Culprit::Sender, "our record", expected, id))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Binds our record at `place` to these terms, durably; refused if it serves others.
+    pub fn bind(&self, store: &mut Store, place: u8) -> Result<()> {
+        self.check_first(store, place)?;
+        store.remember(&self.scope(place)?, TERMS, self.terms.id()?.as_bytes())
+    }
+
+    /// What the store's memory knows a record by: the key that it is signed with.
+    fn scope(&self, place: u8) -> Result<[u8; 32]> {
+        let validators = &self.terms.reward.federation.validators;
+        let record = validators.get(usize::from(place)).ok_or_else(|| {
+            MEMBER.broken("federation", format_args!("a record {place}"), validators.len())
+        })?;
+        let key = record.record.communication.serialize();
+        Ok(tagged_hash("hashmix/registry/1", &[&key]))
+    }
+}
+
+/// The name under which the store remembers which terms a record serves.
+const TERMS: &str = "terms";
+
+/// The number that a record's path names: a third of its MuSig2 account.
+fn number(record: &Record) -> Option<u32> {
+    let (_, path) = record.record.musig.origin();
+    match path.as_ref().last() {
+        Some(ChildNumber::Hardened { index }) if index.is_multiple_of(3) => index.checked_div(3),
+        _ => None,
+    }
+}

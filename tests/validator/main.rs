@@ -1,0 +1,16 @@
+//! Validators at their desks: contracts registered, requests answered, by files and over HTTP, on
+//! the chain of the world that HASHMIX_WORLD names.
+
+mod disputes;
+mod http;
+mod interface;
+#[path = "../regtest/trouble/proxy.rs"]
+#[expect(dead_code, reason = "other stories use the rest of it")]
+mod proxy;
+mod registrations;
+mod requests;
+mod sources;
+mod town;
+#[path = "../regtest/world.rs"]
+#[expect(dead_code, reason = "other stories use the rest of it")]
+mod world;
