@@ -48,9 +48,10 @@ rules:
     cargo run --locked --quiet --features regtest --bin hashmix -- rules --markdown > docs/rules.md.new
     mv docs/rules.md.new docs/rules.md
 
-# Write the figures of docs/reliability.md anew, counted by the tests.
+# Write docs/policy.md and the figures of docs/reliability.md anew, counted by the tests.
 reliability:
     HASHMIX_WRITE_DOCS=1 cargo test --locked --quiet --all-features --test mutations
+    HASHMIX_WRITE_DOCS=1 cargo test --locked --quiet --all-features --test policy fresh
 
 # The figures, as ratios of one run.
 figures:

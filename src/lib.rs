@@ -10,7 +10,8 @@
 //!                                  |   ^                    |
 //!     effects: sign, say,          |   | facts, words       +--> chain/  store/  sign/  wallet  relay/
 //!     receipt, broadcast, wait     v   |                         adapters: sockets, files, clocks
-//!  flow/<name>: terms -> coins -> txs -> state                   pure: no clock, RNG, socket, file
+//!  policy/      request, sources, journal -> warrant             pure: no clock, RNG, socket, file
+//!  flow/<name>: terms -> coins -> txs -> state                   pure
 //!  work/        share -> certificate -> verdict                  pure
 //!  guard/       headers in -> the chain with the most work       pure
 //!  script/ tx/ musig/  locks, transactions, joint signatures     pure

@@ -22,6 +22,7 @@
 //! A refusal names the rule, who broke it, what was expected and what was found, and can be shown to
 //! the other side. [`rules`] lists all of them; `docs/policy.md` says why each is there.
 
+pub mod carried;
 pub mod leaf;
 pub mod outputs;
 pub mod ruling;

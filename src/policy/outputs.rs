@@ -193,7 +193,11 @@ fn contents(place: &str, coin: &CoinView, spend: &Spend) -> Result<()> {
     }
     if coin.script != spend.prevout.script_pubkey || coin.script != spend.lock.script_pubkey {
         let expected = format!("{:x}", spend.lock.script_pubkey);
-        return Err(SCRIPT.refuses(Culprit::Server, place, expected, format!("{:x}", coin.script)));
+        let found = match coin.script.is_empty() {
+            true => "no script".to_owned(),
+            false => format!("{:x}", coin.script),
+        };
+        return Err(SCRIPT.refuses(Culprit::Server, place, expected, found));
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 
 use bitcoin::absolute::LockTime;
 use bitcoin::transaction::Version;
-use bitcoin::{Amount, ScriptBuf, Sequence, Transaction};
+use bitcoin::{Amount, OutPoint, ScriptBuf, Sequence, Transaction, TxOut};
 
 use super::{Case, Reasoned, because};
 use crate::amount;
@@ -12,7 +12,8 @@ use crate::flow::Task;
 use crate::flow::escrow::coins;
 use crate::flow::escrow::terms::EscrowTerms;
 use crate::flow::escrow::txs::{Outcome, TRUC};
-use crate::tx::draft::{Spend, vsize};
+use crate::party::Seat;
+use crate::tx::draft::{self, Spend, vsize};
 
 /// One escrow output, or the rewards.
 pub const INPUTS: Rule = Rule::new(
@@ -47,7 +48,7 @@ pub const PAYEES: Rule = Rule::new(
 /// The miner's part.
 pub const MINER: Rule = Rule::new(
     "policy-shape-miner",
-    "the miner gets what is due, less at most the fee and the ruling, or nothing where that is dust",
+    "the miner gets what is due, less the fee, and less the ruling where he asks for it; nothing where that is dust and the holder asks",
     "report this: the amounts do not follow from the outcome",
 );
 /// What stays locked.
@@ -59,7 +60,7 @@ pub const RELOCK: Rule = Rule::new(
 /// The holder's part.
 pub const REFUND: Rule = Rule::new(
     "policy-shape-refund",
-    "a close gives the holder the rest, less at most the fee and the ruling, or nothing where that is dust",
+    "a close gives the holder the rest; where he asks, less the ruling and what he asks for above the fee floor; nothing where that is dust",
     "report this: the amounts do not follow from the outcome",
 );
 /// The federation's part.
@@ -71,7 +72,7 @@ pub const RULING: Rule = Rule::new(
 /// The network's part.
 pub const FEE: Rule = Rule::new(
     "policy-shape-fee",
-    "the transaction fee is size times the rate that was asked for, plus at most what is dust",
+    "the transaction fee is size times the rate that was asked for, plus what is dust where the holder's output is left out",
     "report this: the amounts do not follow from the rate",
 );
 /// Nothing is made.
@@ -95,7 +96,7 @@ pub(super) const RULES: [Reasoned; 12] = [
     because(PAYEES, "the price would go to a thief"),
     because(MINER, "the miner would be paid more than he has earned, or less"),
     because(RELOCK, "what counts as paid is read from the re-lock: every satoshi off is lost or paid twice"),
-    because(REFUND, "the holder's rest would go elsewhere"),
+    because(REFUND, "one side would pay what the other asked for"),
     because(RULING, "a validator could raise his own fee"),
     because(FEE, "the escrow would be burned on fees, or the transaction never confirm"),
     because(CONSERVES, "amounts that wrap would pay from nothing"),
@@ -117,8 +118,11 @@ pub fn check(case: &Case<'_>, task: &Task, tx: &Transaction, spends: &[Spend]) -
     let found: Vec<_> = tx.input.iter().map(|input| input.previous_output).collect();
     let spent: Vec<_> = spends.iter().map(|spend| spend.outpoint).collect();
     let single = !matches!(task, Task::Ruling { .. }) || found.len() == 1;
-    if found != asked || found != spent || found.is_empty() || !single {
-        return Err(INPUTS.broken("inputs", format!("{asked:?}"), format!("{found:?}")));
+    if found != asked || found.is_empty() || !single {
+        return Err(INPUTS.broken("inputs", listed(&asked), listed(&found)));
+    }
+    if found != spent {
+        return Err(INPUTS.broken("outputs that are spent", listed(&found), listed(&spent)));
     }
     for (number, input) in tx.input.iter().enumerate() {
         if input.sequence != Sequence::ENABLE_RBF_NO_LOCKTIME {
@@ -140,10 +144,13 @@ pub fn check(case: &Case<'_>, task: &Task, tx: &Transaction, spends: &[Spend]) -
     };
     match task {
         Task::Ruling { opening, outcome } => {
-            let rate = case.contract.dispute().opening(opening).map(|opening| opening.sat_per_vb);
+            let opening = case.contract.dispute().opening(opening);
+            let (requester, rate) =
+                opening.map_or((Seat::Miner, 0), |asked| (asked.requester, asked.sat_per_vb));
             header(tx, TRUC, terms.ruling_height(outcome.period)?)?;
-            ruling(terms, outcome, tx, spends, &payees, fee)?;
-            check_fee(tx, spends, fee, rate.unwrap_or(0), payees.holder.minimal_non_dust())
+            let left_out = ruling(terms, outcome, requester, tx, spends, &payees, fee)?;
+            let dust = if left_out { payees.holder.minimal_non_dust() } else { Amount::ZERO };
+            check_fee(tx, spends, fee, rate, dust)
         }
         Task::Sweep(id) => {
             let rate = case.contract.reward().sweep(id).map(|(ask, _)| ask.sat_per_vb);
@@ -161,7 +168,13 @@ pub fn check(case: &Case<'_>, task: &Task, tx: &Transaction, spends: &[Spend]) -
 fn unfit(expected: &str, tx: &Transaction) -> Error {
     let found: Vec<String> =
         tx.output.iter().map(|out| format!("{:x}", out.script_pubkey)).collect();
-    PAYEES.broken("outputs", expected, found.join(", "))
+    PAYEES.broken("outputs", expected, format_args!("{}: {}", found.len(), found.join(", ")))
+}
+
+/// How many there are, and which.
+fn listed(outpoints: &[OutPoint]) -> String {
+    let each: Vec<String> = outpoints.iter().map(ToString::to_string).collect();
+    format!("{}: {}", each.len(), each.join(", "))
 }
 
 fn header(tx: &Transaction, version: Version, height: u32) -> Result<()> {
@@ -217,20 +230,20 @@ fn next_lock(terms: &EscrowTerms, spends: &[Spend]) -> Result<Option<ScriptBuf>>
     Ok(None)
 }
 
-/// Who gets how much of a ruling.
+/// Who gets how much of a ruling; answers whether the holder's output is left out.
 fn ruling(
     terms: &EscrowTerms,
     outcome: &Outcome,
+    requester: Seat,
     tx: &Transaction,
     spends: &[Spend],
     payees: &Payees,
     fee: Amount,
-) -> Result<()> {
+) -> Result<bool> {
     let value = spends.first().map_or(Amount::ZERO, |spend| spend.prevout.value);
     let paid = terms.price.checked_sub(value).unwrap_or(Amount::ZERO);
     let due = outcome.earned.checked_sub(paid).unwrap_or(Amount::ZERO);
     let rest = value.checked_sub(due).unwrap_or(Amount::ZERO);
-    let costs = amount::sum([fee, terms.fees.ruling], "costs of a ruling")?;
 
     let mut left = tx.output.as_slice();
     let mut take = |script: &ScriptBuf| match left {
@@ -259,13 +272,48 @@ fn ruling(
         return Err(RELOCK.broken("re-lock", expected, relock));
     }
     let dust = payees.miner.minimal_non_dust().max(payees.holder.minimal_non_dust());
-    within(MINER, "miner's output", miner, due, costs, dust)?;
-    if relock.is_some() {
-        return Ok(());
+    let [his, holders] = costs(terms, requester, tx, spends, miner.is_none().then_some(payees), fee)?;
+    if miner.is_none() && requester == Seat::Miner {
+        return Err(MINER.broken("miner's output", "one that pays the ruling", "none"));
     }
-    // Where the miner's part is left out, the holder gets it too.
-    let whole = if miner.is_some() { rest } else { value };
-    within(REFUND, "holder's output", refund, whole, costs, dust)
+    within(MINER, "miner's output", miner, due, his, dust)?;
+    if relock.is_some() {
+        return Ok(false);
+    }
+    match miner {
+        Some(_) => within(REFUND, "holder's output", refund, rest, holders, dust)?,
+        // Where the miner's part is left out, the holder gets it too, and bears everything.
+        None => {
+            let all = amount::sum([fee, terms.fees.ruling], "costs of a ruling")?;
+            within(REFUND, "holder's output", refund, value, all, dust)?;
+        }
+    }
+    Ok(refund.is_none())
+}
+
+/// What a ruling costs miner and holder: who asks pays the ruling; the miner pays the fee, but at the
+/// floor where the holder chose the rate. `left_out` is given where the miner's output is not there.
+fn costs(
+    terms: &EscrowTerms,
+    requester: Seat,
+    tx: &Transaction,
+    spends: &[Spend],
+    left_out: Option<&Payees>,
+    actual: Amount,
+) -> Result<[Amount; 2]> {
+    let sum = |parts: [Amount; 2]| amount::sum(parts, "costs of a ruling");
+    if requester != Seat::Holder {
+        return Ok([sum([actual, terms.fees.ruling])?, Amount::ZERO]);
+    }
+    // What he would have cost decides whether he is left out.
+    let missing = left_out.map(|payees| TxOut {
+        value: Amount::ZERO,
+        script_pubkey: payees.miner.clone(),
+    });
+    let priced: Vec<TxOut> = tx.output.iter().cloned().chain(missing).collect();
+    let his = draft::fee(vsize(spends, &priced)?, terms.fees.floor)?;
+    let above = actual.checked_sub(his).unwrap_or(Amount::ZERO);
+    Ok([his, sum([above, terms.fees.ruling])?])
 }
 
 /// Refuses an amount above `whole` or below it by more than `costs`; none may be there if what is

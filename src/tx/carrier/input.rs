@@ -8,12 +8,11 @@ use std::collections::BTreeMap;
 
 use bitcoin::hex::DisplayHex;
 use bitcoin::psbt::Input;
-use bitcoin::script::Script;
 use bitcoin::taproot::{ControlBlock, LeafVersion};
 use bitcoin::{ScriptBuf, Witness};
 
 use super::round::FIELDS;
-use super::{Judge, UNKNOWN, V2, round};
+use super::{Judge, UNKNOWN, V2, round, shown};
 use crate::error::{Result, Rule};
 use crate::tx::draft::Spend;
 
@@ -211,7 +210,7 @@ pub(super) fn compare(
     judge.absent(FINAL, at("finished witness"), final_script_witness.as_ref(), |witness| {
         format!("{} elements", witness.len())
     })?;
-    let script = |script: &ScriptBuf| format!("{:x}", Script::from_bytes(script.as_bytes()));
+    let script = |script: &ScriptBuf| shown(script);
     judge.absent(FINAL, at("finished scriptSig"), final_script_sig.as_ref(), script)?;
     judge.absent(SCRIPTS, at("redeem script"), redeem_script.as_ref(), script)?;
     judge.absent(SCRIPTS, at("witness script"), witness_script.as_ref(), script)?;
@@ -244,7 +243,7 @@ fn spent(judge: &Judge, number: usize, spend: &Spend, theirs: &Input) -> Result<
     };
     if found.script_pubkey != expected.script_pubkey {
         let at = format_args!("input {number}, script of the witness UTXO");
-        let [expected, found] = [expected, found].map(|out| format!("{:x}", out.script_pubkey));
+        let [expected, found] = [expected, found].map(|out| shown(&out.script_pubkey));
         return Err(judge.refuses(UTXO_SCRIPT, at, expected, found));
     }
     if found.value != expected.value {
@@ -282,8 +281,7 @@ fn leaves(
     for (control, (script, version)) in theirs {
         let Some(leaf) = spend.lock.leaves.iter().find(|leaf| leaf.script == *script) else {
             let at = format_args!("input {number}, leaf");
-            let found = format_args!("{script:x}");
-            return Err(judge.refuses(LEAF_FOREIGN, at, "a leaf of the lock", found));
+            return Err(judge.refuses(LEAF_FOREIGN, at, "a leaf of the lock", shown(script)));
         };
         if *version != LeafVersion::TapScript {
             let at = format_args!("input {number}, version of the {}", leaf.path);

@@ -22,6 +22,7 @@ use bitcoin::base64::Engine;
 use bitcoin::base64::prelude::BASE64_STANDARD;
 use bitcoin::hex::DisplayHex;
 use bitcoin::psbt::raw::{Key, ProprietaryKey};
+use bitcoin::Script;
 use bitcoin::psbt::{self, Psbt};
 use std::collections::BTreeMap;
 
@@ -146,6 +147,14 @@ pub const RULES: &[Rule] = &[
 const LONGEST: usize = 4_000_000;
 /// Types of the whole that BIP 370 adds: version, nLockTime, both counts, what may be changed.
 const V2_GLOBAL: [u8; 5] = [0x02, 0x03, 0x04, 0x05, 0x06];
+
+/// A script as refusals show it.
+fn shown(script: &Script) -> String {
+    match script.is_empty() {
+        true => "an empty script".to_owned(),
+        false => format!("{script:x}"),
+    }
+}
 
 /// Who is judged, and over which transaction.
 struct Judge {

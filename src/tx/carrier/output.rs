@@ -2,7 +2,7 @@
 
 use bitcoin::psbt::Output;
 
-use super::{Judge, UNKNOWN, V2};
+use super::{Judge, UNKNOWN, V2, shown};
 use crate::error::{Result, Rule};
 
 /// Hints about outputs make devices take them for change and hide them from their owner.
@@ -29,7 +29,7 @@ pub(super) fn compare(judge: &Judge, number: usize, theirs: &Output) -> Result<(
     } = theirs;
     let at = |field: &str| format!("output {number}, {field}");
     for (field, script) in [("redeem script", redeem_script), ("witness script", witness_script)] {
-        judge.absent(HINT, at(field), script.as_ref(), |script| format!("{script:x}"))?;
+        judge.absent(HINT, at(field), script.as_ref(), |script| shown(script))?;
     }
     let key = bip32_derivation.keys().next();
     judge.absent(HINT, at("origin of a key"), key, ToString::to_string)?;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use bitcoin::{OutPoint, Transaction, TxIn, TxOut};
 
-use super::Judge;
+use super::{Judge, shown};
 use crate::error::{Result, Rule};
 
 /// What every rule of this file advises.
@@ -148,7 +148,7 @@ fn outputs(judge: &Judge, ours: &[TxOut], theirs: &[TxOut]) -> Result<()> {
             continue;
         }
         let [expected, found] =
-            [ours, theirs].map(|out| (out.value.to_sat(), format!("{:x}", out.script_pubkey)));
+            [ours, theirs].map(|out| (out.value.to_sat(), shown(&out.script_pubkey)));
         if shuffled {
             let at = format_args!("output {number}");
             let [expected, found] =

@@ -1,0 +1,53 @@
+//! A PSBT that comes with a request: every rule of its comparison with the warrant's draft, and which
+//! attack it keeps out. The rules themselves lie beside the comparison, in `tx/carrier/`.
+
+use super::{Reasoned, because};
+use crate::tx::carrier::{self, input, output, round, transaction};
+
+/// Every rule of the comparison, in the order in which it asks them.
+pub const RULES: [Reasoned; 44] = [
+    because(carrier::FORM, "readers that guess at broken bytes guess differently"),
+    because(carrier::TRAILING, "what one reader skips another one takes for the file"),
+    because(carrier::SHORTEST, "two files would say the same, and one of them more"),
+    because(carrier::TWICE, "of two values each reader takes another one"),
+    because(carrier::VERSION, "a later version states the transaction elsewhere"),
+    because(transaction::VERSION, "the fee could no longer be raised, or the network refuse it"),
+    because(transaction::LOCK_TIME, "it could confirm before its time, or never"),
+    because(transaction::INPUT_TWICE, "one output would be counted twice in what is paid"),
+    because(transaction::INPUTS, "an output would be spent unasked, or be missing from the sum"),
+    because(transaction::INPUT_ORDER, "a signature would commit to another order than it was shown"),
+    because(transaction::OUTPOINT, "a signature would open another output than the one agreed on"),
+    because(transaction::SEQUENCE, "it could wait, or its fee never be raised"),
+    because(transaction::UNSIGNED, "a finished witness would be passed on unread"),
+    because(transaction::OUTPUTS, "somebody would be paid besides, or be left out"),
+    because(transaction::OUTPUT_ORDER, "the next transaction would look for its output in vain"),
+    because(transaction::SCRIPT, "a thief would be paid, or the re-lock pay another lock"),
+    because(transaction::AMOUNT, "one side would be paid at the expense of the other"),
+    because(carrier::MAPS, "fields would be taken for those of another input or output"),
+    because(carrier::XPUB, "a device would take a stranger's account for one of the contract's"),
+    because(carrier::PROPRIETARY, "one software would act on what no other one sees"),
+    because(carrier::V2, "a reader of version 2 would sign another transaction"),
+    because(carrier::UNKNOWN, "a later reader would act on what this one passed over"),
+    because(input::UTXO_MISSING, "a device would sign without knowing what it spends"),
+    because(input::UTXO_SCRIPT, "a device would sign for another lock"),
+    because(input::UTXO_AMOUNT, "a fee would be hidden behind a false amount"),
+    because(input::PREVIOUS, "it would tell a second story of what is spent"),
+    because(input::SIGHASH, "outputs could be changed behind the signature"),
+    because(input::INTERNAL_KEY, "a key path would be shown that somebody else holds"),
+    because(input::MERKLE_ROOT, "a tree would be signed for that nobody has seen"),
+    because(input::LEAF_FOREIGN, "a signature for a stranger's script would be good elsewhere"),
+    because(input::LEAF_VERSION, "a script of another version demands no signature at all"),
+    because(input::CONTROL_BLOCK, "the leaf would hang in another tree than the output's"),
+    because(input::LEAF_OTHER, "a device would sign an exit in place of what was agreed"),
+    because(input::LEAF_MISSING, "a device would choose the leaf itself"),
+    because(input::ORIGIN, "a device would take a stranger's key for its own"),
+    because(input::KEY_SIGNATURE, "a signature that nobody has verified would be passed on"),
+    because(input::LEAF_SIGNATURE, "a signature that no word stands for would be passed on"),
+    because(input::ECDSA, "a signature would be gathered for another output"),
+    because(input::ANNEX, "the signature would commit to something that nobody understands yet"),
+    because(input::FINAL, "a finaliser would broadcast what nobody has judged"),
+    because(input::SCRIPTS, "a reader would take the lock for one of before Taproot"),
+    because(input::PREIMAGE, "a secret of another contract would leak, or be asked for"),
+    because(round::ROUND, "a nonce or part would be taken for one of this round"),
+    because(output::HINT, "a device would take a payment for change, and hide it"),
+];
