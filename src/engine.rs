@@ -16,20 +16,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use bitcoin::consensus::deserialize;
 use bitcoin::hashes::Hash;
 use bitcoin::secp256k1::schnorr;
-use bitcoin::{Amount, OutPoint, TapSighash, Transaction, Txid};
+use bitcoin::{Amount, TapSighash, Transaction, Txid};
 
 use crate::chain::electrum::Electrum;
 use crate::chain::view::Source;
 use crate::error::{Error, Result, Rule};
-use crate::facts::{Departure, Facts, Mined, View, refuse_omission};
+use crate::facts::{Departure, Facts, Mined, refuse_omission};
 use crate::flow::escrow::coins::{Progress, progress};
 use crate::flow::escrow::terms::EscrowTerms;
 use crate::flow::word::Word;
-use crate::flow::{Contract, Effect, Event, Task, dispute, escrow, journal, reward};
+use crate::flow::{Contract, Effect, Event, dispute, escrow, journal, reward};
 use crate::guard::Reorg;
 use crate::header_sync::GuardedChain;
 use crate::party::Seat;
-use crate::policy::{self, Case, Stage, Warrant};
 use crate::relay::folder::Folder;
 use crate::script::lock::Path;
 use crate::script::template::Account;
@@ -38,13 +37,14 @@ use crate::store::Store;
 use crate::tx::draft::Draft;
 use crate::tx::signed::Final;
 use crate::wallet::Wallet;
-use crate::work::receipt::{self, Receipt, Subject};
 
 pub mod decisions;
 pub mod joint;
 mod reorg;
+mod validator;
 
 use reorg::Payment;
+use validator::declined;
 
 /// The signer is that of the seat.
 pub const SEAT: Rule = Rule::new(
@@ -296,10 +296,7 @@ impl Engine {
             self.post_again(reports)?;
         }
         let facts = self.facts()?;
-        if matches!(self.seat, Seat::Validator(_)) {
-            // Whatever he says rests on the chain: receipts too.
-            policy::outputs::agree(&facts, &self.views(&facts, &[])?)?;
-        }
+        self.check_sources(&facts)?;
         self.look_back(&facts, reports)?;
         self.pay_again(&facts, reports)?;
         self.read_inbox(&facts, reports)?;
@@ -417,70 +414,6 @@ impl Engine {
         })
     }
 
-    /// A party signs what its flow demands; a validator signs what the policy has let pass.
-    fn sign_by_policy(
-        &self,
-        draft: &Draft,
-        task: &Task,
-        facts: &Facts,
-    ) -> Result<Vec<schnorr::Signature>> {
-        match self.seat {
-            Seat::Validator(place) => {
-                self.sign(self.warrant(place, task, Stage::Sign, facts)?.draft())
-            }
-            _ => self.sign(draft),
-        }
-    }
-
-    /// Judges by our own registry, keys and ways to the chain what we are about to sign.
-    fn warrant(&self, place: u8, task: &Task, stage: Stage, facts: &Facts) -> Result<Warrant> {
-        let outpoints = policy::outpoints(&self.contract, task);
-        let views = self.views(facts, &outpoints)?;
-        let keys = self.signer.keys();
-        let case = Case {
-            contract: &self.contract,
-            facts,
-            views: &views,
-            place,
-            keys: policy::seat::OwnKeys {
-                musig: &keys.musig,
-                leaf: &keys.leaf,
-                exit: &keys.exit,
-                communication: keys.communication,
-            },
-        };
-        policy::judge(&case, self.contract.id(), task, stage)
-    }
-
-    /// What our own server and every other source says of some outputs.
-    fn views(&self, facts: &Facts, outpoints: &[OutPoint]) -> Result<Vec<View>> {
-        let (scripts, first) = (self.contract.watched(), self.contract.headers_from());
-        let mut views = vec![View::of_server(self.chain.electrum().place(), facts, outpoints)?];
-        for source in &self.sources {
-            views.push(source.view(&scripts, first, outpoints)?);
-        }
-        Ok(views)
-    }
-
-    /// The journal's next entry, for a bond that the policy lets pass.
-    fn enter(&self, bond: &journal::Bond, task: &Task, facts: &Facts) -> Result<Event> {
-        let Seat::Validator(place) = self.seat else {
-            return Err(SEAT.broken("journal", "a validator", self.seat));
-        };
-        let warrant = self.warrant(place, task, Stage::Enter, facts)?;
-        if warrant.bond() != bond {
-            let (ours, asked) = (format!("{:?}", warrant.bond()), format!("{bond:?}"));
-            return Err(journal::ENTERED.broken("journal", ours, asked));
-        }
-        let (number, previous) = self.contract.journals().head(place);
-        let digest = journal::digest(self.contract.id(), place, number, previous, bond)?;
-        let signature = self.signer.sign_digest(digest.0)?;
-        let tip = facts.headers.hash(facts.tip());
-        let tip = tip.ok_or_else(|| POSSIBLE.broken("journal", "a tip", "none"))?;
-        let entry = journal::Entry { number, previous, bond: *bond, signature };
-        Ok(Event::Journal(journal::Event::Entered { entry, tip }))
-    }
-
     /// Signs every input of a draft with the seat's key of its leaf.
     fn sign(&self, draft: &Draft) -> Result<Vec<schnorr::Signature>> {
         let mut signatures = Vec::with_capacity(draft.spends().len());
@@ -498,24 +431,6 @@ impl Engine {
             signatures.push(signature);
         }
         Ok(signatures)
-    }
-
-    fn receipt(&self, subject: Subject, facts: &Facts) -> Result<Event> {
-        let Seat::Validator(validator) = self.seat else {
-            return Err(SEAT.broken("receipt", "a validator", self.seat));
-        };
-        let position = self.contract.terms().position()?;
-        let tip = facts.headers.hash(facts.tip());
-        let tip = tip.ok_or_else(|| POSSIBLE.broken("receipt", "a tip", "none"))?;
-        let message = receipt::message(position, &subject, tip);
-        let signature = self.signer.sign_digest(*message.as_ref())?;
-        let receipt = Receipt { validator, position, subject, tip, signature };
-        Ok(match subject {
-            Subject::Certificate { .. } | Subject::Request { .. } => {
-                Event::Reward(reward::state::Event::Receipted(receipt))
-            }
-            _ => Event::Dispute(dispute::state::Event::Receipted(receipt)),
-        })
     }
 
     /// Takes what can be taken, in any order that makes sense; refuses the rest.
@@ -603,16 +518,6 @@ fn passing<T>(outcome: Result<T>) -> Result<Option<Error>> {
         Ok(_) => Ok(None),
         Err(error @ (Error::Refused { .. } | Error::Unavailable(_))) => Ok(Some(error)),
         Err(error) => Err(error),
-    }
-}
-
-/// What is not signed now is reported and asked again at the next step; a fault of ours stops us.
-fn declined(error: Error) -> Result<Report> {
-    match error {
-        Error::Refused { .. } | Error::Unavailable(_) => {
-            Ok(Report::Refused(error.fault().place.clone(), error))
-        }
-        other => Err(other),
     }
 }
 

@@ -1,0 +1,117 @@
+//! What a validator's engine does beside everybody's: it asks several sources, judges by the policy,
+//! enters what it signs in its journal, and gives receipts.
+
+use bitcoin::OutPoint;
+use bitcoin::secp256k1::schnorr;
+
+use crate::engine::{Engine, POSSIBLE, Report, SEAT};
+use crate::error::{Error, Result};
+use crate::facts::{Facts, View};
+use crate::flow::{Event, Task, dispute, journal, reward};
+use crate::party::Seat;
+use crate::policy::{self, Case, Stage, Warrant};
+use crate::tx::draft::Draft;
+use crate::work::receipt::{self, Receipt, Subject};
+
+impl Engine {
+    /// Whatever a validator says rests on the chain, receipts too: his sources must show one.
+    pub(super) fn check_sources(&self, facts: &Facts) -> Result<()> {
+        match self.seat {
+            Seat::Validator(_) => policy::outputs::agree(facts, &self.views(facts, &[])?),
+            _ => Ok(()),
+        }
+    }
+
+    /// A party signs what its flow demands; a validator signs what the policy has let pass.
+    pub(super) fn sign_by_policy(
+        &self,
+        draft: &Draft,
+        task: &Task,
+        facts: &Facts,
+    ) -> Result<Vec<schnorr::Signature>> {
+        match self.seat {
+            Seat::Validator(place) => {
+                self.sign(self.warrant(place, task, Stage::Sign, facts)?.draft())
+            }
+            _ => self.sign(draft),
+        }
+    }
+
+    /// Judges by our own registry, keys and ways to the chain what we are about to sign.
+    fn warrant(&self, place: u8, task: &Task, stage: Stage, facts: &Facts) -> Result<Warrant> {
+        let outpoints = policy::outpoints(&self.contract, task);
+        let views = self.views(facts, &outpoints)?;
+        let keys = self.signer.keys();
+        let case = Case {
+            contract: &self.contract,
+            facts,
+            views: &views,
+            place,
+            keys: policy::seat::OwnKeys {
+                musig: &keys.musig,
+                leaf: &keys.leaf,
+                exit: &keys.exit,
+                communication: keys.communication,
+            },
+        };
+        policy::judge(&case, self.contract.id(), task, stage)
+    }
+
+    /// What our own server and every other source says of some outputs.
+    fn views(&self, facts: &Facts, outpoints: &[OutPoint]) -> Result<Vec<View>> {
+        let (scripts, first) = (self.contract.watched(), self.contract.headers_from());
+        let mut views = vec![View::of_server(self.chain.electrum().place(), facts, outpoints)?];
+        for source in &self.sources {
+            views.push(source.view(&scripts, first, outpoints)?);
+        }
+        Ok(views)
+    }
+
+    /// The journal's next entry, for a bond that the policy lets pass.
+    pub(super) fn enter(&self, bond: &journal::Bond, task: &Task, facts: &Facts) -> Result<Event> {
+        let Seat::Validator(place) = self.seat else {
+            return Err(SEAT.broken("journal", "a validator", self.seat));
+        };
+        let warrant = self.warrant(place, task, Stage::Enter, facts)?;
+        if warrant.bond() != bond {
+            let (ours, asked) = (format!("{:?}", warrant.bond()), format!("{bond:?}"));
+            return Err(journal::ENTERED.broken("journal", ours, asked));
+        }
+        let (number, previous) = self.contract.journals().head(place);
+        let digest = journal::digest(self.contract.id(), place, number, previous, bond)?;
+        let signature = self.signer.sign_digest(digest.0)?;
+        let tip = facts.headers.hash(facts.tip());
+        let tip = tip.ok_or_else(|| POSSIBLE.broken("journal", "a tip", "none"))?;
+        let entry = journal::Entry { number, previous, bond: *bond, signature };
+        Ok(Event::Journal(journal::Event::Entered { entry, tip }))
+    }
+
+    /// A receipt for the subject, naming the present tip.
+    pub(super) fn receipt(&self, subject: Subject, facts: &Facts) -> Result<Event> {
+        let Seat::Validator(validator) = self.seat else {
+            return Err(SEAT.broken("receipt", "a validator", self.seat));
+        };
+        let position = self.contract.terms().position()?;
+        let tip = facts.headers.hash(facts.tip());
+        let tip = tip.ok_or_else(|| POSSIBLE.broken("receipt", "a tip", "none"))?;
+        let message = receipt::message(position, &subject, tip);
+        let signature = self.signer.sign_digest(*message.as_ref())?;
+        let receipt = Receipt { validator, position, subject, tip, signature };
+        Ok(match subject {
+            Subject::Certificate { .. } | Subject::Request { .. } => {
+                Event::Reward(reward::state::Event::Receipted(receipt))
+            }
+            _ => Event::Dispute(dispute::state::Event::Receipted(receipt)),
+        })
+    }
+}
+
+/// What is not signed now is reported and asked again at the next step; a fault of ours stops us.
+pub(super) fn declined(error: Error) -> Result<Report> {
+    match error {
+        Error::Refused { .. } | Error::Unavailable(_) => {
+            Ok(Report::Refused(error.fault().place.clone(), error))
+        }
+        other => Err(other),
+    }
+}
