@@ -71,8 +71,8 @@ struct Memory {
 pub(crate) struct Verified {
     /// Whether it is this position's, its slice is one of the term, and its list is well formed.
     pub(crate) listed: bool,
-    /// Blocks that its shares build on, each once.
-    pub(crate) parents: Vec<BlockHash>,
+    /// Blocks that its shares build on, each once, with the height that a coinbase gives them.
+    pub(crate) parents: Vec<(BlockHash, Option<u32>)>,
     /// For each share the place of its parent, and how it stands, if it does.
     pub(crate) shares: Vec<(usize, Option<Standing>)>,
     /// Who signed which tip, of receipts whose signature is good.
@@ -147,7 +147,7 @@ impl Evidence {
         let subject = Subject::Certificate { slice: certificate.slice, digest };
         let receipts = self.receipts(&subject).to_vec();
         let sealed = SealedCertificate { certificate, receipts };
-        let verified = self.yardstick.as_ref().map(|by| verify(self.position, digest, &sealed, by));
+        let verified = self.yardstick.as_ref().map(|by| verify(self.position, &sealed, by));
         self.places.insert(digest, self.certificates.len());
         self.certificates.push(sealed);
         self.memory.push(Memory { digest, verified });
@@ -192,19 +192,14 @@ impl Evidence {
             let digest = memory.digest;
             let verified = match &memory.verified {
                 Some(verified) if remembered => Cow::Borrowed(verified),
-                _ => Cow::Owned(verify(self.position, digest, sealed, by)),
+                _ => Cow::Owned(verify(self.position, sealed, by)),
             };
             Some(Exhibit { digest, certificate: &sealed.certificate, verified })
         })
     }
 }
 
-fn verify(
-    position: PositionId,
-    digest: CertificateDigest,
-    sealed: &SealedCertificate,
-    by: &Yardstick,
-) -> Verified {
+fn verify(position: PositionId, sealed: &SealedCertificate, by: &Yardstick) -> Verified {
     let SealedCertificate { certificate, receipts } = sealed;
     let listed = certificate.position == position && certificate.check_list(&by.terms).is_ok();
     let mut verified =
@@ -218,14 +213,14 @@ fn verify(
     for (share, standing) in certificate.shares.iter().zip(standings) {
         let parent = share.header.prev_blockhash;
         let place = *places.entry(parent).or_insert_with(|| {
-            verified.parents.push(parent);
+            verified.parents.push((parent, None));
             verified.parents.len().saturating_sub(1)
         });
+        if let (Some(standing), Some((_, height))) = (standing, verified.parents.get_mut(place)) {
+            *height = standing.height.checked_sub(1);
+        }
         verified.shares.push((place, standing));
     }
-    debug_assert!(receipts.iter().all(|receipt| {
-        receipt.subject == Subject::Certificate { slice: certificate.slice, digest }
-    }));
     verified.seals = receipts.iter().filter_map(|receipt| seal(position, receipt, by)).collect();
     verified
 }

@@ -183,7 +183,7 @@ struct Claim<T> {
 fn claim_on_chain(share: &Share, terms: &WorkTerms, headers: &Headers) -> Result<Claim<Weighed>> {
     check_network(terms, headers)?;
     let Place { parent, height, slice, latest } =
-        place(share.header.prev_blockhash, terms, headers)?;
+        place(share.header.prev_blockhash, None, terms, headers)?;
     let median = check_header(&share.header, parent, latest, headers)?;
     let Claim { weighed: Proof { hash, payment }, leaf } =
         claim(share, height, median, &terms.demand())?;
@@ -204,12 +204,18 @@ pub(crate) struct Place {
 }
 
 /// Rule 1, as far as it is about the parent: it is in the active chain, and the height behind it in
-/// the term.
-pub(crate) fn place(parent: BlockHash, terms: &WorkTerms, headers: &Headers) -> Result<Place> {
+/// the term. Where it probably is, is looked at first: a hash is at one height only.
+pub(crate) fn place(
+    parent: BlockHash,
+    probably: Option<u32>,
+    terms: &WorkTerms,
+    headers: &Headers,
+) -> Result<Place> {
     let refuse = |rule: Rule, expected: String, found: String| {
         Err(rule.refuses(Culprit::Miner, "header", expected, found))
     };
-    let Some(known) = headers.height_of(parent) else {
+    let there = probably.filter(|height| headers.hash(*height) == Some(parent));
+    let Some(known) = there.or_else(|| headers.height_of(parent)) else {
         return refuse(PARENT, "a parent in the active chain".into(), format!("parent {parent}"));
     };
     let (parent, height) = (known, known.saturating_add(1));

@@ -157,7 +157,7 @@ fn count(measure: &Measure<'_>, through: u32, evidence: &Evidence) -> Result<Vec
         let places: Vec<Option<Place>> = verified
             .parents
             .iter()
-            .map(|parent| place(*parent, &yardstick.terms, headers).ok())
+            .map(|(parent, height)| place(*parent, *height, &yardstick.terms, headers).ok())
             .collect();
         for (share, (parent, standing)) in certificate.shares.iter().zip(&verified.shares) {
             let known = places.get(*parent).copied().flatten();
@@ -214,7 +214,7 @@ fn weigh(
     let found = match known {
         Some(found) => found,
         // Asked again for the error, which says what is missing.
-        None => place(header.prev_blockhash, &yardstick.terms, headers)?,
+        None => place(header.prev_blockhash, None, &yardstick.terms, headers)?,
     };
     let median = check_header(header, found.parent, found.latest, headers)?;
     match standing {
