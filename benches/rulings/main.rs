@@ -193,14 +193,12 @@ fn parts(year: &Year, limits: &Limits, table: &mut Table) {
     table.row("verdict that remembers nothing", took, Some(crypto));
     drop(evidence);
     let yardstick = yardstick(terms).expect("terms");
-    let before = resident();
     let (evidence, took) = once(|| Evidence::remembering(position, yardstick).with(sealed));
     table.row(
         "evidence verified once",
         took,
         Some(limits.of(compressions + bytes / 64, year.receipts.len())),
     );
-    println!("resident memory grew by {} KiB", resident().saturating_sub(before));
     let took = median(|| {
         let warm = judge(terms, facts, &evidence, last).expect("a verdict");
         assert_eq!(warm, cold);
@@ -407,11 +405,4 @@ fn hundredths(part: Duration, whole: Duration) -> String {
 fn a_second(took: Duration) -> String {
     let hundred = 100_000_000_000 / took.as_nanos().max(1);
     format!("{}.{:02}", hundred / 100, hundred % 100)
-}
-
-/// Resident memory of this process in KiB, where the system tells (Linux).
-fn resident() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(0)
 }
