@@ -56,3 +56,7 @@ reliability:
 # The figures, as ratios of one run.
 figures:
     cargo bench --locked
+
+# Measure rulings on a year of certificates, and write the figures into docs/reliability.md.
+rulings:
+    HASHMIX_WRITE_DOCS=1 cargo bench --locked --bench rulings

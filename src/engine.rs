@@ -22,7 +22,7 @@ use crate::chain::electrum::Electrum;
 use crate::chain::view::Source;
 use crate::error::{Error, Result, Rule};
 use crate::facts::{Departure, Facts, Mined, refuse_omission};
-use crate::flow::escrow::coins::{Progress, progress};
+use crate::flow::escrow::coins::Progress;
 use crate::flow::escrow::terms::EscrowTerms;
 use crate::flow::word::Word;
 use crate::flow::{Contract, Effect, Event, dispute, escrow, journal, reward};
@@ -494,7 +494,7 @@ impl Engine {
     }
 
     fn escrow_coin(&self, facts: &Facts) -> Result<crate::flow::escrow::coins::EscrowCoin> {
-        match progress(self.contract.terms(), facts)? {
+        match self.contract.locked().progress(facts)? {
             Progress::Open(coin) => Ok(coin),
             Progress::Unfunded => Err(POSSIBLE.misused("escrow", "a funded escrow", "none yet")),
             Progress::Ended { by, .. } => {

@@ -8,7 +8,7 @@ use crate::engine::{Engine, FUNDING, POSSIBLE, PROOF, Report, Sent, WALLET, sent
 use crate::error::{Culprit, Error, Result};
 use crate::facts::Facts;
 use crate::flow::dispute::state::Opening;
-use crate::flow::escrow::coins::{Progress, progress};
+use crate::flow::escrow::coins::Progress;
 use crate::flow::escrow::outcome::proof_script;
 use crate::flow::reward::state::{SweepAsk, sweepable};
 use crate::flow::reward::txs::{SweepPath, sweep};
@@ -40,7 +40,7 @@ impl Engine {
             return Err(POSSIBLE.misused("sale", expected, facts.tip()));
         }
         if self.payments.iter().any(|payment| payment.kind == FUNDING)
-            || !matches!(progress(self.contract.terms(), &facts)?, Progress::Unfunded)
+            || !matches!(self.contract.locked().progress(&facts)?, Progress::Unfunded)
         {
             return Err(POSSIBLE.misused(
                 "sale",
@@ -58,9 +58,10 @@ impl Engine {
     /// certificate must have been said.
     pub fn prove_slice(&mut self, slice: u32, sat_per_vb: u64) -> Result<Report> {
         let facts = self.facts()?;
-        let said = &self.contract.evidence().certificates;
-        let mine = said.iter().rev().find(|sealed| sealed.certificate.slice == slice);
-        let digest = mine.map(|sealed| sealed.certificate.digest()).ok_or_else(|| {
+        let mut said = self.contract.evidence().digests();
+        let mine = said.rfind(|(_, sealed)| sealed.certificate.slice == slice);
+        drop(said);
+        let digest = mine.map(|(digest, _)| digest).ok_or_else(|| {
             POSSIBLE.misused("proof of a slice", "a certificate that was said", "none")
         })?;
         let until = self.contract.terms().calendar().proofs_until(slice);
@@ -153,7 +154,7 @@ impl Engine {
     pub fn publish_state(&mut self) -> Result<Vec<Report>> {
         let facts = self.facts()?;
         let coin = self.escrow_coin(&facts)?;
-        let terms = self.contract.terms();
+        let terms = self.contract.locked();
         let rebuild = |ask: &escrow::state::Ask| {
             escrow::state::draft(terms, &facts, ask, Path::Agreed, Culprit::Miner)
         };

@@ -187,7 +187,7 @@ impl Engine {
             return Err(POSSIBLE.misused("joint settlement", "the miner, who is paid", self.seat));
         }
         let facts = self.facts()?;
-        let terms = self.contract.terms();
+        let terms = self.contract.locked();
         let period = last_ripe(terms, &facts)
             .ok_or_else(|| POSSIBLE.misused("joint settlement", "a ripe period", "none yet"))?;
         let outcome = escrow::outcome::outcome(terms, &facts, self.contract.evidence(), period)?;
@@ -209,7 +209,7 @@ impl Engine {
             return Err(unread(&format_args!("contract {}", round.contract)));
         }
         let by = Culprit::from(round.from);
-        let terms = self.contract.terms();
+        let terms = self.contract.locked();
         let seats = terms.reward.seats();
         let record = seats.record(round.from).ok_or_else(|| unread(&round.from))?;
         let signed = digest(round.contract, round.from, &round.ask, &round.psbt)?;

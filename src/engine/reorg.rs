@@ -8,7 +8,7 @@ use bitcoin::{Transaction, Txid};
 use crate::engine::{Engine, Report, Sent, passing};
 use crate::error::{Error, Result};
 use crate::facts::{Facts, Mined, departures};
-use crate::flow::escrow::coins::{Progress, progress};
+use crate::flow::escrow::coins::Progress;
 use crate::flow::escrow::outcome::proof_script;
 use crate::id::CertificateDigest;
 
@@ -70,15 +70,15 @@ impl Engine {
     }
 
     fn is_wanted(&self, kind: &str, tx: &Transaction, facts: &Facts) -> Result<bool> {
-        let terms = self.contract.terms();
+        let terms = self.contract.locked();
         if kind == super::FUNDING {
-            let unfunded = matches!(progress(terms, facts)?, Progress::Unfunded);
+            let unfunded = matches!(terms.progress(facts)?, Progress::Unfunded);
             return Ok(unfunded && facts.tip() < terms.delivery.start);
         }
-        let said = &self.contract.evidence().certificates;
-        let slice = said.iter().find(|sealed| proves(tx, sealed.certificate.digest()));
+        let mut said = self.contract.evidence().digests();
+        let slice = said.find(|(digest, _)| proves(tx, *digest));
         let until =
-            slice.and_then(|sealed| terms.calendar().proofs_until(sealed.certificate.slice));
+            slice.and_then(|(_, sealed)| terms.calendar().proofs_until(sealed.certificate.slice));
         Ok(until.is_some_and(|until| facts.tip() < until))
     }
 

@@ -6,19 +6,20 @@ use crate::error::Result;
 use crate::facts::Facts;
 use crate::headers::{MEDIAN_SPAN, difficulty};
 use crate::flow::dispute::state::State as Dispute;
+use crate::flow::escrow::coins::Locked;
 use crate::flow::escrow::state::State as Escrow;
 use crate::flow::escrow::terms::EscrowTerms;
 use crate::flow::journal::{self, State as Journals};
 use crate::flow::reward::state::State as Reward;
-use crate::flow::{Effect, Event, escrow, reward};
-use crate::id::{PositionId, TermsId};
+use crate::flow::{Effect, Event, reward};
+use crate::id::TermsId;
 use crate::party::Seat;
-use crate::work::verdict::Evidence;
+use crate::work::evidence::Evidence;
 
 /// Everything that was agreed and said in one contract.
 #[derive(Clone, Debug)]
 pub struct Contract {
-    terms: EscrowTerms,
+    terms: Locked,
     id: TermsId,
     scripts: Vec<ScriptBuf>,
     reward: Reward,
@@ -32,13 +33,15 @@ impl Contract {
     pub fn new(terms: EscrowTerms) -> Result<Self> {
         terms.check()?;
         let id = terms.id()?;
-        let mut scripts = escrow::coins::scripts(&terms)?;
+        let terms = Locked::new(terms)?;
+        let mut scripts: Vec<ScriptBuf> = terms.scripts().cloned().collect();
         scripts.push(reward::coins::lock(&terms.reward)?.script_pubkey);
+        let reward = Reward::new(&terms)?;
         Ok(Self {
             terms,
             id,
             scripts,
-            reward: Reward::new(PositionId(id.0)),
+            reward,
             escrow: Escrow::default(),
             dispute: Dispute::default(),
             journals: Journals::new(id),
@@ -47,6 +50,11 @@ impl Contract {
 
     /// What was agreed.
     pub fn terms(&self) -> &EscrowTerms {
+        &self.terms
+    }
+
+    /// What was agreed, with the escrow's locks at hand.
+    pub fn locked(&self) -> &Locked {
         &self.terms
     }
 

@@ -7,7 +7,7 @@ use crate::flow::dispute::state::Opening;
 use crate::flow::dispute::terms::{opens_until, ruled_from};
 use crate::flow::dispute::txs;
 use crate::flow::escrow;
-use crate::flow::escrow::coins::{EscrowCoin, Progress, progress};
+use crate::flow::escrow::coins::{EscrowCoin, Progress};
 use crate::flow::escrow::txs::Outcome;
 use crate::id::WordId;
 use crate::party::Seat;
@@ -132,7 +132,7 @@ pub(super) const RULES: [Reasoned; 16] = [
 /// Judges a request for a ruling, and rebuilds its transaction.
 pub fn check(case: &Case<'_>, id: &WordId, outcome: &Outcome) -> Result<Draft> {
     let (contract, facts) = (case.contract, case.facts);
-    let (terms, dispute) = (contract.terms(), contract.dispute());
+    let (terms, dispute) = (contract.locked(), contract.dispute());
     let opening = dispute.opening(id).ok_or_else(|| {
         OPENED.refuses(Culprit::Sender, "request", "an opening known here", id)
     })?;
@@ -209,7 +209,7 @@ fn asked(case: &Case<'_>, opening: &Opening, outcome: &Outcome) -> Result<()> {
 
 /// The escrow's present output, which must be the one that was asked about.
 fn present(case: &Case<'_>, opening: &Opening) -> Result<EscrowCoin> {
-    let found = match progress(case.contract.terms(), case.facts)? {
+    let found = match case.contract.locked().progress(case.facts)? {
         Progress::Open(coin) if coin.outpoint == opening.outpoint && coin.height.is_some() => {
             return Ok(coin);
         }
@@ -222,7 +222,7 @@ fn present(case: &Case<'_>, opening: &Opening) -> Result<EscrowCoin> {
 
 /// The height from which the request may be ruled on.
 fn heard(case: &Case<'_>, opening: &Opening, coin: &EscrowCoin) -> Result<u32> {
-    let (terms, facts) = (case.contract.terms(), case.facts);
+    let (terms, facts) = (case.contract.locked(), case.facts);
     let k = terms.reward.federation.threshold;
     let opened = case.contract.dispute().opened_at(terms, facts, opening)?.ok_or_else(|| {
         SEEN.unavailable("request", format_args!("receipts of {k} validators"), "fewer")

@@ -9,7 +9,7 @@ use super::{Case, Reasoned, because};
 use crate::amount;
 use crate::error::{Error, Result, Rule};
 use crate::flow::Task;
-use crate::flow::escrow::coins;
+use crate::flow::escrow::coins::Locked;
 use crate::flow::escrow::terms::EscrowTerms;
 use crate::flow::escrow::txs::{Outcome, TRUC};
 use crate::party::Seat;
@@ -140,7 +140,7 @@ pub fn check(case: &Case<'_>, task: &Task, tx: &Transaction, spends: &[Spend]) -
         miner: terms.reward.miner.payout_script(),
         holder: terms.reward.holder.payout_script(),
         federation: terms.reward.federation.payout_script(),
-        next: next_lock(terms, spends)?,
+        next: next_lock(case.contract.locked(), spends)?,
     };
     match task {
         Task::Ruling { opening, outcome } => {
@@ -219,15 +219,12 @@ fn check_fee(
 }
 
 /// The lock of the next index, where an escrow is spent.
-fn next_lock(terms: &EscrowTerms, spends: &[Spend]) -> Result<Option<ScriptBuf>> {
+fn next_lock(terms: &Locked, spends: &[Spend]) -> Result<Option<ScriptBuf>> {
     let Some(first) = spends.first() else { return Ok(None) };
-    for index in 0..=terms.delivery.periods {
-        if coins::lock(terms, index)?.script_pubkey == first.prevout.script_pubkey {
-            let next = coins::lock(terms, index.saturating_add(1))?;
-            return Ok(Some(next.script_pubkey));
-        }
-    }
-    Ok(None)
+    let spent = &first.prevout.script_pubkey;
+    let Some(place) = terms.scripts().position(|script| script == spent) else { return Ok(None) };
+    let next = u32::try_from(place).unwrap_or(u32::MAX).saturating_add(1);
+    Ok(Some(terms.lock(next)?.script_pubkey))
 }
 
 /// Who gets how much of a ruling; answers whether the holder's output is left out.

@@ -18,8 +18,8 @@ use crate::rehearsal::people::{self, Payouts, Person, VALIDATORS};
 use crate::rehearsal::world::{World, found};
 use crate::script::template::Variant;
 use crate::work::certificate::Certificate;
+use crate::work::evidence::Evidence;
 use crate::work::template::BlockTemplate;
-use crate::work::verdict::Evidence;
 
 /// Everybody counts his coins.
 pub const WALLETS: Rule = Rule::new(

@@ -181,6 +181,17 @@ impl Lock {
         seats: Seats<'_>,
         index: u32,
     ) -> Result<Self> {
+        let mut series = Self::series(policy, variant, seats, index..=index)?;
+        series.pop().ok_or_else(|| SANE.broken("descriptor", "a lock an index", "none"))
+    }
+
+    /// The locks of a filled policy at several indices; the policy is read once.
+    pub fn series(
+        policy: &Policy,
+        variant: Variant,
+        seats: Seats<'_>,
+        indices: impl IntoIterator<Item = u32>,
+    ) -> Result<Vec<Self>> {
         let insane =
             |found: &dyn fmt::Display| SANE.broken("descriptor", "a sane tr() descriptor", found);
         let descriptor: Descriptor<DescriptorPublicKey> =
@@ -188,6 +199,18 @@ impl Lock {
         descriptor.sanity_check().map_err(|error| insane(&error))?;
         let branches = descriptor.into_single_descriptors().map_err(|error| insane(&error))?;
         let first = branches.into_iter().next().ok_or_else(|| insane(&"no branch"))?;
+        indices.into_iter().map(|index| Self::derived(&first, policy, variant, seats, index)).collect()
+    }
+
+    fn derived(
+        first: &Descriptor<DescriptorPublicKey>,
+        policy: &Policy,
+        variant: Variant,
+        seats: Seats<'_>,
+        index: u32,
+    ) -> Result<Self> {
+        let insane =
+            |found: &dyn fmt::Display| SANE.broken("descriptor", "a sane tr() descriptor", found);
         // Twice: with its keys' origins, to know whose they are, and with the keys themselves, each
         // derived once.
         let definite = first.at_derivation_index(index).map_err(|error| insane(&error))?;

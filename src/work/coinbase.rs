@@ -181,6 +181,12 @@ impl<'a> Coinbase<'a> {
         self.sequence == u32::MAX || self.lock_time < limit
     }
 
+    /// The time below which the median-time-past of the parent keeps the coinbase out of its block
+    /// (Unix seconds), if its lock time is one: what of [`Coinbase::is_final`] the height leaves open.
+    pub fn locked_until(&self) -> Option<u32> {
+        (self.sequence != u32::MAX && self.lock_time >= TIME_LOCKS).then_some(self.lock_time)
+    }
+
     /// Rule 2 in one: the height, and that the coinbase could be in its block.
     pub fn check_place(&self, height: u32, median: u32) -> Result<()> {
         if !self.states_height(height) {

@@ -19,12 +19,14 @@
 //! | [`certificate`] | all shares of one slice, named by a digest |
 //! | [`receipt`] | a validator's word that he saw a certificate in time |
 //! | [`credit`] | hashes: agreed, proven, filled |
+//! | [`evidence`] | everything that was proven, verified once |
 //! | [`verdict`] | satoshis: what the miner has earned |
 
 pub mod agreement;
 pub mod certificate;
 pub mod coinbase;
 pub mod credit;
+pub mod evidence;
 pub mod grind;
 pub mod hash;
 mod hex;

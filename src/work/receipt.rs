@@ -136,7 +136,7 @@ impl Receipt {
     }
 
     /// The ruling key that signed, after checking that it did.
-    fn signer<C: Verification>(
+    pub(crate) fn signer<C: Verification>(
         &self,
         ruling_keys: &[XOnlyPublicKey],
         secp: &Secp256k1<C>,
@@ -196,13 +196,26 @@ pub fn sealed_height<'a>(
     headers: &Headers,
 ) -> Option<u32> {
     let secp = Secp256k1::verification_only();
+    let ours = receipts
+        .into_iter()
+        .filter(|receipt| receipt.position == position && receipt.subject == *subject)
+        // The cheaper question first.
+        .filter(|receipt| headers.active_ancestor(receipt.tip).is_some());
+    let signed = ours.filter_map(|receipt| {
+        receipt.signer(ruling_keys, &secp).ok().map(|key| (key, receipt.tip))
+    });
+    kth_height(signed, k, headers)
+}
+
+/// The k-th lowest height among tips that were signed, each signer counted once, at his lowest.
+pub(crate) fn kth_height(
+    signed: impl IntoIterator<Item = (XOnlyPublicKey, BlockHash)>,
+    k: usize,
+    headers: &Headers,
+) -> Option<u32> {
     let mut lowest: BTreeMap<XOnlyPublicKey, u32> = BTreeMap::new();
-    for receipt in receipts {
-        if receipt.position != position || receipt.subject != *subject {
-            continue;
-        }
-        let Some(height) = headers.active_ancestor(receipt.tip) else { continue };
-        let Ok(key) = receipt.signer(ruling_keys, &secp) else { continue };
+    for (key, tip) in signed {
+        let Some(height) = headers.active_ancestor(tip) else { continue };
         lowest.entry(key).and_modify(|known| *known = height.min(*known)).or_insert(height);
     }
     let mut heights: Vec<u32> = lowest.into_values().collect();

@@ -19,7 +19,7 @@ use crate::work::grind::grind;
 use crate::work::receipt::{Receipt, Subject, message};
 use crate::work::share::{Share, hash_target};
 use crate::work::template::{BlockTemplate, Job};
-use crate::work::verdict::SealedCertificate;
+use crate::work::evidence::SealedCertificate;
 
 pub(crate) const POSITION: PositionId = PositionId([7; 32]);
 pub(crate) const EASIEST: u32 = 0x207f_ffff;

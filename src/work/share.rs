@@ -182,17 +182,45 @@ struct Claim<T> {
 /// Rules 1, 2, 4, 5.
 fn claim_on_chain(share: &Share, terms: &WorkTerms, headers: &Headers) -> Result<Claim<Weighed>> {
     check_network(terms, headers)?;
-    let header = &share.header;
+    let Place { parent, height, slice, latest } =
+        place(share.header.prev_blockhash, None, terms, headers)?;
+    let median = check_header(&share.header, parent, latest, headers)?;
+    let Claim { weighed: Proof { hash, payment }, leaf } =
+        claim(share, height, median, &terms.demand())?;
+    Ok(Claim { weighed: Weighed { hash, height, slice, payment }, leaf })
+}
+
+/// Where in the chain the block of a share would have stood.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place {
+    /// Height of the parent.
+    pub(crate) parent: u32,
+    /// The height that the block would have had.
+    pub(crate) height: u32,
+    /// The slice (0-based) that this height lies in.
+    pub(crate) slice: u32,
+    /// The latest time that it could have had (Unix seconds).
+    pub(crate) latest: u32,
+}
+
+/// Rule 1, as far as it is about the parent: it is in the active chain, and the height behind it in
+/// the term. Where it probably is, is looked at first: a hash is at one height only.
+pub(crate) fn place(
+    parent: BlockHash,
+    probably: Option<u32>,
+    terms: &WorkTerms,
+    headers: &Headers,
+) -> Result<Place> {
     let refuse = |rule: Rule, expected: String, found: String| {
         Err(rule.refuses(Culprit::Miner, "header", expected, found))
     };
-    let Some(parent) = headers.height_of(header.prev_blockhash) else {
-        let found = format!("parent {}", header.prev_blockhash);
-        return refuse(PARENT, "a parent in the active chain".into(), found);
+    let there = probably.filter(|height| headers.hash(*height) == Some(parent));
+    let Some(known) = there.or_else(|| headers.height_of(parent)) else {
+        return refuse(PARENT, "a parent in the active chain".into(), format!("parent {parent}"));
     };
-    let height = parent.saturating_add(1);
-    let Some(slice) = terms.calendar().slice_of(height) else {
-        let calendar = terms.calendar();
+    let (parent, height) = (known, known.saturating_add(1));
+    let calendar = terms.calendar();
+    let Some(slice) = calendar.slice_of(height) else {
         let expected = format!("a height from {} to {}", calendar.start, calendar.end());
         return refuse(SLICE, expected, format!("height {height}"));
     };
@@ -203,13 +231,25 @@ fn claim_on_chain(share: &Share, terms: &WorkTerms, headers: &Headers) -> Result
             format_args!("headers {} to {}", headers.first(), headers.tip()),
         ));
     };
+    Ok(Place { parent, height, slice, latest: child.time.saturating_add(AHEAD) })
+}
+
+/// Rule 1, as far as it is about the header itself; answers its parent's median-time-past.
+pub(crate) fn check_header(
+    header: &Header,
+    parent: u32,
+    latest: u32,
+    headers: &Headers,
+) -> Result<u32> {
+    let refuse = |rule: Rule, expected: String, found: String| {
+        Err(rule.refuses(Culprit::Miner, "header", expected, found))
+    };
     let bits = headers.bits_after(parent, header.time)?;
     if header.bits != bits {
         let found = format!("{:08x}", header.bits.to_consensus());
         return refuse(BITS, format!("nBits {:08x}", bits.to_consensus()), found);
     }
     let median = headers.median_time_past(parent)?;
-    let latest = child.time.saturating_add(AHEAD);
     if header.time <= median || header.time > latest {
         let expected = format!("a time after {median} and until {latest}");
         return refuse(TIME, expected, header.time.to_string());
@@ -219,9 +259,72 @@ fn claim_on_chain(share: &Share, terms: &WorkTerms, headers: &Headers) -> Result
     if version >> 29 != 1 {
         return refuse(VERSION, "top bits 001".into(), format!("version {version:08x}"));
     }
-    let Claim { weighed: Proof { hash, payment }, leaf } =
-        claim(share, height, median, &terms.demand())?;
-    Ok(Claim { weighed: Weighed { hash, height, slice, payment }, leaf })
+    Ok(median)
+}
+
+/// What rules 2-5 find of a share whatever the chain: it counts where it stands at this height and
+/// the median-time-past of its parent has passed the time lock, and nowhere else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// The header's hash.
+    pub hash: BlockHash,
+    /// The height that its coinbase states (BIP 34).
+    pub height: u32,
+    /// The time that its parent's median-time-past must have passed (Unix seconds), if its coinbase
+    /// waits for one (BIP 113).
+    pub after: Option<u32>,
+}
+
+impl Standing {
+    /// Whether the share counts at this height, with this median-time-past of its parent.
+    pub fn holds(&self, height: u32, median: u32) -> bool {
+        self.height == height && self.after.is_none_or(|time| time < median)
+    }
+}
+
+/// How each share stands at the heights of a slice; `None` for one that counts at none of them.
+pub(crate) fn stand_all(shares: &[Share], slice: u32, terms: &WorkTerms) -> Vec<Option<Standing>> {
+    let mut standings = Vec::with_capacity(shares.len());
+    for pair in shares.chunks(2) {
+        match pair {
+            [a, b] => standings.extend(stand_two([a, b], slice, terms)),
+            rest => standings.extend(rest.iter().map(|share| {
+                let claim = standing_claim(share, slice, terms)?;
+                rooted(share, hash::fold(claim.leaf, &share.branch), claim.weighed)
+            })),
+        }
+    }
+    standings
+}
+
+/// The branches of two shares are climbed at once.
+fn stand_two([a, b]: [&Share; 2], slice: u32, terms: &WorkTerms) -> [Option<Standing>; 2] {
+    match [a, b].map(|share| standing_claim(share, slice, terms)) {
+        [Some(x), Some(y)] => {
+            let [left, right] = hash::fold_two([x.leaf, y.leaf], [&a.branch, &b.branch]);
+            [rooted(a, left, x.weighed), rooted(b, right, y.weighed)]
+        }
+        [x, y] => [(a, x), (b, y)].map(|(share, claim)| {
+            let claim = claim?;
+            rooted(share, hash::fold(claim.leaf, &share.branch), claim.weighed)
+        }),
+    }
+}
+
+fn rooted(share: &Share, root: Option<[u8; 32]>, standing: Standing) -> Option<Standing> {
+    check_root(share, root).ok().map(|()| standing)
+}
+
+/// Rules 2, 4, 5 at the one height of the slice that the coinbase states.
+fn standing_claim(share: &Share, slice: u32, terms: &WorkTerms) -> Option<Claim<Standing>> {
+    let coinbase = Coinbase::parse(&share.coinbase).ok()?;
+    let mut heights = terms.calendar().slice_blocks(slice)?;
+    let height = heights.find(|height| coinbase.states_height(*height))?;
+    let after = coinbase.locked_until();
+    // A median just past the time lock: whether the real one is past it is asked on the chain.
+    let median = after.map_or(Some(0), |time| time.checked_add(1))?;
+    let Claim { weighed, leaf } = claim(share, height, median, &terms.demand()).ok()?;
+    Some(Claim { weighed: Standing { hash: weighed.hash, height, after }, leaf })
 }
 
 /// The headers are of the terms' network, or nothing can be judged by them.

@@ -17,19 +17,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bitcoin::secp256k1::XOnlyPublicKey;
+use bitcoin::block::Header;
 use bitcoin::{Amount, BlockHash};
 use serde::{Deserialize, Serialize};
 
 use crate::amount::{bounded, installment, portion};
 use crate::error::{Culprit, Error, Result, Rule};
 use crate::headers::Headers;
-use crate::id::{CertificateDigest, PositionId};
+use crate::id::CertificateDigest;
 use crate::work::agreement::{Entitlement, WorkTerms};
-use crate::work::certificate::Certificate;
 use crate::work::credit::{PERIOD, agreed, below_half, credit, fill};
-use crate::work::receipt::{Receipt, Subject, sealed_height};
-use crate::work::share::check_network;
+use crate::work::evidence::{Evidence, Exhibit, Yardstick};
+use crate::work::receipt::kth_height;
+use crate::work::share::{Place, Standing, check_header, check_network, place};
 
 /// A period is ruled on when its last block is deep.
 pub const DEPTH: Rule = Rule::new(
@@ -38,44 +38,20 @@ pub const DEPTH: Rule = Rule::new(
     "wait for more blocks",
 );
 
-/// A certificate and the receipts that seal it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SealedCertificate {
-    /// The shares.
-    pub certificate: Certificate,
-    /// Receipts of validators for this certificate.
-    pub receipts: Vec<Receipt>,
-}
-
-/// Everything that was proven for a position, in any order.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Evidence {
-    /// The position; certificates and receipts of others count for nothing.
-    pub position: PositionId,
-    /// Certificates with their receipts.
-    pub certificates: Vec<SealedCertificate>,
+/// What evidence is measured by.
+#[derive(Clone, Copy, Debug)]
+pub struct Measure<'a> {
+    /// Terms, and the keys that seal certificates.
+    pub yardstick: &'a Yardstick,
+    /// What the whole term costs.
+    pub price: Amount,
+    /// How many of the keys seal a certificate.
+    pub k: usize,
+    /// The active chain.
+    pub headers: &'a Headers,
     /// Heights at which digests of certificates were confirmed in transactions: the way past silent
-    /// validators. Read from the chain, see [`Evidence::proven`].
-    pub proofs: BTreeMap<CertificateDigest, u32>,
-    /// Receipts for the miner's request to close.
-    pub requests: Vec<Receipt>,
-}
-
-impl Evidence {
-    /// Nothing was proven yet for `position`.
-    pub fn new(position: PositionId) -> Self {
-        Self { position, certificates: Vec::new(), proofs: BTreeMap::new(), requests: Vec::new() }
-    }
-
-    /// The same evidence with these certificates.
-    pub fn with(self, certificates: Vec<SealedCertificate>) -> Self {
-        Self { certificates, ..self }
-    }
-
-    /// The same evidence with these digests confirmed in transactions.
-    pub fn proven(self, proofs: BTreeMap<CertificateDigest, u32>) -> Self {
-        Self { proofs, ..self }
-    }
+    /// validators.
+    pub proofs: &'a BTreeMap<CertificateDigest, u32>,
 }
 
 /// One period of a verdict.
@@ -116,21 +92,14 @@ impl Verdict {
     }
 }
 
-/// Judges the evidence through period `through` (0-based) of a contract at `price`.
+/// Judges the evidence through period `through` (0-based).
 ///
-/// `k` of `ruling_keys` seal a certificate. Refused if the period is not one of the term;
-/// unavailable if it is not deep enough yet or headers are missing.
-pub fn verdict(
-    terms: &WorkTerms,
-    price: Amount,
-    through: u32,
-    evidence: &Evidence,
-    ruling_keys: &[XOnlyPublicKey],
-    k: usize,
-    headers: &Headers,
-) -> Result<Verdict> {
+/// Refused if the period is not one of the term; unavailable if it is not deep enough yet or headers
+/// are missing. What the evidence remembers is not verified again, and changes nothing.
+pub fn verdict(measure: &Measure<'_>, through: u32, evidence: &Evidence) -> Result<Verdict> {
+    let Measure { yardstick: Yardstick { terms, .. }, headers, .. } = *measure;
     check_network(terms, headers)?;
-    let price = bounded(price, "price")?;
+    let price = bounded(measure.price, "price")?;
     let calendar = terms.calendar();
     let Some(from) = calendar.ruled_from(through) else {
         let last = terms.periods.saturating_sub(1);
@@ -148,7 +117,7 @@ pub fn verdict(
             headers.tip(),
         ));
     }
-    let counts = count(terms, through, evidence, ruling_keys, k, headers)?;
+    let counts = count(measure, through, evidence)?;
     let mut ledger = Ledger { terms, price, rows: Vec::new(), settled: Amount::ZERO, window: 0 };
     let mut entitlement = Vec::new();
     let mut close_after = None;
@@ -164,51 +133,96 @@ pub fn verdict(
 }
 
 /// Distinct valid shares of each period through the one asked for.
-fn count(
-    terms: &WorkTerms,
-    through: u32,
-    evidence: &Evidence,
-    ruling_keys: &[XOnlyPublicKey],
-    k: usize,
-    headers: &Headers,
-) -> Result<Vec<u64>> {
-    let calendar = terms.calendar();
-    // The same certificate may come with different receipts from different people.
-    let mut united: BTreeMap<CertificateDigest, (&Certificate, Vec<&Receipt>)> = BTreeMap::new();
-    for SealedCertificate { certificate, receipts } in &evidence.certificates {
-        let relevant = certificate.position == evidence.position
-            && calendar.period_of_slice(certificate.slice).is_some_and(|p| p <= through)
-            && certificate.check_list(terms).is_ok();
-        if relevant {
-            let entry = united.entry(certificate.digest()).or_insert((certificate, Vec::new()));
-            entry.1.extend(receipts);
-        }
+fn count(measure: &Measure<'_>, through: u32, evidence: &Evidence) -> Result<Vec<u64>> {
+    let Measure { yardstick, headers, .. } = *measure;
+    let calendar = yardstick.terms.calendar();
+    let wanted = move |slice| calendar.period_of_slice(slice).is_some_and(|p| p <= through);
+    let sealed: Vec<Exhibit<'_>> = evidence
+        .exhibits(yardstick, wanted)
+        .filter(|exhibit| exhibit.verified.listed && in_time(measure, exhibit))
+        .collect();
+    // A header has one height, so what counts twice stands in certificates of one slice; a single
+    // certificate lists each of its shares once.
+    let mut slices: BTreeMap<u32, usize> = BTreeMap::new();
+    for exhibit in &sealed {
+        let certificates = slices.entry(exhibit.certificate.slice).or_default();
+        *certificates = certificates.saturating_add(1);
     }
     let mut seen: BTreeSet<BlockHash> = BTreeSet::new();
     let mut counts: BTreeMap<u32, u64> = BTreeMap::new();
-    for (digest, (certificate, receipts)) in united {
-        let subject = Subject::Certificate { slice: certificate.slice, digest };
-        let sealed = sealed_height(evidence.position, &subject, receipts, ruling_keys, k, headers);
-        let proven = evidence.proofs.get(&digest).copied();
-        let by = |height: Option<u32>, until: Option<u32>| height.is_some() && height <= until;
-        let slice = certificate.slice;
-        if !by(sealed, calendar.receipts_until(slice)) && !by(proven, calendar.proofs_until(slice)) {
-            continue;
-        }
+    for Exhibit { certificate, verified, .. } in &sealed {
         let Some(period) = calendar.period_of_slice(certificate.slice) else { continue };
-        for weighed in certificate.weigh(terms, headers) {
-            match weighed {
-                Ok(share) if seen.insert(share.hash) => {
+        let alone = slices.get(&certificate.slice) == Some(&1);
+        // Every share of a block has the same parent, and the chain is asked about it once.
+        let places: Vec<Option<Place>> = verified
+            .parents
+            .iter()
+            .map(|(parent, height)| place(*parent, *height, &yardstick.terms, headers).ok())
+            .collect();
+        for (share, (parent, standing)) in certificate.shares.iter().zip(&verified.shares) {
+            let known = places.get(*parent).copied().flatten();
+            match weigh(&share.header, known, *standing, certificate.slice, measure) {
+                Ok(hash) if alone || seen.insert(hash) => {
                     let count = counts.entry(period).or_default();
                     *count = count.saturating_add(1);
                 }
                 // Not a share (any more), or counted already: it proves nothing, and harms nothing.
-                Ok(_) | Err(Error::Refused { .. }) => {}
-                Err(other) => return Err(other),
+                Ok(_) | Err(Passed::Over) => {}
+                Err(Passed::Unknown(error)) => return Err(error),
             }
         }
     }
     Ok((0..=through).map(|period| counts.get(&period).copied().unwrap_or(0)).collect())
+}
+
+/// Whether k validators had seen the certificate in time, or a block had its digest.
+fn in_time(measure: &Measure<'_>, exhibit: &Exhibit<'_>) -> bool {
+    let calendar = measure.yardstick.terms.calendar();
+    let slice = exhibit.certificate.slice;
+    let sealed = kth_height(exhibit.verified.seals.iter().copied(), measure.k, measure.headers);
+    let proven = measure.proofs.get(&exhibit.digest).copied();
+    let by = |height: Option<u32>, until: Option<u32>| height.is_some() && height <= until;
+    by(sealed, calendar.receipts_until(slice)) || by(proven, calendar.proofs_until(slice))
+}
+
+/// Why a share is not counted.
+enum Passed {
+    /// It proves nothing.
+    Over,
+    /// Nobody can tell without further headers.
+    Unknown(Error),
+}
+
+impl From<Error> for Passed {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Refused { .. } => Self::Over,
+            other => Self::Unknown(other),
+        }
+    }
+}
+
+/// Rule 1 and what is left of rule 2, for a share whose other rules are decided; answers its hash.
+fn weigh(
+    header: &Header,
+    known: Option<Place>,
+    standing: Option<Standing>,
+    slice: u32,
+    measure: &Measure<'_>,
+) -> core::result::Result<BlockHash, Passed> {
+    let Measure { yardstick, headers, .. } = *measure;
+    let found = match known {
+        Some(found) => found,
+        // Asked again for the error, which says what is missing.
+        None => place(header.prev_blockhash, None, &yardstick.terms, headers)?,
+    };
+    let median = check_header(header, found.parent, found.latest, headers)?;
+    match standing {
+        Some(standing) if found.slice == slice && standing.holds(found.height, median) => {
+            Ok(standing.hash)
+        }
+        _ => Err(Passed::Over),
+    }
 }
 
 /// The periods so far; those of the open window are filled again with each period.

@@ -2,6 +2,7 @@
 //! the people exchanged and the blocks, recomputes from them what everybody must hold, and compares
 //! it with the wallets, to the satoshi.
 
+use std::collections::BTreeMap;
 use std::path::Path as FilePath;
 use std::sync::OnceLock;
 
@@ -9,6 +10,7 @@ use bitcoin::{Amount, Network, Txid};
 use hashmix::chain::electrum::Electrum;
 use hashmix::engine::Sent;
 use hashmix::facts::Facts;
+use hashmix::flow::escrow::outcome::yardstick;
 use hashmix::flow::word::Word;
 use hashmix::flow::{Contract, Event, reward};
 use hashmix::party::Seat;
@@ -17,8 +19,9 @@ use hashmix::rehearsal::ledger::Side;
 use hashmix::rehearsal::world::chosen;
 use hashmix::script::lock::Path;
 use hashmix::script::template::Variant;
+use hashmix::work::evidence::{Evidence, SealedCertificate};
 use hashmix::work::receipt::Subject;
-use hashmix::work::verdict::{Evidence, SealedCertificate, verdict};
+use hashmix::work::verdict::{Measure, verdict};
 
 struct Played {
     ending: Ending,
@@ -90,10 +93,15 @@ fn evidence(played: &Played) -> Evidence {
 
 fn earned_through(played: &Played, period: u32) -> Amount {
     let terms = &played.ending.terms;
-    let keys = terms.reward.federation.ruling_keys();
-    let work = terms.work().unwrap();
-    let headers = &played.facts.headers;
-    verdict(&work, terms.price, period, &evidence(played), &keys, 2, headers).unwrap().earned()
+    let yardstick = yardstick(terms).unwrap();
+    let measure = Measure {
+        yardstick: &yardstick,
+        price: terms.price,
+        k: 2,
+        headers: &played.facts.headers,
+        proofs: &BTreeMap::new(),
+    };
+    verdict(&measure, period, &evidence(played)).unwrap().earned()
 }
 
 fn sent<'a>(played: &'a Played, title: &str) -> &'a Sent {

@@ -349,7 +349,7 @@ fn a_validator_declines_an_outcome_that_falls_and_goes_on_with_the_rest() {
     let told = declined(&play, Seat::Miner);
     assert!(told[0].contains("[escrow-outcome]"), "{told:?}");
     play.deliver(3, FULL);
-    let evidence = &play.contract.evidence().certificates;
+    let evidence = play.contract.evidence().certificates();
     assert_eq!(evidence.last().unwrap().receipts.len(), 2, "certificates are still receipted");
 }
 

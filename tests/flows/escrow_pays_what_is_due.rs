@@ -237,7 +237,7 @@ fn publish(play: &mut Play) -> crate::world::Sent {
     let (ask, _) = play.contract.escrow().last_state(coin.outpoint).unwrap();
     let facts = play.world.facts();
     let draft = hashmix::flow::escrow::state::draft(
-        &play.world.terms,
+        play.contract.locked(),
         &facts,
         &ask,
         Path::Agreed,

@@ -46,7 +46,8 @@ fn busy() -> Play {
         let facts = play.world.facts();
         let by = hashmix::error::Culprit::Holder;
         let path = hashmix::script::lock::Path::Agreed;
-        let draft = hashmix::flow::escrow::state::draft(&play.world.terms, &facts, &ask, path, by);
+        let draft =
+            hashmix::flow::escrow::state::draft(play.contract.locked(), &facts, &ask, path, by);
         let signatures = crate::world::sign(&draft.unwrap(), Seat::Holder);
         (ask, signatures)
     };

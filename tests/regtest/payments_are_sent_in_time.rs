@@ -32,7 +32,7 @@ fn crash(table: &mut Table, kind: &str, outputs: &[TxOut]) -> Transaction {
 /// A proof of the first slice, as a payment.
 fn proof(table: &mut Table) -> [TxOut; 2] {
     table.deliver(0, FULL);
-    let said = &table.engine(Seat::Miner).contract().evidence().certificates;
+    let said = table.engine(Seat::Miner).contract().evidence().certificates();
     let script_pubkey = proof_script(said[0].certificate.digest());
     let payout = table.terms.reward.miner.payout_script();
     [

@@ -11,9 +11,8 @@ use crate::error::{Culprit, Error, Result, Rule};
 use crate::facts::Facts;
 use crate::flow::dispute::terms::{opens_until, ruled_from};
 use crate::flow::dispute::txs::ruling;
-use crate::flow::escrow::coins::{EscrowCoin, Progress, progress};
+use crate::flow::escrow::coins::{EscrowCoin, Locked, Progress};
 use crate::flow::escrow::outcome::outcome;
-use crate::flow::escrow::terms::EscrowTerms;
 use crate::flow::escrow::txs::{Outcome, settlement};
 use crate::flow::{Effect, Task, check_speaker};
 use crate::id::{WordId, tagged_hash};
@@ -22,7 +21,7 @@ use crate::script::lock::Path;
 use crate::tx::draft::Draft;
 use crate::tx::signed::Signed;
 use crate::work::receipt::{Receipt, Subject, sealed_height};
-use crate::work::verdict::Evidence;
+use crate::work::evidence::Evidence;
 
 /// A dispute opens in time, on the present output, about a ripe period.
 pub const TIMELY: Rule = Rule::new(
@@ -96,7 +95,7 @@ impl Shown {
     }
 
     /// Refuses a state that the holder has not signed on `coin`.
-    fn verify(&self, terms: &EscrowTerms, coin: &EscrowCoin) -> Result<()> {
+    fn verify(&self, terms: &Locked, coin: &EscrowCoin) -> Result<()> {
         let state = settlement(terms, coin, self.outcome, Path::Agreed, self.sat_per_vb, None)?;
         Signed::new(state).add(Seat::Holder, &self.signatures)
     }
@@ -191,7 +190,7 @@ impl State {
     /// Refuses a word that the terms, the chain or its speaker's seat do not allow.
     pub fn admit(
         &self,
-        terms: &EscrowTerms,
+        terms: &Locked,
         facts: &Facts,
         from: Seat,
         event: &Event,
@@ -260,7 +259,7 @@ impl State {
     /// What `seat` does now.
     pub fn next(
         &self,
-        terms: &EscrowTerms,
+        terms: &Locked,
         facts: &Facts,
         evidence: &Evidence,
         seat: Seat,
@@ -295,7 +294,7 @@ impl State {
 
     fn validator(
         &self,
-        terms: &EscrowTerms,
+        terms: &Locked,
         facts: &Facts,
         evidence: &Evidence,
         id: WordId,
@@ -382,7 +381,7 @@ impl State {
     /// The k-th lowest height among receipts for a request; `None` until k validators have seen it.
     pub fn opened_at(
         &self,
-        terms: &EscrowTerms,
+        terms: &Locked,
         facts: &Facts,
         opening: &Opening,
     ) -> Result<Option<u32>> {
@@ -393,7 +392,7 @@ impl State {
     /// other side was heard.
     pub fn just(
         &self,
-        terms: &EscrowTerms,
+        terms: &Locked,
         facts: &Facts,
         evidence: &Evidence,
         id: &WordId,
@@ -405,7 +404,7 @@ impl State {
     /// time.
     fn heard_at(
         &self,
-        terms: &EscrowTerms,
+        terms: &Locked,
         facts: &Facts,
         dispute: &Dispute,
     ) -> Result<Option<u32>> {
@@ -418,7 +417,7 @@ impl State {
     /// The k-th lowest height among validators' receipts for a subject.
     fn sealed(
         &self,
-        terms: &EscrowTerms,
+        terms: &Locked,
         facts: &Facts,
         subject: &Subject,
     ) -> Result<Option<u32>> {
@@ -437,7 +436,7 @@ impl State {
     /// signed himself, as far as k validators had seen it within the answer span.
     fn outcome(
         &self,
-        terms: &EscrowTerms,
+        terms: &Locked,
         facts: &Facts,
         evidence: &Evidence,
         dispute: &Dispute,
@@ -463,7 +462,7 @@ impl State {
     }
 
     /// Refuses to go on before the dispute was heard.
-    fn heard(&self, terms: &EscrowTerms, facts: &Facts, dispute: &Dispute) -> Result<()> {
+    fn heard(&self, terms: &Locked, facts: &Facts, dispute: &Dispute) -> Result<()> {
         let heard = self.heard_at(terms, facts, dispute)?;
         if heard.is_some_and(|height| facts.tip() >= height) {
             return Ok(());
@@ -478,7 +477,7 @@ impl State {
     /// Names the validators whose last ruling differs from what our own evidence says.
     fn differing(
         &self,
-        terms: &EscrowTerms,
+        terms: &Locked,
         facts: &Facts,
         evidence: &Evidence,
         dispute: &Dispute,
@@ -505,7 +504,7 @@ impl State {
 
 /// The requester signs under k equal rulings, and broadcasts what is complete.
 fn requester(
-    terms: &EscrowTerms,
+    terms: &Locked,
     facts: &Facts,
     id: WordId,
     dispute: &Dispute,
@@ -539,7 +538,7 @@ fn requester(
     Ok(Vec::new())
 }
 
-fn check_opening(terms: &EscrowTerms, facts: &Facts, opening: &Opening) -> Result<()> {
+fn check_opening(terms: &Locked, facts: &Facts, opening: &Opening) -> Result<()> {
     let by = Culprit::from(opening.requester);
     terms.check_rate(opening.sat_per_vb, by)?;
     let coin = present(terms, facts, opening, by)?;
@@ -565,13 +564,13 @@ fn check_opening(terms: &EscrowTerms, facts: &Facts, opening: &Opening) -> Resul
 }
 
 fn present(
-    terms: &EscrowTerms,
+    terms: &Locked,
     facts: &Facts,
     opening: &Opening,
     by: Culprit,
 ) -> Result<EscrowCoin> {
     let expected = "the escrow's present output";
-    match progress(terms, facts)? {
+    match terms.progress(facts)? {
         Progress::Open(coin) if coin.outpoint == opening.outpoint => Ok(coin),
         // An output that we have not seen may be one that our server has not seen yet.
         Progress::Open(_) | Progress::Unfunded
@@ -583,7 +582,7 @@ fn present(
     }
 }
 
-fn draft(terms: &EscrowTerms, facts: &Facts, opening: &Opening, outcome: Outcome) -> Result<Draft> {
+fn draft(terms: &Locked, facts: &Facts, opening: &Opening, outcome: Outcome) -> Result<Draft> {
     let coin = present(terms, facts, opening, Culprit::Sender)?;
     terms.check_rate(opening.sat_per_vb, opening.requester.into())?;
     ruling(terms, &coin, outcome, opening.requester, opening.sat_per_vb)

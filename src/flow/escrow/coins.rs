@@ -82,7 +82,15 @@ pub enum Progress {
 /// second one, which only its maker can lose. A spend continues the escrow if its second output
 /// pays the lock of the next index, and ends it otherwise.
 pub fn progress(terms: &EscrowTerms, facts: &Facts) -> Result<Progress> {
-    let first = lock(terms, 0)?;
+    follow(terms, facts, |index| lock(terms, index))
+}
+
+fn follow(
+    terms: &EscrowTerms,
+    facts: &Facts,
+    lock: impl Fn(u32) -> Result<Lock>,
+) -> Result<Progress> {
+    let first = lock(0)?;
     let funded = facts
         .coins(&first.script_pubkey)
         .into_iter()
@@ -98,7 +106,7 @@ pub fn progress(terms: &EscrowTerms, facts: &Facts) -> Result<Progress> {
     while let Some(txid) = facts.spender(present.outpoint) {
         let Some(seen) = facts.transactions.get(&txid) else { break };
         let index = present.index.saturating_add(1);
-        let next = lock(terms, index)?;
+        let next = lock(index)?;
         let relock = seen
             .tx
             .output
@@ -118,6 +126,53 @@ pub fn progress(terms: &EscrowTerms, facts: &Facts) -> Result<Progress> {
         }
     }
     Ok(Progress::Open(present))
+}
+
+/// Terms with the locks that follow from them, each made once: a lock takes its keys' derivation,
+/// and whoever follows an escrow needs one for each re-lock.
+#[derive(Clone, Debug)]
+pub struct Locked {
+    terms: EscrowTerms,
+    locks: Vec<Lock>,
+}
+
+impl Locked {
+    /// Makes every lock up to one re-lock a period.
+    pub fn new(terms: EscrowTerms) -> Result<Self> {
+        let (policy, seats) = (policy(&terms)?, terms.reward.seats());
+        let indices = 0..=terms.delivery.periods;
+        let locks = Lock::series(&policy, terms.reward.variant, seats, indices)?;
+        Ok(Self { terms, locks })
+    }
+
+    /// The terms alone.
+    pub fn terms(&self) -> &EscrowTerms {
+        &self.terms
+    }
+
+    /// The escrow lock after `index` settlements: the same as [`lock`].
+    pub fn lock(&self, index: u32) -> Result<Lock> {
+        let known = usize::try_from(index).ok().and_then(|index| self.locks.get(index));
+        known.map_or_else(|| lock(&self.terms, index), |lock| Ok(lock.clone()))
+    }
+
+    /// How far the escrow has come: the same as [`progress`].
+    pub fn progress(&self, facts: &Facts) -> Result<Progress> {
+        follow(&self.terms, facts, |index| self.lock(index))
+    }
+
+    /// The scripts that a watcher of the contract follows.
+    pub fn scripts(&self) -> impl Iterator<Item = &ScriptBuf> {
+        self.locks.iter().map(|lock| &lock.script_pubkey)
+    }
+}
+
+impl core::ops::Deref for Locked {
+    type Target = EscrowTerms;
+
+    fn deref(&self) -> &EscrowTerms {
+        &self.terms
+    }
 }
 
 /// The scripts that a watcher of the contract follows: every lock up to one re-lock a period.

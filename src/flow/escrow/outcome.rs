@@ -1,6 +1,7 @@
 //! The one number that everybody computes: what certificates, receipts and chain entitle the miner
 //! to. States, settlements and rulings all rest on it.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use bitcoin::ScriptBuf;
@@ -10,8 +11,9 @@ use crate::facts::Facts;
 use crate::flow::escrow::terms::EscrowTerms;
 use crate::flow::escrow::txs::Outcome;
 use crate::id::{CertificateDigest, tagged_hash};
+use crate::work::evidence::{Evidence, Yardstick};
 use crate::work::receipt::{Subject, sealed_height};
-use crate::work::verdict::{Evidence, Verdict, verdict};
+use crate::work::verdict::{Measure, Verdict, verdict};
 
 /// What is settled is what the evidence says.
 pub const VERDICT: Rule = Rule::new(
@@ -43,17 +45,28 @@ pub fn judge(
     evidence: &Evidence,
     period: u32,
 ) -> Result<Verdict> {
-    let federation = &terms.reward.federation;
-    let evidence = evidence.clone().proven(proofs(terms, facts));
-    verdict(
-        &terms.work()?,
-        terms.price,
-        period,
-        &evidence,
-        &federation.ruling_keys(),
-        usize::from(federation.threshold),
-        &facts.headers,
-    )
+    // A position's id is that of its terms, so evidence of this position was verified against these.
+    let fits = evidence.position() == terms.position()?;
+    let yardstick = match evidence.yardstick().filter(|_| fits) {
+        Some(known) => Cow::Borrowed(known),
+        None => Cow::Owned(yardstick(terms)?),
+    };
+    let measure = Measure {
+        yardstick: &yardstick,
+        price: terms.price,
+        k: usize::from(terms.reward.federation.threshold),
+        headers: &facts.headers,
+        proofs: &proofs(terms, facts),
+    };
+    verdict(&measure, period, evidence)
+}
+
+/// What evidence of these terms is verified against.
+pub fn yardstick(terms: &EscrowTerms) -> Result<Yardstick> {
+    Ok(Yardstick {
+        terms: terms.work()?,
+        ruling_keys: terms.reward.federation.ruling_keys(),
+    })
 }
 
 /// Refuses an outcome that differs from our own, before it is signed in a joint settlement.
@@ -114,10 +127,11 @@ pub fn close_request(terms: &EscrowTerms) -> Result<Subject> {
 /// The height at which k validators had seen the miner's request to close.
 fn requested(terms: &EscrowTerms, facts: &Facts, evidence: &Evidence) -> Result<Option<u32>> {
     let federation = &terms.reward.federation;
+    let request = close_request(terms)?;
     Ok(sealed_height(
         terms.position()?,
-        &close_request(terms)?,
-        &evidence.requests,
+        &request,
+        evidence.receipts(&request),
         &federation.ruling_keys(),
         usize::from(federation.threshold),
         &facts.headers,

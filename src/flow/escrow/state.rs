@@ -6,16 +6,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Culprit, Result, Rule};
 use crate::facts::Facts;
-use crate::flow::escrow::coins::{EscrowCoin, Progress, progress};
+use crate::flow::escrow::coins::{EscrowCoin, Locked, Progress};
 use crate::flow::escrow::outcome::outcome;
-use crate::flow::escrow::terms::EscrowTerms;
 use crate::flow::escrow::txs::{DUE, OUTCOME, Outcome, settlement};
 use crate::flow::{Effect, Event as FlowEvent, Task, check_speaker};
 use crate::party::Seat;
 use crate::script::lock::{LEAF, Path};
 use crate::tx::draft::Draft;
 use crate::tx::signed::{Final, Signed};
-use crate::work::verdict::Evidence;
+use crate::work::evidence::Evidence;
 
 /// States are signed on the present escrow output.
 pub const PRESENT: Rule = Rule::new(
@@ -122,7 +121,7 @@ impl State {
     /// Refuses a word that the terms, the chain or its speaker's seat do not allow.
     pub fn admit(
         &self,
-        terms: &EscrowTerms,
+        terms: &Locked,
         facts: &Facts,
         from: Seat,
         event: &Event,
@@ -153,12 +152,12 @@ impl State {
     /// What `seat` does now.
     pub fn next(
         &self,
-        terms: &EscrowTerms,
+        terms: &Locked,
         facts: &Facts,
         evidence: &Evidence,
         seat: Seat,
     ) -> Result<Vec<Effect>> {
-        let Progress::Open(coin) = progress(terms, facts)? else { return Ok(Vec::new()) };
+        let Progress::Open(coin) = terms.progress(facts)? else { return Ok(Vec::new()) };
         match seat {
             Seat::Miner => self.miner(terms, facts, evidence, &coin),
             Seat::Holder => self.holder(terms, facts, evidence, &coin),
@@ -169,7 +168,7 @@ impl State {
     /// The miner asks for each ripe period, and broadcasts what is complete.
     fn miner(
         &self,
-        terms: &EscrowTerms,
+        terms: &Locked,
         facts: &Facts,
         evidence: &Evidence,
         coin: &EscrowCoin,
@@ -204,7 +203,7 @@ impl State {
     /// The last settlement of the present output that needs no further signature.
     fn complete(
         &self,
-        terms: &EscrowTerms,
+        terms: &Locked,
         facts: &Facts,
         coin: &EscrowCoin,
     ) -> Result<Option<Final>> {
@@ -237,7 +236,7 @@ impl State {
     /// The holder signs each request that the evidence bears out.
     fn holder(
         &self,
-        terms: &EscrowTerms,
+        terms: &Locked,
         facts: &Facts,
         evidence: &Evidence,
         coin: &EscrowCoin,
@@ -270,14 +269,14 @@ impl State {
 
 /// The settlement of a request, rebuilt from the terms and our own view of the chain.
 pub fn draft(
-    terms: &EscrowTerms,
+    terms: &Locked,
     facts: &Facts,
     ask: &Ask,
     path: Path,
     by: Culprit,
 ) -> Result<Draft> {
     let place = "settlement request";
-    let coin = match progress(terms, facts)? {
+    let coin = match terms.progress(facts)? {
         Progress::Open(coin) if coin.outpoint == ask.outpoint => coin,
         // An output that we have not seen may be one that our server has not seen yet.
         Progress::Unfunded => {
@@ -310,17 +309,17 @@ pub fn draft(
 }
 
 /// The last period (0-based) that may be settled in the next block.
-pub fn last_ripe(terms: &EscrowTerms, facts: &Facts) -> Option<u32> {
+pub fn last_ripe(terms: &Locked, facts: &Facts) -> Option<u32> {
     (0..terms.delivery.periods)
         .rev()
         .find(|period| terms.ruling_height(*period).is_ok_and(|height| height <= facts.tip()))
 }
 
-fn deep_enough(terms: &EscrowTerms, facts: &Facts, coin: &EscrowCoin) -> bool {
+fn deep_enough(terms: &Locked, facts: &Facts, coin: &EscrowCoin) -> bool {
     coin.depth(facts.tip()) >= terms.delays.state_depth
 }
 
-fn wait(terms: &EscrowTerms, period: u32, why: &str) -> Result<Effect> {
+fn wait(terms: &Locked, period: u32, why: &str) -> Result<Effect> {
     let last = terms.delivery.periods.saturating_sub(1);
     let until = terms.ruling_height(period.min(last))?;
     Ok(Effect::Wait { until, why: why.to_owned() })

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::canonical;
 use crate::error::{Culprit, Error, Result, Rule};
 use crate::facts::{Coin, Facts};
-use crate::flow::escrow::outcome::close_request;
+use crate::flow::escrow::outcome::{close_request, yardstick};
 use crate::flow::escrow::terms::{EscrowTerms, FEES};
 use crate::flow::reward::coins;
 use crate::flow::reward::txs::{SWEEPABLE, SweepPath, sweep};
@@ -19,9 +19,10 @@ use crate::party::Seat;
 use crate::tx::draft::Draft;
 use crate::tx::signed::Signed;
 use crate::work::certificate::Certificate;
+use crate::work::evidence::{Evidence, SealedCertificate};
 use crate::work::receipt::{Receipt, Subject};
 use crate::work::share::PARENT;
-use crate::work::verdict::{Evidence, SealedCertificate};
+
 
 /// A signature answers a request that was made.
 pub const ASKED: Rule = Rule::new(
@@ -85,8 +86,6 @@ pub enum Event {
 #[derive(Clone, Debug)]
 pub struct State {
     evidence: Evidence,
-    /// Receipts, also those that came before their certificate.
-    receipts: Vec<Receipt>,
     sweeps: BTreeMap<WordId, Sweep>,
     close_asked: bool,
 }
@@ -99,10 +98,11 @@ struct Sweep {
 }
 
 impl State {
-    /// Nothing was said yet about this position.
-    pub fn new(position: PositionId) -> Self {
-        let evidence = Evidence::new(position);
-        Self { evidence, receipts: Vec::new(), sweeps: BTreeMap::new(), close_asked: false }
+    /// Nothing was said yet about the position of these terms. What will be said is verified against
+    /// them once.
+    pub fn new(terms: &EscrowTerms) -> Result<Self> {
+        let evidence = Evidence::remembering(terms.position()?, yardstick(terms)?);
+        Ok(Self { evidence, sweeps: BTreeMap::new(), close_asked: false })
     }
 
     /// Certificates and receipts, for verdicts.
@@ -118,8 +118,8 @@ impl State {
     /// Takes a word that was admitted.
     pub fn apply(&mut self, from: Seat, event: &Event) -> Result<()> {
         match event {
-            Event::Certified(certificate) => self.certified(certificate),
-            Event::Receipted(receipt) => self.receipted(receipt),
+            Event::Certified(certificate) => self.evidence.add(certificate.clone()),
+            Event::Receipted(receipt) => self.evidence.add_receipt(receipt.clone()),
             Event::CloseAsked => self.close_asked = true,
             Event::SweepAsked(ask) => {
                 let sweep = self.sweeps.entry(ask.id()?).or_insert_with(|| Sweep {
@@ -230,69 +230,42 @@ impl State {
         Ok(effects)
     }
 
-    fn certified(&mut self, certificate: &Certificate) {
-        let subject = subject(certificate);
-        let known = &mut self.evidence.certificates;
-        if !known.iter().any(|sealed| sealed.certificate == *certificate) {
-            let receipts = self.receipts.iter().filter(|r| r.subject == subject).cloned().collect();
-            known.push(SealedCertificate { certificate: certificate.clone(), receipts });
-        }
-    }
-
-    fn receipted(&mut self, receipt: &Receipt) {
-        if self.receipts.contains(receipt) {
-            return;
-        }
-        self.receipts.push(receipt.clone());
-        if matches!(receipt.subject, Subject::Request { .. }) {
-            self.evidence.requests.push(receipt.clone());
-        }
-        for sealed in &mut self.evidence.certificates {
-            if subject(&sealed.certificate) == receipt.subject {
-                sealed.receipts.push(receipt.clone());
-            }
-        }
-    }
-
     fn check_position(&self, found: PositionId, from: Seat) -> Result<()> {
-        if found == self.evidence.position {
+        if found == self.evidence.position() {
             return Ok(());
         }
-        Err(POSITION.refuses(from.into(), "position", self.evidence.position, found))
+        Err(POSITION.refuses(from.into(), "position", self.evidence.position(), found))
     }
 
     fn receipts_due(&self, terms: &EscrowTerms, facts: &Facts, place: u8) -> Result<Vec<Effect>> {
         let mut effects = Vec::new();
-        let (calendar, work) = (terms.calendar(), terms.work()?);
+        let calendar = terms.calendar();
         let request = close_request(terms)?;
-        let seen = |receipt: &Receipt| {
+        // Whoever was away cannot place a receipt on a tip that left the chain: give another.
+        let given = |subject: &Subject, receipt: &Receipt| {
             receipt.validator == place
-                && receipt.subject == request
+                && receipt.subject == *subject
                 && facts.headers.height_of(receipt.tip).is_some()
         };
-        if self.close_asked && !self.evidence.requests.iter().any(seen) {
+        let asked = self.evidence.receipts(&request);
+        if self.close_asked && !asked.iter().any(|receipt| given(&request, receipt)) {
             effects.push(Effect::Receipt(request));
         }
-        for SealedCertificate { certificate, receipts } in &self.evidence.certificates {
-            let subject = subject(certificate);
-            let over = calendar.slice_blocks(certificate.slice).map(|blocks| *blocks.end());
-            let open = calendar.receipts_until(certificate.slice).is_some_and(|h| facts.tip() <= h);
+        for (digest, SealedCertificate { certificate, receipts }) in self.evidence.digests() {
+            let slice = certificate.slice;
+            let subject = Subject::Certificate { slice, digest };
+            let over = calendar.slice_blocks(slice).map(|blocks| *blocks.end());
+            let open = calendar.receipts_until(slice).is_some_and(|h| facts.tip() <= h);
             let ended = over.is_some_and(|height| facts.tip() >= height);
-            // Whoever was away cannot place a receipt on a tip that left the chain: give another.
-            let given = receipts.iter().any(|receipt| {
-                receipt.validator == place && facts.headers.height_of(receipt.tip).is_some()
-            });
-            let stands = || certificate.check(&work, &facts.headers).is_ok();
-            if open && ended && !given && stands() {
+            if !open || !ended || receipts.iter().any(|receipt| given(&subject, receipt)) {
+                continue;
+            }
+            if certificate.check(&terms.work()?, &facts.headers).is_ok() {
                 effects.push(Effect::Receipt(subject));
             }
         }
         Ok(effects)
     }
-}
-
-fn subject(certificate: &Certificate) -> Subject {
-    Subject::Certificate { slice: certificate.slice, digest: certificate.digest() }
 }
 
 /// Our server may lag behind the miner's, or be on another branch for a while: a share whose parent

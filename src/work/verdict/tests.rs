@@ -3,10 +3,14 @@
 
 use std::sync::OnceLock;
 
-use bitcoin::block::Header;
+use bitcoin::secp256k1::XOnlyPublicKey;
 use proptest::prelude::*;
 
 use super::*;
+use crate::id::PositionId;
+use crate::work::agreement::WorkTerms;
+use crate::work::certificate::Certificate;
+use crate::work::evidence::SealedCertificate;
 use crate::work::samples::{
     POSITION, certificate, chain, mine, receipt, ruling_keys, run, seal_at, sealed, shares, terms,
 };
@@ -42,8 +46,23 @@ fn delivered(counts: &[usize]) -> Evidence {
     Evidence::new(POSITION).with(certificates)
 }
 
+/// What the evidence is worth by these numbers, no digest confirmed.
+fn measured(
+    terms: &WorkTerms,
+    price: Amount,
+    through: u32,
+    evidence: &Evidence,
+    ruling_keys: &[XOnlyPublicKey],
+    k: usize,
+    headers: &Headers,
+) -> Result<Verdict> {
+    let yardstick = Yardstick { terms: terms.clone(), ruling_keys: ruling_keys.to_vec() };
+    let proofs = BTreeMap::new();
+    verdict(&Measure { yardstick: &yardstick, price, k, headers, proofs: &proofs }, through, evidence)
+}
+
 fn judge(terms: &WorkTerms, through: u32, evidence: &Evidence) -> Result<Verdict> {
-    verdict(terms, PRICE, through, evidence, &ruling_keys(), 2, &world().0)
+    measured(terms, PRICE, through, evidence, &ruling_keys(), 2, &world().0)
 }
 
 fn earned(through: u32, evidence: &Evidence) -> u64 {
@@ -173,11 +192,15 @@ fn receipts_for_one_certificate_from_several_people_add_up() {
 
 #[test]
 fn evidence_of_another_position_counts_for_nothing() {
-    let mut evidence = delivered(&[FULL; 12]);
-    evidence.position = PositionId([8; 32]);
+    let other = PositionId([8; 32]);
+    let evidence = Evidence::new(other).with(delivered(&[FULL; 12]).certificates().to_vec());
     assert_eq!(earned(5, &evidence), 0);
-    let mut evidence = delivered(&[FULL]);
-    evidence.certificates[0].certificate.position = PositionId([8; 32]);
+    let (headers, all) = world();
+    let mut foreign = all[0].clone();
+    foreign.shares.truncate(FULL);
+    foreign.position = other;
+    let evidence = Evidence::new(POSITION).with(vec![sealed(&terms(), headers, foreign)]);
+    assert_eq!(evidence.certificates()[0].receipts.len(), 2);
     assert_eq!(earned(0, &evidence), 0);
 }
 
@@ -220,7 +243,7 @@ fn a_reorg_takes_away_the_shares_of_its_blocks_and_no_others() {
     let stale: Vec<Header> = (15..=TIP).map(|h| *headers.header(h).unwrap()).collect();
     let other = Headers::new(terms.network, 0, other).unwrap();
     let judged = |headers: &Headers| {
-        verdict(&terms, PRICE, 0, &evidence, &ruling_keys(), 2, headers).unwrap()
+        measured(&terms, PRICE, 0, &evidence, &ruling_keys(), 2, headers).unwrap()
     };
     // Without the lost headers the receipts' tips are unknown; with them they date to the fork.
     assert_eq!(judged(&other).periods[0].shares, 0);
@@ -232,7 +255,7 @@ fn a_period_is_ruled_on_when_it_is_deep_enough() {
     // Period 5 ends at height 38; eight blocks deep at tip 45.
     for (tip, ready) in [(44, false), (45, true)] {
         let headers = chain(tip);
-        let found = verdict(&terms(), PRICE, 5, &delivered(&[]), &ruling_keys(), 2, &headers);
+        let found = measured(&terms(), PRICE, 5, &delivered(&[]), &ruling_keys(), 2, &headers);
         match found {
             Ok(_) => assert!(ready),
             Err(e) => {
@@ -248,14 +271,14 @@ fn a_period_or_price_that_cannot_be_is_refused() {
     assert_eq!(judge(&terms(), 6, &none).unwrap_err().rule(), "work-period");
     assert_eq!(judge(&terms(), u32::MAX, &none).unwrap_err().rule(), "work-period");
     let (keys, headers) = (ruling_keys(), &world().0);
-    let refused = verdict(&terms(), Amount::MAX, 0, &none, &keys, 2, headers).unwrap_err();
+    let refused = measured(&terms(), Amount::MAX, 0, &none, &keys, 2, headers).unwrap_err();
     assert_eq!(refused.rule(), "amount-limit");
 }
 
 #[test]
 fn missing_headers_are_an_error_and_not_a_smaller_amount() {
     let late = Headers::new(terms().network, 12, run(TIP, 600).split_off(12)).unwrap();
-    let missing = verdict(&terms(), PRICE, 0, &delivered(&[FULL]), &ruling_keys(), 2, &late);
+    let missing = measured(&terms(), PRICE, 0, &delivered(&[FULL]), &ruling_keys(), 2, &late);
     let missing = missing.unwrap_err();
     assert_eq!((missing.rule(), missing.exit_code()), ("headers-known", 5));
 }
@@ -286,13 +309,13 @@ fn fewer_than_k_validators_seal_nothing() {
     let evidence = delivered(&[FULL]);
     let (keys, headers) = (ruling_keys(), &world().0);
     for (k, sat) in [(1, 500), (2, 500), (3, 0), (0, 0)] {
-        let found = verdict(&terms(), PRICE, 0, &evidence, &keys, k, headers).unwrap();
+        let found = measured(&terms(), PRICE, 0, &evidence, &keys, k, headers).unwrap();
         assert_eq!(found.earned().to_sat(), sat, "{k}");
     }
     let stranger =
-        receipt(2, evidence.certificates[0].receipts[0].subject, headers.hash(16).unwrap());
+        receipt(2, evidence.certificates()[0].receipts[0].subject, headers.hash(16).unwrap());
     let other_keys = [keys[2], keys[2], keys[0]];
-    let found = verdict(&terms(), PRICE, 0, &evidence, &other_keys, 2, headers).unwrap();
+    let found = measured(&terms(), PRICE, 0, &evidence, &other_keys, 2, headers).unwrap();
     assert_eq!(found.earned().to_sat(), 0);
     stranger.check(&keys).unwrap();
 }
@@ -338,24 +361,30 @@ proptest! {
         rotate in 0usize..12,
     ) {
         let evidence = delivered(&counts);
-        let mut turned = evidence.clone();
-        let by = rotate.min(turned.certificates.len());
-        turned.certificates.rotate_left(by);
+        let mut turned = evidence.certificates().to_vec();
+        let by = rotate.min(turned.len());
+        turned.rotate_left(by);
+        let turned = Evidence::new(POSITION).with(turned);
         prop_assert_eq!(judge(&terms(), 5, &turned), judge(&terms(), 5, &evidence));
     }
 }
 
 #[test]
 fn a_digest_confirmed_in_time_seals_what_no_validator_receipted() {
-    let mut evidence = delivered(&[60]);
-    for sealed in &mut evidence.certificates {
-        sealed.receipts.clear();
-    }
+    let receipted = delivered(&[60]);
+    let bare = receipted.certificates().iter().map(|sealed| SealedCertificate {
+        receipts: Vec::new(),
+        ..sealed.clone()
+    });
+    let evidence = Evidence::new(POSITION).with(bare.collect());
     assert_eq!(earned(0, &evidence), 0);
+    let yardstick = Yardstick { terms: terms(), ruling_keys: ruling_keys() };
     let until = terms().calendar().proofs_until(0).unwrap();
     let at = |height| {
-        let proofs = evidence.certificates.iter().map(|c| (c.certificate.digest(), height));
-        earned(0, &evidence.clone().proven(proofs.collect()))
+        let proofs = evidence.digests().map(|(digest, _)| (digest, height)).collect();
+        let (yardstick, headers, proofs) = (&yardstick, &world().0, &proofs);
+        let measure = Measure { yardstick, price: PRICE, k: 2, headers, proofs };
+        verdict(&measure, 0, &evidence).unwrap().earned().to_sat()
     };
     assert_eq!(at(until), earned(0, &delivered(&[60])));
     assert_eq!(at(until + 1), 0);
