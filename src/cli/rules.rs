@@ -124,10 +124,15 @@ pub fn all() -> Vec<Rule> {
         flow::escrow::terms::DELAYS,
         flow::escrow::terms::PRICE,
         flow::escrow::terms::FEES,
+        flow::escrow::terms::PAYEES,
         flow::escrow::terms::PERIOD,
     ]);
-    rules.extend([flow::escrow::txs::DUE, flow::escrow::txs::OUTCOME]);
-    rules.extend([flow::reward::state::ASKED, flow::reward::state::POSITION]);
+    rules.extend([flow::escrow::txs::DUE, flow::escrow::txs::HOLDER, flow::escrow::txs::OUTCOME]);
+    rules.extend([
+        flow::reward::state::AGAIN,
+        flow::reward::state::ASKED,
+        flow::reward::state::POSITION,
+    ]);
     rules.extend([flow::reward::terms::SERVICE]);
     rules.extend([flow::reward::txs::SWEEPABLE]);
     rules.extend([flow::word::FORM, flow::word::CONTRACT, flow::word::SEAT]);

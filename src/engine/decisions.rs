@@ -14,6 +14,7 @@ use crate::flow::reward::state::{SweepAsk, sweepable};
 use crate::flow::reward::txs::{SweepPath, sweep};
 use crate::flow::{Event, dispute, escrow, journal, reward};
 use crate::party::Seat;
+use crate::policy::sweep::MOST;
 use crate::script::lock::Path;
 use crate::tx::draft::Draft;
 use crate::tx::signed::Signed;
@@ -183,7 +184,8 @@ impl Engine {
     pub fn ask_sweep(&mut self, path: SweepPath, sat_per_vb: u64) -> Result<()> {
         let facts = self.facts()?;
         let rewards = sweepable(self.contract.terms(), &facts)?;
-        let rewards = rewards.iter().map(|coin| coin.outpoint).collect();
+        // The oldest first; what is left over is asked for once these are swept.
+        let rewards = rewards.iter().take(MOST).map(|coin| coin.outpoint).collect();
         let ask = SweepAsk { path, rewards, sat_per_vb };
         self.say(Event::Reward(reward::state::Event::SweepAsked(ask)))
     }

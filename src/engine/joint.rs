@@ -37,6 +37,9 @@ pub const ROUND: Rule = Rule::new(
 
 const ROUND_FORMAT: &str = "hashmix round 1";
 
+/// Most rounds that are kept at a time.
+const MOST: usize = 16;
+
 /// Rounds begun and not finished. Secret nonces: in memory alone, used once.
 #[derive(Default)]
 pub struct Rounds(Vec<Begun>);
@@ -70,6 +73,10 @@ impl Rounds {
             let (secret, public) = signer.begin(&context, draft.sighash(number)?)?;
             psbt::add_nonce(input, &context, &secret.owner(), &public)?;
             secrets.push(secret);
+        }
+        // Nobody answers the oldest any more: its secrets are not kept for ever.
+        if self.0.len() >= MOST {
+            self.0.remove(0);
         }
         self.0.push(Begun { ask, secrets });
         Ok(carrier)

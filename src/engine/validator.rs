@@ -9,17 +9,20 @@ use crate::error::{Error, Result};
 use crate::facts::{Facts, View};
 use crate::flow::{Event, Task, dispute, journal, reward};
 use crate::party::Seat;
+use crate::policy::outputs::VIEWS;
 use crate::policy::{self, Case, Stage, Warrant};
 use crate::tx::draft::Draft;
 use crate::work::receipt::{self, Receipt, Subject};
 
 impl Engine {
-    /// Whatever a validator says rests on the chain, receipts too: his sources must show one.
+    /// Whatever a validator says rests on the chain, receipts too: his sources must show one. Those
+    /// that do not answer are passed over as long as enough are left.
     pub(super) fn check_sources(&self, facts: &Facts) -> Result<()> {
-        match self.seat {
-            Seat::Validator(_) => policy::outputs::agree(facts, &self.views(facts, &[])?),
-            _ => Ok(()),
+        if !matches!(self.seat, Seat::Validator(_)) {
+            return Ok(());
         }
+        let (views, silent) = self.views(facts, &[])?;
+        enough(policy::outputs::agree(facts, &views), silent)
     }
 
     /// A party signs what its flow demands; a validator signs what the policy has let pass.
@@ -40,7 +43,7 @@ impl Engine {
     /// Judges by our own registry, keys and ways to the chain what we are about to sign.
     fn warrant(&self, place: u8, task: &Task, stage: Stage, facts: &Facts) -> Result<Warrant> {
         let outpoints = policy::outpoints(&self.contract, task);
-        let views = self.views(facts, &outpoints)?;
+        let (views, silent) = self.views(facts, &outpoints)?;
         let keys = self.signer.keys();
         let case = Case {
             contract: &self.contract,
@@ -54,17 +57,22 @@ impl Engine {
                 communication: keys.communication,
             },
         };
-        policy::judge(&case, self.contract.id(), task, stage)
+        enough(policy::judge(&case, self.contract.id(), task, stage), silent)
     }
 
-    /// What our own server and every other source says of some outputs.
-    fn views(&self, facts: &Facts, outpoints: &[OutPoint]) -> Result<Vec<View>> {
+    /// What our own server and every other source says of some outputs, and why one says nothing.
+    fn views(&self, facts: &Facts, outpoints: &[OutPoint]) -> Result<(Vec<View>, Option<Error>)> {
         let (scripts, first) = (self.contract.watched(), self.contract.headers_from());
         let mut views = vec![View::of_server(self.chain.electrum().place(), facts, outpoints)?];
+        let mut silent = None;
         for source in &self.sources {
-            views.push(source.view(&scripts, first, outpoints)?);
+            match source.view(&scripts, first, outpoints) {
+                Ok(view) => views.push(view),
+                Err(error @ Error::Unavailable(_)) => silent = Some(error),
+                Err(error) => return Err(error),
+            }
         }
-        Ok(views)
+        Ok((views, silent))
     }
 
     /// The journal's next entry, for a bond that the policy lets pass.
@@ -113,5 +121,13 @@ pub(super) fn declined(error: Error) -> Result<Report> {
             Ok(Report::Refused(error.fault().place.clone(), error))
         }
         other => Err(other),
+    }
+}
+
+/// Where too few sources are left, the one that is silent is named.
+fn enough<T>(judged: Result<T>, silent: Option<Error>) -> Result<T> {
+    match (judged, silent) {
+        (Err(error), Some(silent)) if error.rule() == VIEWS.id => Err(silent),
+        (judged, _) => judged,
     }
 }

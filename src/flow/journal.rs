@@ -6,7 +6,7 @@
 //! ```text
 //!  validator                                      the other validators
 //!    | judges the request (policy)
-//!    |-- Entered(entry n, signed, over entry n-1) ->|  the first entry n of his that they see stands
+//!    |-- Entered(entry n, signed, over entry n-1) ->|
 //!    |<--------- Witnessed(what they hold at n) ----|
 //!    | k - 1 others hold this very entry: signs
 //! ```
@@ -16,6 +16,10 @@
 //! | his entry | they hold it | signs |
 //! | nothing | they are away | waits, and asks again after some blocks |
 //! | another entry n, or a later one, with his signature | his disk is an old one | stays shut |
+//!
+//! A witness who knows two entries of one number shows for each the other, whichever came first, and
+//! for neither itself. He knows them from the validator's own words and from what other witnesses
+//! show.
 //!
 //! Shut he stays until he says `Restored`: he takes over what the others hold, with everything that it
 //! binds him to, and drops what he entered instead, which nobody held and nothing was signed by. An
@@ -39,7 +43,7 @@ use crate::facts::Facts;
 use crate::flow::dispute::memory::Memory;
 use crate::flow::escrow::terms::EscrowTerms;
 use crate::flow::escrow::txs::Outcome;
-use crate::flow::{Effect, Event as FlowEvent, check_speaker};
+use crate::flow::{Effect, Event as FlowEvent, SPEAKER};
 use crate::id::{TermsId, WordId, tagged_hash};
 use crate::message;
 use crate::party::Seat;
@@ -95,6 +99,9 @@ pub const ONCE: Rule = Rule::new(
 
 /// Most entries that a journal has.
 pub const LONGEST: usize = 65_536;
+
+/// Most entries that one word shows.
+const SHOWN: usize = 64;
 
 /// Blocks after which a validator asks again who has not answered.
 const PATIENCE: u32 = 6;
@@ -209,12 +216,12 @@ struct Journal {
     entries: Vec<(WordId, Entry)>,
     /// Entries that he signed for a number that was taken.
     rivals: BTreeMap<WordId, Entry>,
-    /// Digests and tips that he asked about.
-    asked: BTreeSet<(WordId, BlockHash)>,
+    /// The tip at which he asked last about each entry.
+    asked: BTreeMap<WordId, BlockHash>,
     /// What others showed: by digest, the entry and who holds it.
     held: BTreeMap<WordId, (Entry, BTreeSet<u8>)>,
-    /// Who has answered what.
-    answered: BTreeSet<(u8, WordId, BlockHash)>,
+    /// Who has answered what: witness, claim, tip, and the entry that he showed first.
+    answered: BTreeSet<(u8, WordId, BlockHash, WordId)>,
 }
 
 impl Journal {
@@ -233,6 +240,36 @@ impl Journal {
     /// Whether an entry stands.
     fn has(&self, digest: WordId, entry: &Entry) -> bool {
         self.at(entry.number).is_some_and(|(known, _)| *known == digest)
+    }
+
+    /// An entry that was claimed, with its digest.
+    fn claimed(&self, claim: &WordId) -> Option<&Entry> {
+        let standing = self.entries.iter().find(|(digest, _)| digest == claim);
+        standing.map(|(_, entry)| entry).or_else(|| self.rivals.get(claim))
+    }
+
+    /// What a witness shows of a claim: the entry and those behind it if it is the only one of its
+    /// number that he has ever seen; else every other one, whichever came first.
+    fn shown(&self, claim: &WordId) -> Vec<(WordId, Vec<Entry>)> {
+        let Some(number) = self.claimed(claim).map(|entry| entry.number) else {
+            return Vec::new();
+        };
+        let from = usize::try_from(number).unwrap_or(usize::MAX);
+        let standing = self.entries.get(from..).unwrap_or_default();
+        let run: Vec<Entry> = standing.iter().take(SHOWN).map(|(_, e)| e.clone()).collect();
+        let standing = standing.first().map(|(digest, _)| (*digest, run));
+        let rivals = self.rivals.iter().map(|(digest, entry)| (*digest, entry));
+        let held = self.held.iter().map(|(digest, (entry, _))| (*digest, entry));
+        let mut all: BTreeMap<WordId, Vec<Entry>> = rivals
+            .chain(held)
+            .filter(|(_, entry)| entry.number == number)
+            .map(|(digest, entry)| (digest, vec![entry.clone()]))
+            .collect();
+        all.extend(standing);
+        if all.len() > 1 {
+            all.remove(claim);
+        }
+        all.into_iter().collect()
     }
 
     fn holders(&self, digest: &WordId) -> usize {
@@ -282,7 +319,7 @@ impl State {
             Event::Entered { entry, tip } => {
                 let digest = entry.digest(contract, place)?;
                 let journal = self.journals.entry(place).or_default();
-                journal.asked.insert((digest, *tip));
+                journal.asked.insert(digest, *tip);
                 if journal.at(entry.number).is_none() {
                     journal.entries.push((digest, entry.clone()));
                 } else if !journal.has(digest, entry) {
@@ -291,7 +328,10 @@ impl State {
             }
             Event::Witnessed { validator, claim, tip, entries } => {
                 let journal = self.journals.entry(*validator).or_default();
-                journal.answered.insert((place, *claim, *tip));
+                if let Some(first) = entries.first() {
+                    let first = first.digest(contract, *validator)?;
+                    journal.answered.insert((place, *claim, *tip, first));
+                }
                 for entry in entries {
                     let digest = entry.digest(contract, *validator)?;
                     let held = journal.held.entry(digest);
@@ -301,15 +341,16 @@ impl State {
             Event::Restored { entries } => {
                 let journal = self.journals.entry(place).or_default();
                 let Some(first) = entries.first() else { return Ok(()) };
+                // What he entered instead is dropped, and asked about no more: nobody held it.
                 let kept = usize::try_from(first.number).unwrap_or(usize::MAX);
-                for (digest, dropped) in journal.entries.drain(kept.min(journal.entries.len())..) {
-                    journal.rivals.insert(digest, dropped);
-                }
+                journal.entries.truncate(kept);
+                journal.rivals.retain(|_, rival| rival.number < first.number);
                 for entry in entries {
-                    let digest = entry.digest(contract, place)?;
-                    journal.rivals.remove(&digest);
-                    journal.entries.push((digest, entry.clone()));
+                    journal.entries.push((entry.digest(contract, place)?, entry.clone()));
                 }
+                let standing: BTreeSet<WordId> =
+                    journal.entries.iter().map(|(digest, _)| *digest).collect();
+                journal.asked.retain(|claim, _| standing.contains(claim));
             }
         }
         Ok(())
@@ -318,29 +359,22 @@ impl State {
     /// What validator `place` does for the others' journals: he shows what he holds.
     pub fn next(&self, place: u8) -> Vec<Effect> {
         let others = self.journals.iter().filter(|(validator, _)| **validator != place);
-        others
-            .flat_map(|(validator, journal)| {
-                let unanswered =
-                    journal.asked.iter().filter(move |(claim, tip)| {
-                        !journal.answered.contains(&(place, *claim, *tip))
-                    });
-                unanswered.filter_map(move |(claim, tip)| {
-                    let rival = journal.rivals.get(claim);
-                    let number = match rival {
-                        Some(rival) => rival.number,
-                        None => journal.entries.iter().find(|(d, _)| d == claim)?.1.number,
-                    };
-                    let from = usize::try_from(number).ok()?;
-                    let held = journal.entries.get(from..)?;
-                    Some(Effect::Say(FlowEvent::Journal(Event::Witnessed {
-                        validator: *validator,
-                        claim: *claim,
-                        tip: *tip,
-                        entries: held.iter().map(|(_, entry)| entry.clone()).collect(),
-                    })))
-                })
-            })
-            .collect()
+        let mut effects = Vec::new();
+        for (validator, journal) in others {
+            for (claim, tip) in &journal.asked {
+                for (digest, entries) in journal.shown(claim) {
+                    if !journal.answered.contains(&(place, *claim, *tip, digest)) {
+                        effects.push(Effect::Say(FlowEvent::Journal(Event::Witnessed {
+                            validator: *validator,
+                            claim: *claim,
+                            tip: *tip,
+                            entries,
+                        })));
+                    }
+                }
+            }
+        }
+        effects
     }
 
     /// Number and previous digest of the next entry of validator `place`.
@@ -400,17 +434,31 @@ impl State {
                 holders,
             ));
         }
-        Ok(())
+        // What was entered since may have raised what he is bound to.
+        match bond {
+            Bond::Ruling { outcome, .. } => self.memory(place).admit(outcome),
+            Bond::Sweep { .. } => Ok(()),
+        }
     }
 
-    /// The entry of a bond that waits for witnesses, if it is time to ask (again) who holds it.
+    /// What validator `place` says of a bond that waits for witnesses, if it is time to ask again who
+    /// holds it: this entry and, before it, those that a witness with a gap would lack, the oldest
+    /// first.
     pub fn to_ask(&self, facts: &Facts, place: u8, bond: &Bond) -> Option<Entry> {
         let (digest, entry) = self.find(place, bond)?;
+        let journal = self.journals.get(&place)?;
         let since = facts.tip().saturating_sub(PATIENCE);
-        let recent = |tip| facts.headers.height_of(tip).is_none_or(|height| height > since);
-        let asked = &self.journals.get(&place)?.asked;
-        let pending = asked.iter().any(|(claim, tip)| *claim == digest && recent(*tip));
-        (!pending).then(|| entry.clone())
+        let recent = |digest: &WordId| {
+            let tip = journal.asked.get(digest);
+            // A tip that has left the chain was asked in vain.
+            tip.and_then(|tip| facts.headers.height_of(*tip)).is_some_and(|height| height > since)
+        };
+        if recent(&digest) {
+            return None;
+        }
+        let through = usize::try_from(entry.number).ok()?;
+        let before = journal.entries.get(through.saturating_sub(SHOWN)..=through)?;
+        before.iter().find(|(digest, _)| !recent(digest)).map(|(_, entry)| entry.clone())
     }
 
     /// Refuses while others show entries of validator `place` that his journal lacks.
@@ -440,9 +488,15 @@ impl State {
         let journal = self.journals.get(&place).ok_or_else(none)?;
         let lacking = journal.held.iter().filter(|(digest, (entry, _))| !journal.has(**digest, entry));
         let first = lacking.map(|(_, (entry, _))| entry.number).min().ok_or_else(none)?;
-        let mut previous = match first.checked_sub(1).and_then(|before| journal.at(before)) {
-            Some((digest, _)) => *digest,
+        let mut previous = match first.checked_sub(1) {
             None => WordId([0; 32]),
+            Some(before) => match journal.at(before) {
+                Some((digest, _)) => *digest,
+                None => {
+                    let expected = format_args!("entry {before} first").to_string();
+                    return Err(CHAINED.unavailable("journal", expected, "none"));
+                }
+            },
         };
         let mut run = Vec::new();
         // Of what others hold, what continues our own journal; no two of them may.
@@ -575,9 +629,6 @@ fn validators(terms: &EscrowTerms) -> usize {
 fn speaker(from: Seat, word: &str) -> Result<u8> {
     match from {
         Seat::Validator(place) => Ok(place),
-        other => {
-            check_speaker(other, false, word, "a validator")?;
-            Ok(u8::MAX)
-        }
+        other => Err(SPEAKER.refuses(other.into(), word, "a validator", other)),
     }
 }

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use bitcoin::XOnlyPublicKey;
+use bitcoin::opcodes::all::{OP_NUMEQUAL, OP_PUSHNUM_1};
 use bitcoin::secp256k1::Secp256k1;
 
 use super::{Reasoned, because};
@@ -37,6 +38,12 @@ pub const SIGNERS: Rule = Rule::new(
     "a ruling leaf holds a key of one party and of every validator, each once, and nobody else's",
     "report this: the file under descriptors/ was changed",
 );
+/// k of them.
+pub const QUORUM: Rule = Rule::new(
+    "policy-leaf-quorum",
+    "a ruling leaf asks for as many validators' signatures as the federation's threshold says",
+    "report this: the file under descriptors/ was changed",
+);
 /// Our key is ours.
 pub const KEY: Rule = Rule::new(
     "policy-leaf-key",
@@ -50,11 +57,12 @@ pub const ONE: Rule = Rule::new(
     "report this: the file under descriptors/ was changed",
 );
 
-pub(super) const RULES: [Reasoned; 6] = [
+pub(super) const RULES: [Reasoned; 7] = [
     because(PATH, "a signature for another leaf would open the escrow to one party alone"),
     because(COMMITTED, "the signature would be for a script that the output does not hold"),
     because(DELAYS, "the ruling could be kept back until an exit is open"),
-    because(SIGNERS, "a stranger's key would stand in for a party, or the leaf need no quorum"),
+    because(SIGNERS, "a stranger's key would stand in for a party"),
+    because(QUORUM, "one validator and one party could take what k were meant to guard"),
     because(KEY, "the signature would be useless, or one of another contract"),
     because(ONE, "one signature could be meant for two scripts"),
 ];
@@ -78,6 +86,7 @@ pub fn check(terms: &EscrowTerms, place: u8, spends: &[Spend]) -> Result<()> {
             return Err(DELAYS.broken(at, "none", found));
         }
         signers(terms, party, leaf, &at)?;
+        quorum(terms, leaf, &at)?;
         committed(spend, leaf, &at)?;
         key(terms, place, spend, leaf, &at)?;
     }
@@ -117,6 +126,20 @@ fn signers(terms: &EscrowTerms, party: Seat, leaf: &Leaf, at: &str) -> Result<()
         seats.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
     };
     Err(SIGNERS.broken(at, names(&expected), format_args!("{}, or other keys", names(&found))))
+}
+
+/// `multi_a` ends with its threshold and OP_NUMEQUAL (BIP 387).
+fn quorum(terms: &EscrowTerms, leaf: &Leaf, at: &str) -> Result<()> {
+    let k = terms.reward.federation.threshold;
+    let end = [OP_PUSHNUM_1.to_u8().saturating_add(k).saturating_sub(1), OP_NUMEQUAL.to_u8()];
+    match leaf.script.as_bytes().ends_with(&end) {
+        true => Ok(()),
+        false => {
+            let script = leaf.script.as_bytes();
+            let tail = script.get(script.len().saturating_sub(2)..).unwrap_or_default();
+            Err(QUORUM.broken(at, format_args!("{end:02x?} at its end"), format_args!("{tail:02x?}")))
+        }
+    }
 }
 
 /// What a leaf's script pushes of 32 bytes, sorted: its keys.

@@ -1,6 +1,6 @@
 //! The policy: what a validator asks before he signs. He applies rules and can do nothing else.
 //!
-//! For each request, in this order; the first rule that is broken ends it:
+//! For each request, in this order ([`STEPS`]); the first rule that is broken ends it:
 //!
 //! | step | asks | rules |
 //! |---|---|---|
@@ -32,7 +32,7 @@ pub mod sweep;
 
 use bitcoin::OutPoint;
 
-use crate::error::{Result, Rule};
+use crate::error::{Error, Result, Rule};
 use crate::facts::{Facts, View};
 use crate::flow::dispute::memory;
 use crate::flow::{Contract, Task, journal};
@@ -103,30 +103,73 @@ pub fn outpoints(contract: &Contract, task: &Task) -> Vec<OutPoint> {
     }
 }
 
+/// A request on its way through the steps.
+#[derive(Debug)]
+pub struct Judgement<'a> {
+    case: &'a Case<'a>,
+    contract: TermsId,
+    task: &'a Task,
+    stage: Stage,
+    /// The transaction, once it is rebuilt.
+    draft: Option<Draft>,
+}
+
+/// One step: it lets the request pass, or refuses it.
+pub type Step = fn(&mut Judgement<'_>) -> Result<()>;
+
+/// The steps, by name, in the order in which they are taken (see the module's table).
+pub const STEPS: [(&str, Step); 6] = [
+    ("seat", |request| seat::check(request.case, request.contract, request.task)),
+    ("request", |request| {
+        request.draft = Some(match request.task {
+            Task::Ruling { opening, outcome } => ruling::check(request.case, opening, outcome)?,
+            Task::Sweep(ask) => sweep::check(request.case, ask)?,
+            Task::State(_) => return Err(no_task()),
+        });
+        Ok(())
+    }),
+    ("outputs", |request| outputs::check(request.case, request.task, request.draft()?)),
+    ("shape", |request| {
+        let draft = request.draft()?;
+        shape::check(request.case, request.task, draft.transaction(), draft.spends())
+    }),
+    ("leaf", |request| {
+        let terms = request.case.contract.terms();
+        leaf::check(terms, request.case.place, request.draft()?.spends())
+    }),
+    ("memory", |request| {
+        let (bond, place) = (request.bond()?, request.case.place);
+        let journals = request.case.contract.journals();
+        let k = usize::from(request.case.contract.terms().reward.federation.threshold);
+        match request.stage {
+            Stage::Enter => journals.admit_bond(place, &bond),
+            Stage::Sign => journals.admit_signature(place, &bond, k),
+        }
+    }),
+];
+
+impl Judgement<'_> {
+    fn draft(&self) -> Result<&Draft> {
+        self.draft.as_ref().ok_or_else(no_task)
+    }
+
+    fn bond(&self) -> Result<journal::Bond> {
+        self.task.bond(self.draft()?).ok_or_else(no_task)
+    }
+}
+
+fn no_task() -> Error {
+    seat::TASK.broken("task", "something that validators sign", "none")
+}
+
 /// Judges what is asked of a validator in `contract`, by every rule.
 pub fn judge(case: &Case<'_>, contract: TermsId, task: &Task, stage: Stage) -> Result<Warrant> {
-    seat::check(case, contract, task)?;
-    let draft = match task {
-        Task::Ruling { opening, outcome } => ruling::check(case, opening, outcome)?,
-        Task::Sweep(ask) => sweep::check(case, ask)?,
-        Task::State(_) => return Err(seat::TASK.broken("task", "a ruling or a sweep", "a state")),
-    };
-    let terms = case.contract.terms();
-    outputs::check(case, task, &draft)?;
-    shape::check(case, task, draft.transaction(), draft.spends())?;
-    leaf::check(terms, case.place, draft.spends())?;
-    let bond = task
-        .bond(&draft)
-        .ok_or_else(|| seat::TASK.broken("task", "something that validators sign", "none"))?;
-    let journals = case.contract.journals();
-    match stage {
-        Stage::Enter => journals.admit_bond(case.place, &bond)?,
-        Stage::Sign => {
-            let k = usize::from(terms.reward.federation.threshold);
-            journals.admit_signature(case.place, &bond, k)?;
-        }
+    let mut request = Judgement { case, contract, task, stage, draft: None };
+    for (_, step) in STEPS {
+        step(&mut request)?;
     }
-    Ok(Warrant { draft, bond })
+    let bond = request.bond()?;
+    request.draft.map(|draft| Warrant { draft, bond }).ok_or_else(no_task)
 }
 
 /// A rule of the policy, and which attack it keeps out.

@@ -165,10 +165,7 @@ fn policy_id(error: Error) -> Error {
     let fault = error.fault();
     let rule = match fault.rule {
         rule if rule == escrow::txs::OUTCOME => PAID,
-        // It is named by whom it concerns, and only one of its refusals is about who asks.
-        rule if rule == escrow::txs::DUE && fault.expected.starts_with("a ruling that closes") => {
-            HOLDER
-        }
+        rule if rule == escrow::txs::HOLDER => HOLDER,
         rule if rule == escrow::txs::DUE => DUE,
         _ => return error,
     };

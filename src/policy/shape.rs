@@ -54,7 +54,7 @@ pub const MINER: Rule = Rule::new(
 /// What stays locked.
 pub const RELOCK: Rule = Rule::new(
     "policy-shape-relock",
-    "the re-lock holds what the escrow held, less what is due",
+    "the re-lock holds what the escrow held, less what is due, and is there unless the contract closes",
     "report this: the amounts do not follow from the outcome",
 );
 /// The holder's part.
@@ -267,6 +267,10 @@ fn ruling(
     {
         let expected = if outcome.closes { "none".to_owned() } else { rest.to_string() };
         return Err(RELOCK.broken("re-lock", expected, relock));
+    }
+    let least = payees.next.as_ref().map_or(Amount::ZERO, |next| next.minimal_non_dust());
+    if relock.is_none() && !outcome.closes && rest >= least {
+        return Err(RELOCK.broken("re-lock", rest, "none, though the contract goes on"));
     }
     let dust = payees.miner.minimal_non_dust().max(payees.holder.minimal_non_dust());
     let [his, holders] = costs(terms, requester, tx, spends, miner.is_none().then_some(payees), fee)?;

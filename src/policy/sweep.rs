@@ -65,7 +65,7 @@ pub(super) const RULES: [Reasoned; 7] = [
 ];
 
 /// Most rewards in one sweep: 500 inputs of 150 vB stay below the 100,000 vB that nodes relay.
-const MOST: usize = 500;
+pub const MOST: usize = 500;
 
 /// Judges a request for a sweep, and rebuilds its transaction.
 pub fn check(case: &Case<'_>, id: &WordId) -> Result<Draft> {

@@ -71,6 +71,9 @@ const MOST_SHARES: u32 = 4;
 /// Shares expected in a window on mainnet at the least: a relative error of 1 %.
 const WINDOW_SHARES: u64 = 10_000;
 
+/// Most periods of a term: eleven years of days. Each has an escrow lock of its own, which everybody
+/// derives.
+const MOST_PERIODS: u32 = 4_096;
 /// The first height that an issue cannot state in its 24 bits.
 const END_OF_HEIGHTS: u64 = 1 << 24;
 
@@ -227,8 +230,8 @@ impl WorkTerms {
         if self.period == 0 || self.period.checked_rem(self.slice) != Some(0) {
             return Err(spans("period", "a multiple of the slice", self.period));
         }
-        if self.periods == 0 {
-            return Err(spans("periods", "at least 1", self.periods));
+        if !(1..=MOST_PERIODS).contains(&self.periods) {
+            return Err(spans("periods", "1 to 4,096", self.periods));
         }
         if self.window == 0 {
             return Err(spans("window", "at least 1 period", self.window));

@@ -57,7 +57,9 @@ proptest! {
         let draft = match built {
             Ok(draft) => draft,
             Err(error) => {
-                prop_assert_eq!(error.rule(), "escrow-due");
+                let holders = !closes && requester == Some(Seat::Holder);
+                let rule = if holders { "escrow-holder-closes" } else { "escrow-due" };
+                prop_assert_eq!(error.rule(), rule);
                 return Ok(());
             }
         };

@@ -266,11 +266,35 @@ fn an_answer_after_the_span_changes_nothing() {
     let late = shown(&play, outcome(1, 2 * INSTALLMENT, false));
     let digest = late.id(&opening.id().unwrap()).unwrap().0;
     play.say(Seat::Miner, answered(opening, late)).unwrap();
+    // No honest validator receipts it any more, and what fewer than k receipt does not count.
+    assert!(!play.told(V1).contains("Answer"), "{}", play.told(V1));
+    let tip = play.world.tip();
+    receipt(&mut play, 0, Subject::Answer { digest }, tip);
+    assert_eq!(about_to_rule(&play, V0), Some(outcome(1, INSTALLMENT * 3 / 2, false)));
+}
+
+#[test]
+fn a_late_receipt_for_an_opening_takes_no_answer_back() {
+    let mut play = half_a_period_short();
+    let opening = open(&mut play, Seat::Miner, 1);
+    let about = Subject::Opening { digest: opening.id().unwrap().0 };
+    let height = play.world.tip();
+    receipt(&mut play, 0, about, height);
+    receipt(&mut play, 1, about, height);
+    let state = shown(&play, outcome(1, 2 * INSTALLMENT, false));
+    let digest = state.id(&opening.id().unwrap()).unwrap().0;
+    play.say(Seat::Miner, answered(opening, state)).unwrap();
+    mine(&mut play, 5);
     for place in [0, 1] {
         let tip = play.world.tip();
         receipt(&mut play, place, Subject::Answer { digest }, tip);
     }
-    assert_eq!(about_to_rule(&play, V0), Some(outcome(1, INSTALLMENT * 3 / 2, false)));
+    mine(&mut play, 1);
+    let just = Some(outcome(1, 2 * INSTALLMENT, false));
+    assert_eq!(about_to_rule(&play, V0), just);
+    // The third says that he had seen the request long before: the span would have ended earlier.
+    receipt(&mut play, 2, about, height - 4);
+    assert_eq!(about_to_rule(&play, V0), just);
 }
 
 #[test]
@@ -363,7 +387,7 @@ fn a_request_of_the_holder_that_would_relock_is_declined_by_name() {
     mine(&mut play, 6);
     let reasons = declined(&play, V0);
     assert_eq!(reasons.len(), 1);
-    assert!(reasons[0].starts_with("refused (holder) [escrow-due]"), "{reasons:?}");
+    assert!(reasons[0].starts_with("refused (holder) [escrow-holder-closes]"), "{reasons:?}");
     assert!(about_to_rule(&play, V0).is_none());
 }
 

@@ -176,7 +176,7 @@ fn a_ruling_whose_fee_its_requester_cannot_pay_is_refused() {
 fn the_holder_cannot_ask_for_a_ruling_that_relocks() {
     let refused = rule(&terms(), Seat::Holder, 40_000_000, outcome(3, 35_000_000, false));
     let refused = refused.unwrap_err();
-    assert_eq!(refused.rule(), "escrow-due");
+    assert_eq!(refused.rule(), "escrow-holder-closes");
     assert!(refused.to_string().starts_with("refused (holder)"), "{refused}");
 }
 

@@ -7,6 +7,7 @@ mod dispute_is_heard_then_ruled;
 mod escrow_pays_what_is_due;
 mod every_state_meets_every_word;
 mod history_stays_without_effect;
+mod journals_are_held_by_others;
 mod records_guard_their_keys;
 mod replay_equals_the_live_run;
 mod terms_are_named_by_content;

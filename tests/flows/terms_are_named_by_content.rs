@@ -260,3 +260,20 @@ fn a_contract_reads_headers_back_to_the_first_block_of_the_spans_difficulty() {
         assert!(contract.headers_from() <= boundary - 2_016 && from % 2_016 == 0);
     }
 }
+
+#[test]
+fn terms_in_which_two_are_paid_at_one_address_are_refused() {
+    let address = |seat| signer(seat, Network::Regtest).unwrap().address();
+    let [miner, holder] = [Seat::Miner, Seat::Holder].map(address);
+    let record = |seat, payout| record_of(seat, Network::Regtest, payout).unwrap();
+    let mut alike = terms();
+    alike.reward.holder = record(Seat::Holder, miner.clone());
+    alike.reward.miner = record(Seat::Miner, miner.clone());
+    assert_eq!(alike.check().unwrap_err().rule(), "terms-payees");
+    for payout in [miner, holder] {
+        let mut alike = terms();
+        alike.reward.federation.payout = payout.into_unchecked();
+        assert_eq!(alike.check().unwrap_err().rule(), "terms-payees");
+    }
+    assert!(terms().check().is_ok());
+}

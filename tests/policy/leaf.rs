@@ -7,7 +7,7 @@ use hashmix::error::Result;
 use hashmix::flow::escrow;
 use hashmix::flow::escrow::terms::EscrowTerms;
 use hashmix::party::Seat;
-use hashmix::policy::leaf::{self, COMMITTED, DELAYS, KEY, ONE, PATH, SIGNERS};
+use hashmix::policy::leaf::{self, COMMITTED, DELAYS, KEY, ONE, PATH, QUORUM, SIGNERS};
 use hashmix::script::lock::{Leaf, LeafKey, Path};
 use hashmix::tx::draft::Spend;
 
@@ -65,6 +65,15 @@ fn ruling() -> WayIn {
 /// The holder ruling leaf of three rewards.
 fn sweep() -> WayIn {
     WayIn::of(&sweep_for_the_holder())
+}
+
+/// The miner ruling leaf with another number of validators, and an output that commits to it.
+fn threshold(way: &mut WayIn, number: u8) {
+    let leaf = way.leaf(MINERS);
+    let mut script = leaf.script.to_bytes();
+    let place = script.len() - 2;
+    script[place] = number;
+    leaf.script = ScriptBuf::from_bytes(script);
 }
 
 const MINERS: Path = Path::MinerRuling;
@@ -204,6 +213,17 @@ examine! {
                 w.key(MINERS, V0).seat = V2;
                 w.leaf(MINERS).keys.iter_mut().rev().find(|key| key.seat == V2).unwrap().seat = V0;
             },
+        }
+    }
+    quorum: QUORUM, "broken (ours)", ruling {
+        accepts {
+            two_of_three_as_the_terms_say => |_| {},
+            two_of_three_in_the_holders_leaf => |w| *w = sweep(),
+        }
+        refuses {
+            one_of_three => |w| threshold(w, 0x51),
+            three_of_three => |w| threshold(w, 0x53),
+            a_threshold_of_the_terms_that_the_leaf_has_not => |w| w.terms.reward.federation.threshold = 3,
         }
     }
     one: ONE, "broken (ours)", ruling {

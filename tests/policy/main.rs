@@ -21,6 +21,7 @@ mod received_transaction;
 mod ruling;
 mod seat;
 mod shape;
+mod steps;
 mod sweep;
 
 #[path = "../flows/world.rs"]

@@ -284,9 +284,9 @@ examine! {
     in_the_journal: ENTERED, "unavailable", about_to_sign {
         accepts {
             the_very_bond => |_| {},
-            an_earlier_one_again => |r| {
-                let later = r.enter(bond(outcome(1, INSTALLMENT * 2, false)));
-                r.show(V2, &[later]);
+            the_same_behind_an_earlier_one => |r| {
+                let sweep = r.enter(Bond::Sweep { ask: WordId([5; 32]), txid: Txid::all_zeros() });
+                r.show(V2, &[sweep]);
             },
         }
         refuses {
@@ -448,6 +448,11 @@ examine! {
             less_than_the_highest_before => |r| {
                 r.ruled(outcome(1, INSTALLMENT * 2, false));
                 r.ruled(outcome(1, INSTALLMENT, false));
+            },
+            what_was_entered_before_more_was => |r| {
+                *r = about_to_sign();
+                let more = r.enter(bond(outcome(1, INSTALLMENT * 2, false)));
+                r.show(V1, &[more]);
             },
             less_than_what_was_taken_over => |r| {
                 *r = yesterdays_disk(INSTALLMENT * 2);

@@ -269,6 +269,10 @@ examine! {
             a_satoshi_more => |b| b.shift(0, 1, 1),
             the_fee_besides => |b| b.shift(1, 0, 20_000),
             a_relock_where_the_contract_ends => |b| b.request.outcome().closes = true,
+            the_holder_where_the_contract_goes_on => |b| {
+                let holder = b.request.play.world.terms.reward.holder.payout_script();
+                b.tx.output[1].script_pubkey = holder;
+            },
         }
     }
     refund: REFUND, "broken (ours)", end_for_the_miner {

@@ -448,10 +448,12 @@ impl State {
         // A state shown in one dispute binds in every other on the same output.
         let outpoint = dispute.opening.outpoint;
         for other in self.disputes.values().filter(|other| other.opening.outpoint == outpoint) {
-            let heard = self.heard_at(terms, facts, other)?;
             for (id, shown) in &other.shown {
+                // Validators receipt an answer within its span alone, and one of any k is honest. The
+                // heights are not asked again: a late receipt for the opening would move the span's
+                // end, and take back what somebody is bound to already.
                 let seen = self.sealed(terms, facts, &Subject::Answer { digest: id.0 })?;
-                let counts = shown.outcome.period <= period && seen.is_some() && seen < heard;
+                let counts = shown.outcome.period <= period && seen.is_some();
                 // One that came while the output was spent was never checked.
                 if counts && shown.verify(terms, &coin).is_ok() {
                     outcome.earned = outcome.earned.max(shown.outcome.earned);

@@ -44,6 +44,12 @@ pub const FEES: Rule = Rule::new(
     "agree on other fee bounds",
 );
 
+/// Everybody is paid at an address of his own.
+pub const PAYEES: Rule = Rule::new(
+    "terms-payees",
+    "miner, holder and federation are paid at different addresses",
+    "make a fresh address; else nobody could tell from a transaction who was paid",
+);
 /// A period is one of the term.
 pub const PERIOD: Rule =
     Rule::new("terms-period", "a period is one of the term", "count the periods from 1");
@@ -165,6 +171,7 @@ impl EscrowTerms {
             return Err(PROFILE.refuses(Culprit::Sender, "terms", "regtest", network));
         }
         self.reward.check()?;
+        self.check_payees()?;
         self.work()?;
         self.check_delays()?;
         self.check_fees()
@@ -248,6 +255,24 @@ impl EscrowTerms {
             return Ok(());
         }
         Err(FEES.refuses(by, "fee rate", format_args!("{floor} to {cap} sat/vB"), sat_per_vb))
+    }
+
+    fn check_payees(&self) -> Result<()> {
+        let (miner, holder) = (&self.reward.miner, &self.reward.holder);
+        let scripts = [miner.payout_script(), holder.payout_script()];
+        let federation = self.reward.federation.payout_script();
+        let names = ["the miner", "the holder"];
+        let same = match scripts.iter().position(|script| *script == federation) {
+            Some(place) => names.get(place).map(|name| format!("{name} and the federation alike")),
+            None if scripts.first() == scripts.last() => Some("miner and holder alike".to_owned()),
+            None => None,
+        };
+        match same {
+            Some(found) => {
+                Err(PAYEES.refuses(Culprit::Sender, "terms, payouts", "three addresses", found))
+            }
+            None => Ok(()),
+        }
     }
 
     fn check_delays(&self) -> Result<()> {

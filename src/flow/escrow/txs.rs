@@ -21,6 +21,12 @@ pub const DUE: Rule = Rule::new(
     "a settlement pays the miner more than dust after the fee",
     "wait for the next period",
 );
+/// The holder asks for the end only.
+pub const HOLDER: Rule = Rule::new(
+    "escrow-holder-closes",
+    "a ruling that the holder asks for closes the contract",
+    "let the miner ask, or wait for a close",
+);
 /// An outcome fits the output it is paid from.
 pub const OUTCOME: Rule = Rule::new(
     "escrow-outcome",
@@ -109,12 +115,7 @@ pub fn settlement(
         (true, true) => "closing ruling",
     });
     if !closes && ruling.is_some_and(|fee| fee.requester != Seat::Miner) {
-        return Err(DUE.refuses(
-            Culprit::Holder,
-            title,
-            "a ruling that closes, when the holder asks",
-            "one that re-locks",
-        ));
+        return Err(HOLDER.refuses(Culprit::Holder, title, "one that closes", "one that re-locks"));
     }
     let second = if closes { terms.reward.holder.payout_script() } else { next };
     let spends = vec![Spend {

@@ -24,7 +24,7 @@
 //! | `Certified` | the miner | a share breaks a rule of [`work`](crate::work), or is not of this contract |
 //! | `Receipted` | the validator who signed | the signature is not his |
 //! | `CloseAsked` | the miner | somebody else says it |
-//! | `SweepAsked` | the side that the path names | a reward is unknown, immature or spent; the fee rate is outside the terms |
+//! | `SweepAsked` | the side that the path names | a reward is unknown, immature or spent; the fee rate is outside the terms, or less than twice that of an earlier request for the same rewards |
 //! | `SweepSigned` | a signer of the path | nobody asked; a signature is of another transaction |
 //!
 //! Where validators are silent, the miner's way past them is a transaction with the certificate's

@@ -31,6 +31,13 @@ pub const ASKED: Rule = Rule::new(
     "send the request first",
 );
 
+/// A side asks once.
+pub const AGAIN: Rule = Rule::new(
+    "reward-again",
+    "who asks again for a sweep of the same rewards offers at least twice the fee rate",
+    "wait for the sweep that you have asked for, or offer more",
+);
+
 /// Work is proven for the contract's own position.
 pub const POSITION: Rule = Rule::new(
     "reward-position",
@@ -182,6 +189,7 @@ impl State {
                 if ask.is_history(facts) {
                     return Ok(());
                 }
+                self.check_again(terms, facts, from, ask)?;
                 draft(terms, facts, ask).map(|_| ())
             }
             Event::SweepSigned { ask, signatures } => {
@@ -228,6 +236,34 @@ impl State {
             }
         }
         Ok(effects)
+    }
+
+    /// Each request costs every validator an entry in his journal and a signature for each reward: a
+    /// side asks once for a reward, and again only where its first offer turns out too low.
+    fn check_again(
+        &self,
+        terms: &EscrowTerms,
+        facts: &Facts,
+        from: Seat,
+        ask: &SweepAsk,
+    ) -> Result<()> {
+        for known in self.sweeps.values() {
+            let same = known.ask != *ask && known.ask.path == ask.path && known.by.contains(&from);
+            let rates = (known.ask.sat_per_vb, ask.sat_per_vb);
+            let close = rates.0.max(rates.1) < rates.0.min(rates.1).saturating_mul(2);
+            let shared = known.ask.rewards.iter().find(|reward| ask.rewards.contains(reward));
+            let Some(shared) = shared.filter(|_| same && close) else { continue };
+            // A request that a sweep or a reorg has made void binds nobody.
+            if draft(terms, facts, &known.ask).is_ok() {
+                return Err(AGAIN.refuses(
+                    from.into(),
+                    format_args!("sweep request, reward {shared}"),
+                    format_args!("{} sat/vB or more", known.ask.sat_per_vb.saturating_mul(2)),
+                    ask.sat_per_vb,
+                ));
+            }
+        }
+        Ok(())
     }
 
     fn check_position(&self, found: PositionId, from: Seat) -> Result<()> {
