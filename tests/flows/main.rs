@@ -10,6 +10,7 @@ mod history_stays_without_effect;
 mod journals_are_held_by_others;
 mod records_guard_their_keys;
 mod replay_equals_the_live_run;
+mod sweeps_are_asked_for_once;
 mod terms_are_named_by_content;
 mod words_prove_themselves;
 mod world;
