@@ -104,8 +104,10 @@ impl Engine {
         let Seat::Validator(place) = self.seat else {
             return Err(POSSIBLE.misused("journal", "a validator", self.seat));
         };
-        let entries = self.contract.journals().restorable(place)?;
-        self.say(Event::Journal(journal::Event::Restored { entries }))
+        let journals = self.contract.journals();
+        let entries = journals.restorable(place)?;
+        let dropped = journals.to_drop(place, &entries);
+        self.say(Event::Journal(journal::Event::Restored { entries, dropped }))
     }
 
     /// The miner asks that the next settlement closes the contract.

@@ -200,6 +200,8 @@ pub enum Event {
     Restored {
         /// The entries, from the first that differs on.
         entries: Vec<Entry>,
+        /// Digests of what he entered instead, which nobody held and nothing was signed by.
+        dropped: Vec<WordId>,
     },
 }
 
@@ -218,8 +220,10 @@ struct Journal {
     rivals: BTreeMap<WordId, Entry>,
     /// The tip at which he asked last about each entry.
     asked: BTreeMap<WordId, BlockHash>,
-    /// What others showed: by digest, the entry and who holds it.
+    /// What others showed: by digest, the entry, and who holds it and knows no other.
     held: BTreeMap<WordId, (Entry, BTreeSet<u8>)>,
+    /// What he has dropped: it counts no more, unless somebody turns out to hold it.
+    dropped: BTreeSet<WordId>,
     /// Who has answered what: witness, claim, tip, and the entry that he showed first.
     answered: BTreeSet<(u8, WordId, BlockHash, WordId)>,
 }
@@ -262,7 +266,7 @@ impl Journal {
         let held = self.held.iter().map(|(digest, (entry, _))| (*digest, entry));
         let mut all: BTreeMap<WordId, Vec<Entry>> = rivals
             .chain(held)
-            .filter(|(_, entry)| entry.number == number)
+            .filter(|(digest, entry)| entry.number == number && !self.is_dropped(digest))
             .map(|(digest, entry)| (digest, vec![entry.clone()]))
             .collect();
         all.extend(standing);
@@ -270,6 +274,11 @@ impl Journal {
             all.remove(claim);
         }
         all.into_iter().collect()
+    }
+
+    /// Whether an entry was dropped, and nobody holds it.
+    fn is_dropped(&self, digest: &WordId) -> bool {
+        self.dropped.contains(digest) && self.holders(digest) == 0
     }
 
     fn holders(&self, digest: &WordId) -> usize {
@@ -303,10 +312,10 @@ impl State {
                 }
                 self.check_run(terms, *validator, from.into(), entries).map(|_| ())
             }
-            Event::Restored { entries } => {
+            Event::Restored { entries, dropped } => {
                 let place = speaker(from, "journal that is taken over")?;
                 let run = self.check_run(terms, place, from.into(), entries)?;
-                self.check_restored(place, &run)
+                self.check_restored(place, &run, dropped)
             }
         }
     }
@@ -319,6 +328,9 @@ impl State {
             Event::Entered { entry, tip } => {
                 let digest = entry.digest(contract, place)?;
                 let journal = self.journals.entry(place).or_default();
+                if journal.dropped.contains(&digest) {
+                    return Ok(());
+                }
                 journal.asked.insert(digest, *tip);
                 if journal.at(entry.number).is_none() {
                     journal.entries.push((digest, entry.clone()));
@@ -328,29 +340,31 @@ impl State {
             }
             Event::Witnessed { validator, claim, tip, entries } => {
                 let journal = self.journals.entry(*validator).or_default();
-                if let Some(first) = entries.first() {
-                    let first = first.digest(contract, *validator)?;
-                    journal.answered.insert((place, *claim, *tip, first));
-                }
+                let Some(first) = entries.first() else { return Ok(()) };
+                let first = first.digest(contract, *validator)?;
+                journal.answered.insert((place, *claim, *tip, first));
                 for entry in entries {
                     let digest = entry.digest(contract, *validator)?;
                     let held = journal.held.entry(digest);
-                    held.or_insert_with(|| (entry.clone(), BTreeSet::new())).1.insert(place);
+                    let (_, holders) = held.or_insert_with(|| (entry.clone(), BTreeSet::new()));
+                    // Who shows another entry than was asked about knows it, and holds neither.
+                    if first == *claim {
+                        holders.insert(place);
+                    }
                 }
             }
-            Event::Restored { entries } => {
+            Event::Restored { entries, dropped } => {
                 let journal = self.journals.entry(place).or_default();
                 let Some(first) = entries.first() else { return Ok(()) };
-                // What he entered instead is dropped, and asked about no more: nobody held it.
                 let kept = usize::try_from(first.number).unwrap_or(usize::MAX);
                 journal.entries.truncate(kept);
-                journal.rivals.retain(|_, rival| rival.number < first.number);
                 for entry in entries {
                     journal.entries.push((entry.digest(contract, place)?, entry.clone()));
                 }
-                let standing: BTreeSet<WordId> =
-                    journal.entries.iter().map(|(digest, _)| *digest).collect();
-                journal.asked.retain(|claim, _| standing.contains(claim));
+                // What was dropped is asked about no more, and stands in nobody's way.
+                journal.dropped.extend(dropped);
+                journal.rivals.retain(|digest, _| !dropped.contains(digest));
+                journal.asked.retain(|claim, _| !dropped.contains(claim));
             }
         }
         Ok(())
@@ -465,17 +479,18 @@ impl State {
     pub fn open(&self, place: u8) -> Result<()> {
         let Some(journal) = self.journals.get(&place) else { return Ok(()) };
         for (digest, (entry, holders)) in &journal.held {
-            if journal.has(*digest, entry) {
+            if journal.has(*digest, entry) || journal.is_dropped(digest) {
                 continue;
             }
             let where_ = format_args!("entry {} of validator {place}'s journal", entry.number);
             let mine = journal.at(entry.number);
             let rule = match mine {
+                _ if journal.dropped.contains(digest) => FORKED,
                 Some((mine, _)) if journal.holders(mine) > 0 => FORKED,
                 _ => BEHIND,
             };
             let found = mine.map_or("none".to_owned(), |(mine, _)| mine.to_string());
-            let expected = format!("{digest}, which {} others hold", holders.len());
+            let expected = format!("{digest}, which others show, {} as theirs", holders.len());
             return Err(rule.refuses(Culprit::Validator(place), where_, expected, found));
         }
         Ok(())
@@ -486,7 +501,9 @@ impl State {
     pub fn restorable(&self, place: u8) -> Result<Vec<Entry>> {
         let none = || BEHIND.misused("journal", "entries that others hold and we lack", "none");
         let journal = self.journals.get(&place).ok_or_else(none)?;
-        let lacking = journal.held.iter().filter(|(digest, (entry, _))| !journal.has(**digest, entry));
+        let lacking = journal.held.iter().filter(|(digest, (entry, _))| {
+            !journal.has(**digest, entry) && !journal.is_dropped(digest)
+        });
         let first = lacking.map(|(_, (entry, _))| entry.number).min().ok_or_else(none)?;
         let mut previous = match first.checked_sub(1) {
             None => WordId([0; 32]),
@@ -501,8 +518,14 @@ impl State {
         let mut run = Vec::new();
         // Of what others hold, what continues our own journal; no two of them may.
         loop {
-            let mut next =
-                journal.held.iter().filter(|(_, (entry, _))| entry.previous == previous);
+            // What we entered ourselves and nobody holds is what is to be dropped.
+            let ours = |digest: &WordId, entry: &Entry| {
+                (journal.has(*digest, entry) && journal.holders(digest) == 0)
+                    || journal.is_dropped(digest)
+            };
+            let mut next = journal.held.iter().filter(|(digest, (entry, _))| {
+                entry.previous == previous && !ours(digest, entry)
+            });
             let Some((digest, (entry, _))) = next.next() else { break };
             if let Some((rival, _)) = next.next() {
                 let place = format_args!("entry {}", entry.number).to_string();
@@ -521,6 +544,19 @@ impl State {
             true => Err(CHAINED.unavailable("journal", format_args!("entry {first}"), "none")),
             false => Ok(run),
         }
+    }
+
+    /// Digests of what validator `place` has entered instead of `run`, which he drops for it.
+    pub fn to_drop(&self, place: u8, run: &[Entry]) -> Vec<WordId> {
+        let (Some(journal), Some(first)) = (self.journals.get(&place), run.first()) else {
+            return Vec::new();
+        };
+        let from = usize::try_from(first.number).unwrap_or(usize::MAX);
+        let instead = journal.entries.get(from..).unwrap_or_default().iter();
+        let taken = |digest: &WordId| {
+            run.iter().any(|entry| entry.digest(self.contract, place).is_ok_and(|d| d == *digest))
+        };
+        instead.map(|(digest, _)| *digest).filter(|digest| !taken(digest)).collect()
     }
 
     fn find(&self, place: u8, bond: &Bond) -> Option<(WordId, &Entry)> {
@@ -592,7 +628,12 @@ impl State {
     }
 
     /// Refuses to drop an entry that somebody holds, or to take over what does not continue the rest.
-    fn check_restored(&self, place: u8, run: &[(WordId, Entry)]) -> Result<()> {
+    fn check_restored(
+        &self,
+        place: u8,
+        run: &[(WordId, Entry)],
+        dropped: &[WordId],
+    ) -> Result<()> {
         let Some((digest, first)) = run.first() else { return Ok(()) };
         let empty = Journal::default();
         let journal = self.journals.get(&place).unwrap_or(&empty);
@@ -609,6 +650,9 @@ impl State {
         };
         if first.previous != before {
             return Err(CHAINED.refuses(Culprit::Validator(place), where_, before, first.previous));
+        }
+        if let Some(held) = dropped.iter().find(|digest| journal.holders(digest) > 0) {
+            return Err(FORKED.refuses(Culprit::Validator(place), where_, "what nobody holds", held));
         }
         for (number, (mine, _)) in (0u32..).zip(&journal.entries).skip_while(|(n, _)| *n < first.number)
         {

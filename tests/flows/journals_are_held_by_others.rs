@@ -131,7 +131,10 @@ fn a_witness_knows_an_entry_from_another_witness_too() {
         hear(&mut v0, &world, V2, &word);
     }
     assert_eq!(v0.journals().open(0).unwrap_err().rule(), "policy-memory-behind");
-    let restored = JournalEvent::Restored { entries: v0.journals().restorable(0).unwrap() };
+    let entries = v0.journals().restorable(0).unwrap();
+    let dropped = v0.journals().to_drop(0, &entries);
+    assert_eq!(dropped, [digest(&v0, &b)]);
+    let restored = JournalEvent::Restored { entries, dropped };
     let word = Event::Journal(restored);
     for contract in [&mut v0, &mut v2] {
         hear(contract, &world, V0, &word);
@@ -139,6 +142,29 @@ fn a_witness_knows_an_entry_from_another_witness_too() {
         assert!(contract.journals().open(0).is_ok());
     }
     assert!(shows(&v2, &world, V2).is_empty(), "what was dropped is asked about no more");
+    // Nor does it come back with a letter that is late, from himself or from a witness.
+    let late = JournalEvent::Witnessed {
+        validator: 0,
+        claim: digest(&v0, &a),
+        tip: tip(1),
+        entries: vec![b.clone()],
+    };
+    for contract in [&mut v0, &mut v2] {
+        hear(contract, &world, V0, &asks(&b, tip(3)));
+        hear(contract, &world, V1, &Event::Journal(late.clone()));
+        assert!(contract.journals().open(0).is_ok());
+    }
+    hear(&mut v2, &world, V0, &asks(&a, tip(4)));
+    assert_eq!(shows(&v2, &world, V2), [(digest(&v2, &a), vec![a.clone()])]);
+    // But whoever turns out to hold it has it signed: then he is bound twice.
+    let held = JournalEvent::Witnessed {
+        validator: 0,
+        claim: digest(&v0, &b),
+        tip: tip(2),
+        entries: vec![b.clone()],
+    };
+    hear(&mut v0, &world, V1, &Event::Journal(held));
+    assert_eq!(v0.journals().open(0).unwrap_err().rule(), "policy-memory-forked");
 }
 
 #[test]
@@ -171,7 +197,7 @@ fn the_words_of_a_journal_are_said_by_validators_alone() {
     let a = first(&he, 100);
     for event in [
         asks(&a, tip(1)),
-        Event::Journal(JournalEvent::Restored { entries: vec![a.clone()] }),
+        Event::Journal(JournalEvent::Restored { entries: vec![a.clone()], dropped: Vec::new() }),
         Event::Journal(JournalEvent::Witnessed {
             validator: 0,
             claim: digest(&he, &a),

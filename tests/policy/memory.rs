@@ -123,7 +123,9 @@ impl Said {
     fn entries(&mut self) -> &mut [Entry] {
         match &mut self.event {
             JournalEvent::Entered { entry, .. } => std::slice::from_mut(entry),
-            JournalEvent::Witnessed { entries, .. } | JournalEvent::Restored { entries } => entries,
+            JournalEvent::Witnessed { entries, .. } | JournalEvent::Restored { entries, .. } => {
+                entries
+            }
         }
     }
 
@@ -164,7 +166,7 @@ fn witness() -> Said {
 fn restored() -> Request {
     let mut request = yesterdays_disk(INSTALLMENT);
     let entries = request.play.contract.journals().restorable(0).unwrap();
-    let event = Event::Journal(JournalEvent::Restored { entries });
+    let event = Event::Journal(JournalEvent::Restored { entries, dropped: Vec::new() });
     request.play.contract.admit(&request.play.world.facts(), V0, &event).unwrap();
     request.believe(V0, &event);
     request
@@ -255,11 +257,11 @@ examine! {
             },
             taken_over_with_one_left_out by "unavailable" => |s| {
                 let entries = vec![s.made(2, WordId([1; 32]))];
-                s.say(V0, Event::Journal(JournalEvent::Restored { entries }));
+                s.say(V0, Event::Journal(JournalEvent::Restored { entries, dropped: Vec::new() }));
             },
             taken_over_over_another_one => |s| {
                 let entries = vec![s.made(1, WordId([1; 32]))];
-                s.say(V0, Event::Journal(JournalEvent::Restored { entries }));
+                s.say(V0, Event::Journal(JournalEvent::Restored { entries, dropped: Vec::new() }));
             },
         }
     }
@@ -374,7 +376,7 @@ examine! {
                 r.enter(bond(outcome(1, INSTALLMENT / 2, false)));
                 r.show(V1, &[lost]);
                 let entries = r.play.contract.journals().restorable(0).unwrap();
-                let event = Event::Journal(JournalEvent::Restored { entries });
+                let event = Event::Journal(JournalEvent::Restored { entries, dropped: Vec::new() });
                 r.play.contract.admit(&r.play.world.facts(), V0, &event).unwrap();
                 r.believe(V0, &event);
             },
@@ -397,7 +399,7 @@ examine! {
                 let known = r.play.contract.journals();
                 let entries = vec![entry(r.contract, 0, 0, NOTHING, bond(outcome(1, INSTALLMENT, false)))];
                 assert_eq!(known.restorable(0).unwrap_err().rule(), FORKED.id);
-                let event = Event::Journal(JournalEvent::Restored { entries });
+                let event = Event::Journal(JournalEvent::Restored { entries, dropped: Vec::new() });
                 let refused = r.play.contract.admit(&r.play.world.facts(), V0, &event);
                 assert_eq!(refused.unwrap_err().rule(), FORKED.id);
                 r.believe(V0, &event);
@@ -457,7 +459,7 @@ examine! {
             less_than_what_was_taken_over => |r| {
                 *r = yesterdays_disk(INSTALLMENT * 2);
                 let entries = r.play.contract.journals().restorable(0).unwrap();
-                r.believe(V0, &Event::Journal(JournalEvent::Restored { entries }));
+                r.believe(V0, &Event::Journal(JournalEvent::Restored { entries, dropped: Vec::new() }));
             },
             less_than_before_in_a_close => |r| {
                 *r = close_for_the_holder();

@@ -95,5 +95,10 @@ fn a_validator_with_yesterdays_disk_stays_shut_until_he_takes_his_journal_back()
     // With the certificate he rules what he has ruled before.
     again(&table, V0, &["-certificate-", "-receipt-"]);
     assert_eq!(refused(&mut table, V0), [""; 0]);
+    assert!(ruled(&mut table, V0).is_empty(), "he asks once more who holds it");
+    for seat in OTHERS {
+        table.step(seat);
+    }
+    assert_eq!(refused(&mut table, V0), [""; 0]);
     assert_eq!(ruled(&mut table, V0), just);
 }
