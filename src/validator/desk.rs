@@ -26,6 +26,7 @@ use super::registration::{ALIVE, Registration};
 use super::request::CONTRACT;
 use super::sources::Sources;
 use super::standing::{Standing, Told};
+use super::veil::veil;
 use crate::chain::electrum::Electrum;
 use crate::engine::{Engine, Report};
 use crate::error::{Culprit, Error, Result, Rule};
@@ -241,21 +242,31 @@ impl Desk {
         &self.unread
     }
 
-    /// How every contract stands; one that cannot be asked says why.
+    /// How every contract stands, for ourselves; one that cannot be asked says why.
     pub fn contracts(&mut self) -> Vec<Standing> {
-        let ids = self.registered();
-        ids.into_iter().filter_map(|id| self.standing(id).ok()).collect()
+        let mut standings = Vec::new();
+        for id in self.registered() {
+            let Some(seat) = self.sittings.get(&id).map(|sitting| sitting.seat) else { continue };
+            let standing = self.stands(id, Error::clone);
+            let troubled = |error| Standing::troubled(id, seat, &Told::default(), &error);
+            standings.push(standing.unwrap_or_else(troubled));
+        }
+        standings
     }
 
-    /// How a contract stands.
+    /// How a contract stands, for its parties.
     pub fn standing(&mut self, id: TermsId) -> Result<Standing> {
+        self.stands(id, veil)
+    }
+
+    fn stands(&mut self, id: TermsId, shown: fn(&Error) -> Error) -> Result<Standing> {
         let (seat, told) = self.told(id)?;
         let read = |engine: &mut Engine| {
             let facts = engine.facts()?;
             Standing::of(engine.contract(), &facts, seat, &told)
         };
         let standing = self.engine(id).and_then(read);
-        Ok(standing.unwrap_or_else(|error| Standing::troubled(id, seat, &told, &error)))
+        Ok(standing.unwrap_or_else(|error| Standing::troubled(id, seat, &told, &shown(&error))))
     }
 
     /// Reads on in the words of a contract.

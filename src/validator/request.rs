@@ -84,11 +84,11 @@ pub const WORD: Rule = Rule::new(
     "each word of a request is of its contract and signed by its speaker",
     "leave the word out, or ask its speaker for it again",
 );
-/// What the desk has not finished reading is bounded.
+/// What the desk has not finished reading is bounded, for each sender by himself.
 pub const BACKLOG: Rule = Rule::new(
     "policy-request-backlog",
-    "fewer than 256 words of a contract wait to make sense",
-    "bring first what the waiting words rest on",
+    "at most 64 earlier words that a sender brought wait to make sense; his older ones make room",
+    "bring what the waiting words rest on, and then those that made room once more",
 );
 
 /// The first field of every request.
@@ -101,8 +101,8 @@ pub const REQUEST_MAX_BYTES: usize = 4 << 20;
 pub const MOST_WORDS: usize = 64;
 /// Most requests of one seat in one contract.
 pub const MOST_KEYS: u64 = 16_384;
-/// Most letters that may wait in the inbox.
-pub const MOST_WAITING: usize = 256;
+/// Most words of one sender that wait in the inbox when he brings more.
+pub const MOST_WAITING: usize = 64;
 
 /// Words for a validator.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
