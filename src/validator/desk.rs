@@ -116,9 +116,13 @@ impl Desk {
             fingerprint: seed.fingerprint()?.to_string(),
         };
         introduce(&home.join("desk.json"), &who)?;
+        let store = Store::open(home.join("store.sqlite"))?;
+        for name in ["desk.json", "desk.lock", "store.sqlite"] {
+            private(&home.join(name), 0o600)?;
+        }
         let mut desk = Self {
             home: home.to_owned(),
-            store: Store::open(home.join("store.sqlite"))?,
+            store,
             seed,
             sources,
             sittings: BTreeMap::new(),
@@ -385,16 +389,38 @@ fn unknown(id: TermsId) -> Error {
     CONTRACT.refuses(Culprit::Sender, "contract", "one that is registered here", id)
 }
 
-/// Makes a folder for its owner alone; one that is there is left as it is.
+/// Makes a folder for its owner alone, and sees to it that one that is there is.
 fn make(folder: &Path) -> Result<()> {
     if folder.is_dir() {
-        return Ok(());
+        return private(folder, 0o700);
     }
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(folder).map_err(|error| failed(folder, error))
+    builder.create(folder).map_err(|error| failed(folder, error))?;
+    // The folder's name outlives a power cut only if the folder above is written.
+    let above = folder.parent().filter(|above| !above.as_os_str().is_empty());
+    let above = above.unwrap_or(Path::new("."));
+    let synced = File::open(above).and_then(|above| above.sync_all());
+    synced.map_err(|error| failed(above, error))
+}
+
+/// Takes a file or folder from everybody but its owner.
+#[cfg(unix)]
+fn private(path: &Path, mode: u32) -> Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    let metadata = fs::metadata(path).map_err(|error| failed(path, error))?;
+    if metadata.permissions().mode() & 0o077 == 0 {
+        return Ok(());
+    }
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(|error| failed(path, error))
+}
+
+/// Where there are no such permissions the folder is as private as the system makes it.
+#[cfg(not(unix))]
+fn private(_: &Path, _: u32) -> Result<()> {
+    Ok(())
 }
 
 /// Takes the desk for this process; the system gives it back when the process ends, however it does.

@@ -40,6 +40,22 @@ impl Desk {
         Ok(request)
     }
 
+    /// The answer that a request has got already: asking again costs the sender nothing.
+    pub fn answered(&self, request: &Request) -> Result<Option<String>> {
+        if !self.begun(request)? {
+            return Ok(None);
+        }
+        let answer = self.store.recall(&scope("done", request)?, &request.key)?;
+        Ok(answer.map(|answer| String::from_utf8_lossy(&answer).into_owned()))
+    }
+
+    /// Whether this very request came before, answered or not.
+    pub fn begun(&self, request: &Request) -> Result<bool> {
+        let note = self.store.recall(&scope("begun", request)?, &request.key)?;
+        let digest = request.digest()?;
+        Ok(note.is_some_and(|note| note.starts_with(&digest)))
+    }
+
     /// Answers a request whose sender is known ([`Desk::read_request`]).
     pub fn answer(&mut self, request: &Request) -> Result<String> {
         let digest = WordId(request.digest()?);
