@@ -2,7 +2,7 @@
 
 use super::answer::{ANSWER_FORMAT, Answer, Numbered, Refusal, Waiting};
 use super::desk::Desk;
-use super::expected::expected;
+use super::expected::{PSBT, expected};
 use super::request::{BACKLOG, KEY, MOST_WAITING, Request, check_keys};
 use super::veil::veil;
 use crate::canonical;
@@ -100,12 +100,17 @@ impl Desk {
         if let Err(error) = request.check_words(&sitting.registration.terms) {
             return Ok(refused(error));
         }
+        let mut uncompared = None;
         if let Some(psbt) = request.expected()? {
             let engine = self.engine(id)?;
             let facts = engine.facts()?;
-            let by = request.from.into();
-            match expected(engine.contract(), &facts, seat, &request.words, &psbt, by) {
-                Ok(()) => {}
+            match expected(engine, &facts, &request.words, &psbt, request.from.into()) {
+                Ok(true) => {}
+                Ok(false) => {
+                    let id = PSBT.id;
+                    let why = "the expected transaction was not compared: nothing is to be signed";
+                    uncompared = Some(Waiting { until: None, why: format!("{why} yet ({id})") });
+                }
                 Err(error @ Error::Refused { .. }) => return Ok(refused(error)),
                 Err(error) => return Err(error),
             }
@@ -115,9 +120,7 @@ impl Desk {
         self.post(request, &ours, seat)?;
         let reports = self.step(id)?;
         let mut outcome = sort(reports, &ours);
-        if let Some(dropped) = dropped {
-            outcome.waiting.push(dropped);
-        }
+        outcome.waiting.extend(dropped.into_iter().chain(uncompared));
         Ok(outcome)
     }
 

@@ -164,8 +164,7 @@ impl Request {
             return Err(refuse("request, key", &request.key));
         }
         if let Some(psbt) = &request.psbt {
-            carrier::read(psbt.as_bytes(), Culprit::Sender)
-                .map_err(|error| refuse("request, psbt", &error))?;
+            expected(psbt)?;
         }
         Ok(request)
     }
@@ -213,14 +212,20 @@ impl Request {
 
     /// The transaction that the sender expects.
     pub fn expected(&self) -> Result<Option<Psbt>> {
-        let read = |text: &String| {
-            text.parse().map_err(|error| {
-                let expected = "a PSBT in Base64";
-                FORM.refuses(Culprit::Sender, "request, psbt", expected, error)
-            })
-        };
-        self.psbt.as_ref().map(read).transpose()
+        self.psbt.as_deref().map(expected).transpose()
     }
+}
+
+/// Reads an expected transaction. What is no PSBT is no request; a PSBT that breaks a rule of its
+/// own is refused by that.
+fn expected(text: &str) -> Result<Psbt> {
+    carrier::read(text.as_bytes(), Culprit::Sender).map_err(|error| {
+        if error.rule() != carrier::FORM.id {
+            return error.within("request, psbt");
+        }
+        let fault = error.fault();
+        FORM.refuses(Culprit::Sender, "request, psbt", &fault.expected, &fault.found)
+    })
 }
 
 /// Refuses a new key where `used` are used already.

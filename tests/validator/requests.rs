@@ -291,6 +291,9 @@ fn what_is_expected_to_be_signed_is_compared_before_anything_is() {
     // Before the ruling is due there is nothing to compare.
     let answer = heard(&mut town, &with("early", &lie)).unwrap();
     assert!(answer.refused.is_empty() && answer.words.is_empty(), "{answer:?}");
+    let rule = "policy-request-psbt";
+    let told = |answer: &Answer| answer.waiting.iter().any(|waiting| waiting.why.contains(rule));
+    assert!(told(&answer), "{answer:?}");
     town.table.elsewhere(terms.delays.answer);
     for (key, field) in [("amount", 0), ("height", 1), ("version", 2)] {
         let mut lie = good.clone();
@@ -299,11 +302,33 @@ fn what_is_expected_to_be_signed_is_compared_before_anything_is() {
             1 => lie.unsigned_tx.lock_time = bitcoin::absolute::LockTime::ZERO,
             _ => lie.unsigned_tx.version = bitcoin::transaction::Version::TWO,
         }
-        assert_eq!(refused(&mut town, &with(key, &lie)), ["policy-request-psbt"], "{key}");
+        let rules = refused(&mut town, &with(key, &lie));
+        let of_the_transaction = |rule: &String| rule.starts_with("policy-tx-");
+        assert!(rules.len() == 1 && rules.iter().all(of_the_transaction), "{key}: {rules:?}");
     }
     assert_eq!(town.desk(0).standing(id).unwrap().last_ruling, None);
     let answer = heard(&mut town, &with("good", &good)).unwrap();
-    assert_eq!(answer.words.len(), 1, "{answer:?}");
+    assert!(answer.words.len() == 1 && !told(&answer), "{answer:?}");
+}
+
+#[test]
+fn a_psbt_that_breaks_a_rule_of_its_own_is_refused_by_that_rule() {
+    let mut town = Town::registered();
+    let good = request(town.id(), Seat::Miner, "a", vec![]).to_json().unwrap();
+    let hear = |town: &mut Town, psbt: &str| {
+        let text = good.replace("\"words\":[]", &format!("\"words\":[],\"psbt\":\"{psbt}\""));
+        town.desk(0).hand_in(&text, REQUEST_MAX_BYTES).unwrap_err().rule()
+    };
+    // One zero byte behind the end.
+    let mut longer = nothing().parse::<bitcoin::Psbt>().unwrap().serialize();
+    longer.push(0);
+    let longer = bitcoin::base64::prelude::BASE64_STANDARD.encode(longer);
+    assert_eq!(hear(&mut town, &longer), "policy-psbt-trailing");
+    for none in ["AAAA", "", "no base64"] {
+        assert_eq!(hear(&mut town, none), "policy-request-form", "{none}");
+    }
+    // Read, and only then asked who has signed it.
+    assert_eq!(hear(&mut town, &nothing()), "policy-request-signature");
 }
 
 #[test]
