@@ -13,7 +13,8 @@ use crate::facts::Facts;
 use crate::flow::word::Word;
 use crate::flow::{Contract, Effect, Event};
 
-/// Expected is what would be signed.
+/// Expected is what would be signed now. If nothing is, an answer says so with this rule; a difference
+/// is refused with the rule of received PSBTs that it breaks.
 pub const PSBT: Rule = Rule::new(
     "policy-request-psbt",
     "the transaction that a request expects is one that the desk would sign now",

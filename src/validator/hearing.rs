@@ -198,7 +198,7 @@ impl Desk {
 }
 
 /// Where the store keeps what it knows of a seat's requests in a contract.
-fn scope(what: &str, request: &Request) -> Result<[u8; 32]> {
+pub(super) fn scope(what: &str, request: &Request) -> Result<[u8; 32]> {
     let said = canonical::bytes(&(what, request.contract, request.from))?;
     Ok(tagged_hash("hashmix/requests/1", &[&said]))
 }

@@ -10,11 +10,16 @@
 //! | the key: asked before? | a look into the store | `policy-request-key`, `policy-request-keys` |
 //! | number of words | counting | `policy-request-words` |
 //! | each word's contract and signature | a verification each | `policy-request-word` |
-//! | what is expected to be signed | playing the words | `policy-request-psbt` |
+//! | what is expected to be signed | playing the words | the rules of a received PSBT |
+//! | how many of his words wait | reading a folder | `policy-request-backlog`, told as waiting |
 //! | the words themselves | the engine | the flows' own rules |
 //!
 //! The key makes a request safe to repeat: the same key with the same content gets the answer that
 //! it got before, byte for byte, and with other content a refusal.
+//!
+//! A request names no addressee: whoever holds it can bring it to another desk of the federation. It
+//! says there what its sender has said, once, and takes one token of his; see
+//! [`Desk::answered`](super::desk::Desk::answered).
 
 use bitcoin::Psbt;
 use bitcoin::secp256k1::schnorr;

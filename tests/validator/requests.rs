@@ -1,5 +1,7 @@
 //! What a desk hears, what it refuses, and what it answers the second time.
 
+use bitcoin::base64::Engine;
+use bitcoin::base64::prelude::BASE64_STANDARD;
 use bitcoin::secp256k1::schnorr;
 use hashmix::error::Error;
 use hashmix::flow::dispute::txs::ruling;
@@ -36,7 +38,7 @@ fn refused(town: &mut Town, request: &Request) -> Vec<String> {
 }
 
 /// A word of a seat, rightly signed, whatever it says.
-fn said(town: &Town, from: Seat, event: Event) -> Word {
+pub(crate) fn said(town: &Town, from: Seat, event: Event) -> Word {
     let message = Word::message(town.id(), from, &event).unwrap();
     Word::new(town.id(), from, event, signer(from).sign_digest(message).unwrap())
 }
@@ -322,7 +324,7 @@ fn a_psbt_that_breaks_a_rule_of_its_own_is_refused_by_that_rule() {
     // One zero byte behind the end.
     let mut longer = nothing().parse::<bitcoin::Psbt>().unwrap().serialize();
     longer.push(0);
-    let longer = bitcoin::base64::prelude::BASE64_STANDARD.encode(longer);
+    let longer = BASE64_STANDARD.encode(longer);
     assert_eq!(hear(&mut town, &longer), "policy-psbt-trailing");
     for none in ["AAAA", "", "no base64"] {
         assert_eq!(hear(&mut town, none), "policy-request-form", "{none}");
