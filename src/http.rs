@@ -10,9 +10,6 @@ use std::time::{Duration, Instant};
 
 use zeroize::Zeroizing;
 
-/// Longest answer, in bytes: a template has 8 million hex digits at most, and the txids of a
-/// mempool of a million transactions fit nearly.
-const LONGEST: usize = 64 << 20;
 /// Longest head of an answer, in bytes: Core's has some 150.
 const LONGEST_HEAD: usize = 16 << 10;
 /// An answer must be whole within this many timeouts after its first byte.
@@ -30,6 +27,8 @@ pub(crate) enum Trouble {
     Credentials(String),
     /// Whoever answers speaks something else.
     Garbled(String),
+    /// The answer is longer than it may be.
+    Long(String),
 }
 
 impl fmt::Display for Trouble {
@@ -37,7 +36,8 @@ impl fmt::Display for Trouble {
         let (Self::Unreached(text)
         | Self::Silent(text)
         | Self::Credentials(text)
-        | Self::Garbled(text)) = self;
+        | Self::Garbled(text)
+        | Self::Long(text)) = self;
         f.write_str(text)
     }
 }
@@ -84,7 +84,7 @@ impl Address {
     }
 
     /// Posts a body of JSON below the address' path, and returns the status and the body of the
-    /// answer. `headers` gives further lines of the head once there is a connection: they may hold
+    /// answer, which has at most `longest` bytes. `headers` gives further lines of the head once there is a connection: they may hold
     /// secrets.
     pub(crate) fn post(
         &self,
@@ -92,6 +92,7 @@ impl Address {
         headers: impl FnOnce() -> Result<Zeroizing<String>, Trouble>,
         body: &[u8],
         timeout: Duration,
+        longest: usize,
     ) -> Result<(u16, Vec<u8>), Trouble> {
         // First the connection: a node that is down has no cookie, and that it is down says more.
         let mut stream = self.connect(timeout).map_err(|e| Trouble::Unreached(words(&e)))?;
@@ -109,7 +110,7 @@ impl Address {
         ));
         stream.write_all(head.as_bytes())?;
         stream.write_all(body)?;
-        let mut answer = Answer { stream, held: Vec::new(), begun: None, timeout };
+        let mut answer = Answer { stream, held: Vec::new(), begun: None, timeout, longest };
         let end = answer.head()?;
         let head = String::from_utf8_lossy(answer.held.get(..end).unwrap_or_default()).into_owned();
         let (status, length) = understand(&head)?;
@@ -141,6 +142,8 @@ struct Answer {
     /// When its first bytes came. Until then silence is the only bound: a node may think.
     begun: Option<Instant>,
     timeout: Duration,
+    /// Most bytes of its body.
+    longest: usize,
 }
 
 impl Answer {
@@ -181,8 +184,9 @@ impl Answer {
     fn body(mut self, from: usize, length: Option<usize>) -> Result<Vec<u8>, Trouble> {
         loop {
             let have = self.held.len().saturating_sub(from);
-            if have.max(length.unwrap_or(0)) > LONGEST {
-                return Err(Trouble::Garbled("an answer of more than 64 MiB".to_owned()));
+            if have.max(length.unwrap_or(0)) > self.longest {
+                let longest = self.longest;
+                return Err(Trouble::Long(format!("an answer of more than {longest} bytes")));
             }
             if length.is_some_and(|length| have >= length) || !self.more()? {
                 break;

@@ -382,7 +382,7 @@ impl Core {
                         }
                         error
                     }
-                    Some(Trouble::Garbled(found)) => {
+                    Some(Trouble::Garbled(found) | Trouble::Long(found)) => {
                         return Err(self.garbled(method, "an answer over HTTP", found));
                     }
                     Some(Trouble::Unreached(found)) => self.silent(method, found, times),

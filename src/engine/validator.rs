@@ -95,7 +95,7 @@ impl Engine {
     }
 
     /// A receipt for the subject, naming the present tip.
-    pub(super) fn receipt(&self, subject: Subject, facts: &Facts) -> Result<Event> {
+    pub(crate) fn receipt(&self, subject: Subject, facts: &Facts) -> Result<Event> {
         let Seat::Validator(validator) = self.seat else {
             return Err(SEAT.broken("receipt", "a validator", self.seat));
         };

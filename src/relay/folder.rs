@@ -12,6 +12,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use crate::error::{Culprit, Result, Rule};
 use crate::party::Seat;
@@ -80,6 +81,19 @@ impl Folder {
         }
         names.sort();
         Ok(names)
+    }
+
+    /// When a message came into the inbox.
+    pub fn came(&self, name: &str) -> Result<SystemTime> {
+        let path = self.path(self.seat, "inbox").join(name);
+        let when = fs::symlink_metadata(&path).and_then(|metadata| metadata.modified());
+        when.map_err(|error| failed(&path, error))
+    }
+
+    /// Takes a message out of the inbox as if it had never come: it may come again.
+    pub fn drop_letter(&self, name: &str) -> Result<()> {
+        let path = self.path(self.seat, "inbox").join(name);
+        fs::remove_file(&path).map_err(|error| failed(&path, error))
     }
 
     /// The text of a message in the inbox. One that is no text, or no file, is refused; one that
@@ -169,6 +183,19 @@ mod tests {
         holder.file("1-first.json").unwrap();
         miner.post(Seat::Holder, "1-first.json", "a").unwrap();
         assert_eq!(holder.letters().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_message_that_was_dropped_may_come_again() {
+        let root = tempfile::tempdir().unwrap();
+        let holder = Folder::open(root.path(), Seat::Holder).unwrap();
+        for _ in 0..2 {
+            holder.post(Seat::Holder, "1.json", "a").unwrap();
+            assert!(holder.came("1.json").unwrap() <= SystemTime::now());
+            holder.drop_letter("1.json").unwrap();
+            assert!(holder.letters().unwrap().is_empty());
+            assert_eq!(holder.drop_letter("1.json").unwrap_err().rule(), "relay-folder");
+        }
     }
 
     #[test]

@@ -26,6 +26,7 @@ use super::registration::{ALIVE, Registration};
 use super::request::CONTRACT;
 use super::sources::Sources;
 use super::standing::{Standing, Told};
+use super::veil::veil;
 use crate::chain::electrum::Electrum;
 use crate::engine::{Engine, Report};
 use crate::error::{Culprit, Error, Result, Rule};
@@ -115,9 +116,13 @@ impl Desk {
             fingerprint: seed.fingerprint()?.to_string(),
         };
         introduce(&home.join("desk.json"), &who)?;
+        let store = Store::open(home.join("store.sqlite"))?;
+        for name in ["desk.json", "desk.lock", "store.sqlite"] {
+            private(&home.join(name), 0o600)?;
+        }
         let mut desk = Self {
             home: home.to_owned(),
-            store: Store::open(home.join("store.sqlite"))?,
+            store,
             seed,
             sources,
             sittings: BTreeMap::new(),
@@ -241,21 +246,31 @@ impl Desk {
         &self.unread
     }
 
-    /// How every contract stands; one that cannot be asked says why.
+    /// How every contract stands, for ourselves; one that cannot be asked says why.
     pub fn contracts(&mut self) -> Vec<Standing> {
-        let ids = self.registered();
-        ids.into_iter().filter_map(|id| self.standing(id).ok()).collect()
+        let mut standings = Vec::new();
+        for id in self.registered() {
+            let Some(seat) = self.sittings.get(&id).map(|sitting| sitting.seat) else { continue };
+            let standing = self.stands(id, Error::clone);
+            let troubled = |error| Standing::troubled(id, seat, &Told::default(), &error);
+            standings.push(standing.unwrap_or_else(troubled));
+        }
+        standings
     }
 
-    /// How a contract stands.
+    /// How a contract stands, for its parties.
     pub fn standing(&mut self, id: TermsId) -> Result<Standing> {
+        self.stands(id, veil)
+    }
+
+    fn stands(&mut self, id: TermsId, shown: fn(&Error) -> Error) -> Result<Standing> {
         let (seat, told) = self.told(id)?;
         let read = |engine: &mut Engine| {
             let facts = engine.facts()?;
             Standing::of(engine.contract(), &facts, seat, &told)
         };
         let standing = self.engine(id).and_then(read);
-        Ok(standing.unwrap_or_else(|error| Standing::troubled(id, seat, &told, &error)))
+        Ok(standing.unwrap_or_else(|error| Standing::troubled(id, seat, &told, &shown(&error))))
     }
 
     /// Reads on in the words of a contract.
@@ -374,16 +389,38 @@ fn unknown(id: TermsId) -> Error {
     CONTRACT.refuses(Culprit::Sender, "contract", "one that is registered here", id)
 }
 
-/// Makes a folder for its owner alone; one that is there is left as it is.
+/// Makes a folder for its owner alone, and sees to it that one that is there is.
 fn make(folder: &Path) -> Result<()> {
     if folder.is_dir() {
-        return Ok(());
+        return private(folder, 0o700);
     }
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(folder).map_err(|error| failed(folder, error))
+    builder.create(folder).map_err(|error| failed(folder, error))?;
+    // The folder's name outlives a power cut only if the folder above is written.
+    let above = folder.parent().filter(|above| !above.as_os_str().is_empty());
+    let above = above.unwrap_or(Path::new("."));
+    let synced = File::open(above).and_then(|above| above.sync_all());
+    synced.map_err(|error| failed(above, error))
+}
+
+/// Takes a file or folder from everybody but its owner.
+#[cfg(unix)]
+fn private(path: &Path, mode: u32) -> Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    let metadata = fs::metadata(path).map_err(|error| failed(path, error))?;
+    if metadata.permissions().mode() & 0o077 == 0 {
+        return Ok(());
+    }
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(|error| failed(path, error))
+}
+
+/// Where there are no such permissions the folder is as private as the system makes it.
+#[cfg(not(unix))]
+fn private(_: &Path, _: u32) -> Result<()> {
+    Ok(())
 }
 
 /// Takes the desk for this process; the system gives it back when the process ends, however it does.

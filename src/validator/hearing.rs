@@ -2,8 +2,9 @@
 
 use super::answer::{ANSWER_FORMAT, Answer, Numbered, Refusal, Waiting};
 use super::desk::Desk;
-use super::expected::expected;
+use super::expected::{PSBT, expected};
 use super::request::{BACKLOG, KEY, MOST_WAITING, Request, check_keys};
+use super::veil::veil;
 use crate::canonical;
 use crate::engine::Report;
 use crate::error::{Error, Result};
@@ -12,7 +13,9 @@ use crate::party::Seat;
 use crate::relay::folder::folder_name;
 
 /// What letters of requests begin with.
-const LETTER: &str = "request-";
+pub(super) const LETTER: &str = "request-";
+/// What letters of other validators' answers begin with.
+pub(super) const ANSWERED: &str = "answer-";
 
 /// What was granted or not; becomes an [`Answer`] once it is signed.
 #[derive(Default)]
@@ -35,6 +38,22 @@ impl Desk {
         let sitting = self.sitting_of(request.contract)?;
         request.check_sender(&sitting.registration.terms, sitting.seat)?;
         Ok(request)
+    }
+
+    /// The answer that a request has got already: asking again costs the sender nothing.
+    pub fn answered(&self, request: &Request) -> Result<Option<String>> {
+        if !self.begun(request)? {
+            return Ok(None);
+        }
+        let answer = self.store.recall(&scope("done", request)?, &request.key)?;
+        Ok(answer.map(|answer| String::from_utf8_lossy(&answer).into_owned()))
+    }
+
+    /// Whether this very request came before, answered or not.
+    pub fn begun(&self, request: &Request) -> Result<bool> {
+        let note = self.store.recall(&scope("begun", request)?, &request.key)?;
+        let digest = request.digest()?;
+        Ok(note.is_some_and(|note| note.starts_with(&digest)))
     }
 
     /// Answers a request whose sender is known ([`Desk::read_request`]).
@@ -81,33 +100,69 @@ impl Desk {
         if let Err(error) = request.check_words(&sitting.registration.terms) {
             return Ok(refused(error));
         }
-        let letters = self.letters(id)?.letters()?.len();
-        if letters >= MOST_WAITING {
-            let expected = format!("fewer than {MOST_WAITING}");
-            return Err(BACKLOG.unavailable("letters of the contract", expected, letters));
-        }
+        let mut uncompared = None;
         if let Some(psbt) = request.expected()? {
             let engine = self.engine(id)?;
             let facts = engine.facts()?;
-            let by = request.from.into();
-            match expected(engine.contract(), &facts, seat, &request.words, &psbt, by) {
-                Ok(()) => {}
+            match expected(engine, &facts, &request.words, &psbt, request.from.into()) {
+                Ok(true) => {}
+                Ok(false) => {
+                    let id = PSBT.id;
+                    let why = "the expected transaction was not compared: nothing is to be signed";
+                    uncompared = Some(Waiting { until: None, why: format!("{why} yet ({id})") });
+                }
                 Err(error @ Error::Refused { .. }) => return Ok(refused(error)),
                 Err(error) => return Err(error),
             }
         }
-        let ours = self.post(request, digest, seat)?;
+        let ours = format!("{LETTER}{}-{digest:.16}", folder_name(request.from));
+        let dropped = self.make_room(id, request.from, Some(&ours))?;
+        self.post(request, &ours, seat)?;
         let reports = self.step(id)?;
-        Ok(sort(reports, &ours))
+        let mut outcome = sort(reports, &ours);
+        outcome.waiting.extend(dropped.into_iter().chain(uncompared));
+        Ok(outcome)
     }
 
-    /// Puts the words into the engine's inbox, in their order; answers with what their letters'
-    /// names begin with.
-    fn post(&self, request: &Request, digest: WordId, seat: Seat) -> Result<String> {
+    /// Lets the oldest words of a sender that wait for sense make room, beyond his share; tells it.
+    /// Letters whose names begin with `but` are not looked at.
+    ///
+    /// Words can wait for ever: they may name what nobody will ever say. So nobody's waiting words
+    /// shut the desk for others, nor for himself.
+    pub(super) fn make_room(
+        &self,
+        contract: TermsId,
+        from: Seat,
+        but: Option<&str>,
+    ) -> Result<Option<Waiting>> {
+        let folder = self.letters(contract)?;
+        let his = [LETTER, ANSWERED].map(|kind| format!("{kind}{}-", folder_name(from)));
+        let mut waiting = Vec::new();
+        for name in folder.letters()? {
+            if his.iter().any(|his| name.starts_with(his))
+                && !but.is_some_and(|but| name.starts_with(but))
+            {
+                waiting.push((folder.came(&name)?, name));
+            }
+        }
+        let found = waiting.len();
+        let Some(many @ 1..) = found.checked_sub(MOST_WAITING) else { return Ok(None) };
+        waiting.sort();
+        for (_, name) in waiting.iter().take(many) {
+            folder.drop_letter(name)?;
+        }
+        let place = format!("words of {from} that wait");
+        let expected = format!("at most {MOST_WAITING} before new ones");
+        let error = BACKLOG.unavailable(place, expected, format_args!("{found}: {many} made room"));
+        Ok(Some(Waiting { until: None, why: why(&error) }))
+    }
+
+    /// Puts the words into the engine's inbox, in their order, under names that begin with
+    /// `prefix`.
+    fn post(&self, request: &Request, prefix: &str, seat: Seat) -> Result<()> {
         let id = request.contract;
         let folder = self.letters(id)?;
         let refused = self.letters_root(id).join(folder_name(seat)).join("refused");
-        let prefix = format!("{LETTER}{}-{digest:.16}", folder_name(request.from));
         for (place, word) in request.words.iter().enumerate() {
             // What was refused before a crash is asked once more, or nobody could tell why.
             let name = (0u32..)
@@ -117,7 +172,7 @@ impl Desk {
                 folder.post(seat, &name, &word.to_json()?)?;
             }
         }
-        Ok(prefix)
+        Ok(())
     }
 
     fn sum_up(
@@ -143,9 +198,17 @@ impl Desk {
 }
 
 /// Where the store keeps what it knows of a seat's requests in a contract.
-fn scope(what: &str, request: &Request) -> Result<[u8; 32]> {
+pub(super) fn scope(what: &str, request: &Request) -> Result<[u8; 32]> {
     let said = canonical::bytes(&(what, request.contract, request.from))?;
     Ok(tagged_hash("hashmix/requests/1", &[&said]))
+}
+
+/// What stands in the way, as parties may read it.
+fn why(error: &Error) -> String {
+    let error = veil(error);
+    let fault = error.fault();
+    let (place, expected) = (&fault.place, &fault.expected);
+    format!("{place}: {expected}, found {} ({})", fault.found, fault.rule.id)
 }
 
 /// What a step's reports mean for the request whose letters' names begin with `ours`.
@@ -153,17 +216,18 @@ fn sort(reports: Vec<Report>, ours: &str) -> Outcome {
     let mut outcome = Outcome::default();
     for report in reports {
         match report {
-            // Letters of other requests are told to those who sent them.
-            Report::Refused(name, _) if name.starts_with(LETTER) && !name.starts_with(ours) => {}
-            Report::Refused(_, error @ (Error::Refused { .. } | Error::Usage(_))) => {
-                outcome.refused.push(error);
+            // Letters of others are told to those who sent them.
+            Report::Refused(name, _)
+                if [LETTER, ANSWERED].iter().any(|kind| name.starts_with(kind))
+                    && !name.starts_with(ours) => {}
+            Report::Refused(name, error @ (Error::Refused { .. } | Error::Usage(_)))
+                if name.starts_with(ours) =>
+            {
+                outcome.refused.push(veil(&error));
             }
+            // What we do not do now is no refusal of this request: nothing of it is signed.
             Report::Refused(_, error) => {
-                let fault = error.fault();
-                let (place, expected) = (&fault.place, &fault.expected);
-                let why = format!("{place}: {expected}, found {} ({})", fault.found, fault.rule.id);
-
-                outcome.waiting.push(Waiting { until: None, why });
+                outcome.waiting.push(Waiting { until: None, why: why(&error) });
             }
             Report::Waiting { until, why } => {
                 outcome.waiting.push(Waiting { until: Some(until), why });

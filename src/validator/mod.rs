@@ -39,6 +39,7 @@ pub mod request;
 pub mod server;
 pub mod sources;
 pub mod standing;
+pub mod veil;
 
 #[cfg(all(test, feature = "regtest"))]
 mod tests;

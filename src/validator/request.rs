@@ -10,11 +10,16 @@
 //! | the key: asked before? | a look into the store | `policy-request-key`, `policy-request-keys` |
 //! | number of words | counting | `policy-request-words` |
 //! | each word's contract and signature | a verification each | `policy-request-word` |
-//! | what is expected to be signed | playing the words | `policy-request-psbt` |
+//! | what is expected to be signed | playing the words | the rules of a received PSBT |
+//! | how many of his words wait | reading a folder | `policy-request-backlog`, told as waiting |
 //! | the words themselves | the engine | the flows' own rules |
 //!
 //! The key makes a request safe to repeat: the same key with the same content gets the answer that
 //! it got before, byte for byte, and with other content a refusal.
+//!
+//! A request names no addressee: whoever holds it can bring it to another desk of the federation. It
+//! says there what its sender has said, once, and takes one token of his; see
+//! [`Desk::answered`](super::desk::Desk::answered).
 
 use bitcoin::Psbt;
 use bitcoin::secp256k1::schnorr;
@@ -84,11 +89,11 @@ pub const WORD: Rule = Rule::new(
     "each word of a request is of its contract and signed by its speaker",
     "leave the word out, or ask its speaker for it again",
 );
-/// What the desk has not finished reading is bounded.
+/// What the desk has not finished reading is bounded, for each sender by himself.
 pub const BACKLOG: Rule = Rule::new(
     "policy-request-backlog",
-    "fewer than 256 words of a contract wait to make sense",
-    "bring first what the waiting words rest on",
+    "at most 64 earlier words that a sender brought wait to make sense; his older ones make room",
+    "bring what the waiting words rest on, and then those that made room once more",
 );
 
 /// The first field of every request.
@@ -101,8 +106,8 @@ pub const REQUEST_MAX_BYTES: usize = 4 << 20;
 pub const MOST_WORDS: usize = 64;
 /// Most requests of one seat in one contract.
 pub const MOST_KEYS: u64 = 16_384;
-/// Most letters that may wait in the inbox.
-pub const MOST_WAITING: usize = 256;
+/// Most words of one sender that wait in the inbox when he brings more.
+pub const MOST_WAITING: usize = 64;
 
 /// Words for a validator.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -164,8 +169,7 @@ impl Request {
             return Err(refuse("request, key", &request.key));
         }
         if let Some(psbt) = &request.psbt {
-            carrier::read(psbt.as_bytes(), Culprit::Sender)
-                .map_err(|error| refuse("request, psbt", &error))?;
+            expected(psbt)?;
         }
         Ok(request)
     }
@@ -213,14 +217,20 @@ impl Request {
 
     /// The transaction that the sender expects.
     pub fn expected(&self) -> Result<Option<Psbt>> {
-        let read = |text: &String| {
-            text.parse().map_err(|error| {
-                let expected = "a PSBT in Base64";
-                FORM.refuses(Culprit::Sender, "request, psbt", expected, error)
-            })
-        };
-        self.psbt.as_ref().map(read).transpose()
+        self.psbt.as_deref().map(expected).transpose()
     }
+}
+
+/// Reads an expected transaction. What is no PSBT is no request; a PSBT that breaks a rule of its
+/// own is refused by that.
+fn expected(text: &str) -> Result<Psbt> {
+    carrier::read(text.as_bytes(), Culprit::Sender).map_err(|error| {
+        if error.rule() != carrier::FORM.id {
+            return error.within("request, psbt");
+        }
+        let fault = error.fault();
+        FORM.refuses(Culprit::Sender, "request, psbt", &fault.expected, &fault.found)
+    })
 }
 
 /// Refuses a new key where `used` are used already.

@@ -4,6 +4,8 @@
 //! and cannot catch the first. So every step of a validator's engine begins with the same question to
 //! everybody, and so does every signature: see [`crate::policy::outputs`].
 
+use std::net::IpAddr;
+
 use bitcoin::Network;
 
 use crate::chain::electrum::Electrum;
@@ -34,8 +36,9 @@ pub struct Sources {
 }
 
 impl Sources {
-    /// Refuses what leaves nothing to compare. Names are compared as they are given: two names of
-    /// one machine are not found out.
+    /// Refuses what leaves nothing to compare. Two ports of one host are one server, except on this
+    /// machine, where they may be the ends of two tunnels. Names are compared as they are given: two
+    /// names of one machine are not found out.
     pub fn check(&self) -> Result<()> {
         let hosts: std::collections::BTreeSet<String> =
             self.electrum.iter().map(|url| host(url)).collect();
@@ -73,10 +76,14 @@ impl Sources {
     }
 }
 
-/// Host and port of an address, as far as they can be compared.
+/// Whom an address names, as far as that can be compared: the host, and on this machine the port too.
 fn host(url: &str) -> String {
     let address = url.split_once("://").map_or(url, |(_, rest)| rest);
-    address.trim_end_matches('/').to_lowercase()
+    let address = address.trim_end_matches('/').to_lowercase();
+    let name = address.rsplit_once(':').map_or(address.as_str(), |(name, _)| name);
+    let bare = name.trim_start_matches('[').trim_end_matches(']').trim_end_matches('.');
+    let here = bare == "localhost" || bare.parse().is_ok_and(|ip: IpAddr| ip.is_loopback());
+    if here { address } else { bare.to_owned() }
 }
 
 #[cfg(test)]
@@ -93,9 +100,12 @@ mod tests {
     }
 
     #[test]
-    fn two_servers_of_different_host_or_port_pass() {
+    fn two_servers_of_different_hosts_pass_and_two_tunnels_on_this_machine() {
         sources(&["tcp://one:50001", "tcp://two:50001"]).check().unwrap();
-        sources(&["tcp://one:50001", "tcp://one:50002"]).check().unwrap();
+        for here in ["localhost", "127.0.0.1", "127.8.7.6", "[::1]"] {
+            let url = |port| format!("tcp://{here}:{port}");
+            sources(&[&url(50_001), &url(50_002)]).check().unwrap();
+        }
         sources(&["tcp://one:1", "ssl://two:1", "tcp://three:1"]).check().unwrap();
     }
 
@@ -106,6 +116,11 @@ mod tests {
             &["tcp://one:50001"],
             &["tcp://one:50001", "tcp://one:50001"],
             &["tcp://one:50001", "ssl://ONE:50001/"],
+            &["tcp://one:50001", "tcp://one:50002"],
+            &["tcp://one:50001", "tcp://one.:50002"],
+            &["tcp://192.0.2.1:50001", "tcp://192.0.2.1:50002"],
+            &["tcp://[2001:db8::1]:50001", "ssl://[2001:db8::1]:50002"],
+            &["tcp://localhost:50001", "tcp://localhost:50001"],
             &["tcp://one:1", "tcp://two:1", "tcp://one:1"],
         ] {
             let error = sources(urls).check().unwrap_err();

@@ -6,6 +6,7 @@ use bitcoin::{BlockHash, OutPoint};
 use serde::Serialize;
 
 use super::answer::Waiting;
+use super::veil::veil;
 use crate::error::{Error, Result};
 use crate::facts::Facts;
 use crate::flow::dispute::state::Opening;
@@ -94,8 +95,8 @@ impl Told {
 }
 
 impl Standing {
-    /// The standing of a contract about which nothing can be told but `error`.
-    pub fn troubled(contract: TermsId, seat: Seat, told: &Told, error: &Error) -> Self {
+    /// The standing of a contract about which nothing can be told but `trouble`.
+    pub fn troubled(contract: TermsId, seat: Seat, told: &Told, trouble: &Error) -> Self {
         Self {
             contract,
             seat,
@@ -106,7 +107,7 @@ impl Standing {
             waiting: Vec::new(),
             last_ruling: told.ruled,
             last_word: told.upto,
-            trouble: Some(error.to_string()),
+            trouble: Some(trouble.to_string()),
         }
     }
 
@@ -150,7 +151,7 @@ impl Standing {
 fn waiting(effect: Effect) -> Waiting {
     let (until, why) = match effect {
         Effect::Wait { until, why } => (Some(until), why),
-        Effect::Decline(error) => (None, format!("declined: {}", error.fault())),
+        Effect::Decline(error) => (None, format!("declined: {}", veil(&error).fault())),
         Effect::Sign { draft, .. } => (None, format!("the next step, to sign a {}", draft.title())),
         Effect::Enter { draft, .. } => {
             (None, format!("the next step, to enter a {} in the journal", draft.title()))

@@ -1,14 +1,19 @@
 //! The desk's checks without a chain: who has signed what, and when it is worth nothing.
 
+use std::path::Path;
+
 use bitcoin::hashes::Hash;
 use bitcoin::secp256k1::schnorr;
 use bitcoin::{BlockHash, Network};
 
 use super::answer::{Answer, Refusal};
+use super::desk::Desk;
+use super::hearing;
 use super::query::{Query, Tips};
 use super::registration::{FORM, Registration, digest};
 use super::request::{self, MOST_KEYS, REQUEST_FORMAT, Request};
-use crate::error::Culprit;
+use super::sources::Sources;
+use crate::error::{Culprit, Result};
 use crate::flow::escrow::terms::EscrowTerms;
 use crate::flow::word::Word;
 use crate::flow::{Event, reward};
@@ -322,4 +327,91 @@ fn a_refusal_shows_whose_it_is_and_of_what() {
     for text in ["", "{}", &answer.to_json().unwrap().replace("answer 1", "answer 2")] {
         assert_eq!(Answer::from_json(text).unwrap_err().rule(), "validator-answer");
     }
+}
+
+/// A desk of validator 0 whose servers nobody asks.
+fn desk(home: &Path, network: Network) -> Result<Desk> {
+    let electrum = vec!["tcp://127.0.0.1:1".to_owned(), "tcp://127.0.0.1:2".to_owned()];
+    let sources = Sources {
+        network,
+        electrum,
+        #[cfg(feature = "core")]
+        core: None,
+    };
+    Desk::open(home, seed(0), sources)
+}
+
+/// A desk at which the contract was registered earlier.
+fn seated(home: &Path) -> Desk {
+    let folder = home.join("contracts").join(terms().id().unwrap().to_string());
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("registration.json"), agreed(terms()).to_json().unwrap()).unwrap();
+    desk(home, NETWORK).unwrap()
+}
+
+#[test]
+fn a_desk_of_another_network_registers_nothing() {
+    for network in [Network::Bitcoin, Network::Signet] {
+        let home = tempfile::tempdir().unwrap();
+        let mut desk = desk(home.path(), network).unwrap();
+        let error = desk.register(&agreed(terms()).to_json().unwrap()).unwrap_err();
+        assert_eq!(error.rule(), "policy-registry-network");
+        assert!(desk.registered().is_empty());
+    }
+}
+
+#[test]
+fn a_desk_hears_no_new_key_of_a_seat_that_has_used_them_up() {
+    let home = tempfile::tempdir().unwrap();
+    let mut desk = seated(home.path());
+    let mine = asked(Seat::Miner, vec![]);
+    let begun = hearing::scope("begun", &mine).unwrap();
+    let use_keys = |upto: u64| {
+        let db = rusqlite::Connection::open(home.path().join("store.sqlite")).unwrap();
+        db.execute(
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?2)
+             INSERT OR IGNORE INTO memory (scope, name, value) SELECT ?1, 'used ' || i, x'00' FROM n",
+            rusqlite::params![begun, i64::try_from(upto).unwrap()],
+        )
+        .unwrap();
+    };
+    use_keys(MOST_KEYS);
+    for request in [mine.clone(), asked(Seat::Miner, vec![word(Seat::Miner)])] {
+        let error = desk.answer(&request).unwrap_err();
+        assert_eq!(error.rule(), "policy-request-keys");
+        assert!(!desk.begun(&request).unwrap());
+    }
+    // The holder's keys are his own: his request begins, and asks a server that is not there.
+    let his = asked(Seat::Holder, vec![]);
+    assert_eq!(desk.answer(&his).unwrap_err().exit_code(), 5);
+    assert!(desk.begun(&his).unwrap() && desk.answered(&his).unwrap().is_none());
+}
+
+#[test]
+fn a_contract_that_cannot_be_asked_stays_in_the_list_and_shows_parties_no_server() {
+    let home = tempfile::tempdir().unwrap();
+    let mut desk = seated(home.path());
+    let id = terms().id().unwrap();
+    let [ours] = &desk.contracts()[..] else { panic!("one contract") };
+    assert!(ours.trouble.as_ref().unwrap().contains("tcp://127.0.0.1:1"), "{ours:?}");
+    let trouble = desk.standing(id).unwrap().trouble.unwrap();
+    assert!(trouble.contains("(hidden)") && !trouble.contains("tcp://"), "{trouble}");
+}
+
+#[cfg(unix)]
+#[test]
+fn the_desks_folder_is_its_owners_alone_whoever_made_it() {
+    use std::os::unix::fs::PermissionsExt;
+    let home = tempfile::tempdir().unwrap();
+    let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
+    std::fs::set_permissions(home.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    drop(seated(home.path()));
+    assert_eq!(mode(home.path()), 0o700);
+    for name in ["desk.json", "desk.lock", "store.sqlite"] {
+        let path = home.path().join(name);
+        assert_eq!(mode(&path) & 0o077, 0, "{name}");
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+    }
+    drop(desk(home.path(), NETWORK).unwrap());
+    assert_eq!(mode(&home.path().join("store.sqlite")), 0o600);
 }

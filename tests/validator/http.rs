@@ -215,6 +215,8 @@ fn a_question_about_a_contract_is_answered_to_its_people_alone() {
     let replayed = signed(id, Seat::Miner, at, &path, old);
     for _ in 0..12 {
         town.table.elsewhere(1);
+        // The server is asked for its tip once a second.
+        sleep(Duration::from_millis(1_100));
         server.tip();
     }
     assert_eq!(ask(&replayed), refused(401, "policy-query-tip"));

@@ -5,11 +5,15 @@ use std::net::TcpListener;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use hashmix::flow::{Event, reward};
+use hashmix::id::WordId;
 use hashmix::party::Seat;
-use hashmix::validator::answer::Numbered;
+use hashmix::validator::answer::{ANSWER_FORMAT, Answer, Numbered};
+use hashmix::validator::request::REQUEST_MAX_BYTES;
 use serde_json::Value;
 
 use crate::http::{Server, signed};
+use crate::requests::said;
 use crate::town::{Town, Way, registration, request};
 use crate::world::{FULL, INSTALLMENT, RATE};
 
@@ -143,4 +147,83 @@ fn validators_bring_each_other_what_they_say_and_rule_while_one_of_them_is_away(
         assert!(start.elapsed() < LONG, "he has not heard");
         sleep(PAUSE);
     }
+}
+
+/// A word of a seat that nobody can judge yet: it names a request that nobody has made.
+fn early(town: &Town, from: Seat, number: u8, batch: u8) -> Numbered {
+    let (ask, signatures) = (WordId([number, batch].repeat(16).try_into().unwrap()), vec![]);
+    let event = Event::Reward(reward::state::Event::SweepSigned { ask, signatures });
+    Numbered { number: u64::from(number), word: said(town, from, event) }
+}
+
+fn answer(town: &Town, from: Seat, words: Vec<Numbered>) -> Answer {
+    Answer {
+        format: ANSWER_FORMAT.to_owned(),
+        contract: town.id(),
+        from,
+        request: WordId([9; 32]),
+        words,
+        refused: vec![],
+        waiting: vec![],
+    }
+}
+
+#[test]
+fn an_answer_brings_its_speakers_own_words_in_bounds_and_nothing_else() {
+    let mut town = Town::registered();
+    let one = Seat::Validator(1);
+    let waiting = |town: &Town| {
+        let home = town.home(0).join("contracts").join(town.id().to_string());
+        std::fs::read_dir(home.join("letters/validator-0/inbox")).map_or(0, Iterator::count)
+    };
+    let many = |town: &Town, batch, most| -> Vec<Numbered> {
+        (0..most).map(|number| early(town, one, number, batch)).collect()
+    };
+    let good = answer(&town, one, many(&town, 0, 64));
+    let foreign = |town: &Town, seat| vec![early(town, one, 1, 0), early(town, seat, 2, 0)];
+    for (lie, rule) in [
+        (answer(&town, one, foreign(&town, Seat::Miner)), "validator-answer"),
+        (answer(&town, one, foreign(&town, Seat::Validator(2))), "validator-answer"),
+        (answer(&town, one, many(&town, 0, 65)), "validator-answer"),
+        (Answer { from: Seat::Validator(0), ..good.clone() }, "validator-answer"),
+        (answer(&town, Seat::Miner, vec![early(&town, Seat::Miner, 1, 0)]), "validator-answer"),
+        (answer(&town, Seat::Validator(7), vec![]), "validator-answer"),
+        (
+            Answer { contract: hashmix::id::TermsId([7; 32]), ..good.clone() },
+            "policy-request-contract",
+        ),
+    ] {
+        let error = town.desk(0).take_answer(&lie.to_json().unwrap()).unwrap_err();
+        assert_eq!(error.rule(), rule, "{error}");
+        assert_eq!(waiting(&town), 0);
+    }
+    let text = good.to_json().unwrap();
+    let long = format!("{text}{}", " ".repeat(REQUEST_MAX_BYTES));
+    assert_eq!(town.desk(0).take_answer(&long).unwrap_err().rule(), "validator-answer");
+    let mut recounted = good.clone();
+    recounted.words.iter_mut().for_each(|numbered| numbered.number += 1_000);
+    for answer in [&good, &good, &recounted] {
+        town.desk(0).take_answer(&answer.to_json().unwrap()).unwrap();
+        assert_eq!(waiting(&town), 64, "the same words, however they are counted");
+    }
+    for (batch, held) in [(1, 128), (2, 128), (3, 128)] {
+        let more = answer(&town, one, many(&town, batch, 64)).to_json().unwrap();
+        town.desk(0).take_answer(&more).unwrap();
+        assert_eq!(waiting(&town), held, "his oldest make room");
+    }
+}
+
+#[test]
+fn the_same_words_make_the_same_request_whatever_was_counted_before_them() {
+    let mut town = Town::registered();
+    town.table.deliver(0, crate::world::FULL);
+    let answer = town.bring(0).unwrap();
+    let [receipt] = &answer.words[..] else { panic!("{answer:?}") };
+    let id = town.id();
+    let keys: Vec<String> = [0, receipt.number - 1]
+        .into_iter()
+        .map(|after| town.desk(0).parcel(id, after).unwrap().1.unwrap().key)
+        .collect();
+    assert_eq!(keys[0], keys[1]);
+    assert_eq!(town.desk(0).parcel(id, receipt.number).unwrap().1, None);
 }

@@ -1,5 +1,7 @@
 //! What a desk hears, what it refuses, and what it answers the second time.
 
+use bitcoin::base64::Engine;
+use bitcoin::base64::prelude::BASE64_STANDARD;
 use bitcoin::secp256k1::schnorr;
 use hashmix::error::Error;
 use hashmix::flow::dispute::txs::ruling;
@@ -36,7 +38,7 @@ fn refused(town: &mut Town, request: &Request) -> Vec<String> {
 }
 
 /// A word of a seat, rightly signed, whatever it says.
-fn said(town: &Town, from: Seat, event: Event) -> Word {
+pub(crate) fn said(town: &Town, from: Seat, event: Event) -> Word {
     let message = Word::message(town.id(), from, &event).unwrap();
     Word::new(town.id(), from, event, signer(from).sign_digest(message).unwrap())
 }
@@ -237,26 +239,35 @@ fn a_word_that_makes_no_sense_yet_waits_and_is_taken_when_it_does() {
 }
 
 #[test]
-fn what_waits_is_bounded_and_a_request_behind_it_may_come_again() {
+fn what_waits_is_bounded_for_each_sender_and_shuts_nobody_out() {
     let mut town = Town::registered();
     let id = town.id();
-    for batch in 0..4u8 {
+    let waiting = |town: &Town, from: &str| {
+        let inbox = town.home(0).join("contracts").join(id.to_string());
+        let inbox = std::fs::read_dir(inbox.join("letters/validator-0/inbox")).unwrap();
+        let name = |entry: std::io::Result<std::fs::DirEntry>| entry.unwrap().file_name();
+        let his = format!("request-{from}-");
+        inbox.map(name).filter(|n| n.to_string_lossy().starts_with(&his)).count()
+    };
+    for (batch, held) in [(0u8, 64), (1, 128), (2, 128), (3, 128)] {
         let words = (0..64).map(|n| early(&town, batch * 64 + n)).collect();
         let request = request(id, Seat::Miner, &format!("batch {batch}"), words);
         let answer = heard(&mut town, &request).unwrap();
-        assert_eq!(answer.waiting.len(), 64, "what others brought is not told: {answer:?}");
+        let of_room = |why: &str| why.contains("policy-request-backlog");
+        let told = answer.waiting.iter().filter(|waiting| of_room(&waiting.why)).count();
+        assert_eq!(told, usize::from(batch > 1), "{answer:?}");
+        assert_eq!(answer.waiting.len() - told, 64, "what others brought is not told");
+        assert_eq!(waiting(&town, "miner"), held, "batch {batch}");
+        // Whoever else asks is heard, and what he brings waits beside it.
+        let his = early(&town, 255);
+        let next = self::request(id, Seat::Holder, &format!("next {batch}"), vec![his]);
+        assert_eq!(heard(&mut town, &next).unwrap().waiting.len(), 1);
+        assert_eq!(waiting(&town, "holder"), usize::from(batch) + 1);
     }
-    let next = request(id, Seat::Holder, "next", vec![]);
-    for _ in 0..2 {
-        let error = heard(&mut town, &next).unwrap_err();
-        assert_eq!((error.rule(), error.exit_code()), ("policy-request-backlog", 5));
-    }
-    // The validator looks through his inbox.
-    let inbox = town.home(0).join("contracts").join(id.to_string());
-    let inbox = inbox.join("letters/validator-0/inbox");
-    let first = std::fs::read_dir(inbox).unwrap().next().unwrap().unwrap();
-    std::fs::remove_file(first.path()).unwrap();
-    heard(&mut town, &next).unwrap();
+    // What made room was not refused: it may come again.
+    let again = request(id, Seat::Miner, "again", vec![early(&town, 0)]);
+    let answer = heard(&mut town, &again).unwrap();
+    assert!(answer.refused.is_empty() && answer.waiting.len() == 2, "{answer:?}");
 }
 
 #[test]
@@ -282,6 +293,9 @@ fn what_is_expected_to_be_signed_is_compared_before_anything_is() {
     // Before the ruling is due there is nothing to compare.
     let answer = heard(&mut town, &with("early", &lie)).unwrap();
     assert!(answer.refused.is_empty() && answer.words.is_empty(), "{answer:?}");
+    let rule = "policy-request-psbt";
+    let told = |answer: &Answer| answer.waiting.iter().any(|waiting| waiting.why.contains(rule));
+    assert!(told(&answer), "{answer:?}");
     town.table.elsewhere(terms.delays.answer);
     for (key, field) in [("amount", 0), ("height", 1), ("version", 2)] {
         let mut lie = good.clone();
@@ -290,11 +304,33 @@ fn what_is_expected_to_be_signed_is_compared_before_anything_is() {
             1 => lie.unsigned_tx.lock_time = bitcoin::absolute::LockTime::ZERO,
             _ => lie.unsigned_tx.version = bitcoin::transaction::Version::TWO,
         }
-        assert_eq!(refused(&mut town, &with(key, &lie)), ["policy-request-psbt"], "{key}");
+        let rules = refused(&mut town, &with(key, &lie));
+        let of_the_transaction = |rule: &String| rule.starts_with("policy-tx-");
+        assert!(rules.len() == 1 && rules.iter().all(of_the_transaction), "{key}: {rules:?}");
     }
     assert_eq!(town.desk(0).standing(id).unwrap().last_ruling, None);
     let answer = heard(&mut town, &with("good", &good)).unwrap();
-    assert_eq!(answer.words.len(), 1, "{answer:?}");
+    assert!(answer.words.len() == 1 && !told(&answer), "{answer:?}");
+}
+
+#[test]
+fn a_psbt_that_breaks_a_rule_of_its_own_is_refused_by_that_rule() {
+    let mut town = Town::registered();
+    let good = request(town.id(), Seat::Miner, "a", vec![]).to_json().unwrap();
+    let hear = |town: &mut Town, psbt: &str| {
+        let text = good.replace("\"words\":[]", &format!("\"words\":[],\"psbt\":\"{psbt}\""));
+        town.desk(0).hand_in(&text, REQUEST_MAX_BYTES).unwrap_err().rule()
+    };
+    // One zero byte behind the end.
+    let mut longer = nothing().parse::<bitcoin::Psbt>().unwrap().serialize();
+    longer.push(0);
+    let longer = BASE64_STANDARD.encode(longer);
+    assert_eq!(hear(&mut town, &longer), "policy-psbt-trailing");
+    for none in ["AAAA", "", "no base64"] {
+        assert_eq!(hear(&mut town, none), "policy-request-form", "{none}");
+    }
+    // Read, and only then asked who has signed it.
+    assert_eq!(hear(&mut town, &nothing()), "policy-request-signature");
 }
 
 #[test]

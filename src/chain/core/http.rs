@@ -22,6 +22,10 @@ pub const URL: Rule = Rule::new(
     "correct the address; a password is given apart from it, and TLS by a tunnel",
 );
 
+/// Longest answer, in bytes: a template has 8 million hex digits at most, and the txids of a
+/// mempool of a million transactions fit nearly.
+const LONGEST: usize = 64 << 20;
+
 /// The node's address and what we show it.
 pub(super) struct Post {
     address: Address,
@@ -59,7 +63,8 @@ impl Post {
 
     fn question<R: DeserializeOwned>(&self, question: &impl Serialize) -> Result<R, ClientError> {
         let body = serde_json::to_vec(question)?;
-        let answer = self.address.post("", || self.authorization(), &body, self.timeout);
+        let shown = || self.authorization();
+        let answer = self.address.post("", shown, &body, self.timeout, LONGEST);
         let (status, body) = answer.map_err(transport)?;
         // A refusal may come as status 404 or 500 with its reason in the body.
         match (serde_json::from_slice(&body), status) {

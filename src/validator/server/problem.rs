@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::error::{Error, Rule};
 use crate::validator::limits;
+use crate::validator::veil::veil;
 use crate::validator::{query, registration, request};
 
 /// Rules with a status of their own; all others follow the kind of the error.
@@ -41,12 +42,10 @@ pub fn status_of(error: &Error) -> u16 {
     }
 }
 
-/// The problem in JSON. Of a fault of ours it says which rule it breaks, and not where: that is in
-/// the log.
+/// The problem in JSON, as strangers may read it: see [`veil`].
 pub(super) fn problem(error: &Error) -> Value {
-    let fault = error.fault();
-    let ours = matches!(error, Error::Broken(_) | Error::Storage(_));
-    let told = |text: &str| if ours { "see the server's log".to_owned() } else { text.to_owned() };
+    let veiled = veil(error);
+    let fault = veiled.fault();
     let culprit = match error {
         Error::Refused { by, .. } => by.to_string(),
         Error::Usage(_) => "sender".to_owned(),
@@ -59,9 +58,9 @@ pub(super) fn problem(error: &Error) -> Value {
         "status": status_of(error),
         "rule": fault.rule.id,
         "culprit": culprit,
-        "place": told(&fault.place),
-        "expected": told(&fault.expected),
-        "found": told(&fault.found),
+        "place": fault.place,
+        "expected": fault.expected,
+        "found": fault.found,
         "advice": fault.rule.advice,
     })
 }
