@@ -335,7 +335,7 @@ fn ruling(contract: &mut Contract, chain: &Chain, table: &mut Table, name: &str)
     let enter = median(|| drop(judged(contract, chain, &signer, Stage::Enter)));
     table.row(&format!("{name}: the policy, before the journal"), enter, None);
 
-    let bond = judged(contract, chain, &signer, Stage::Enter).bond().clone();
+    let bond = *judged(contract, chain, &signer, Stage::Enter).bond();
     let (_, entered) = once(|| enter_journal(contract, facts, &signer, bond));
     table.row(&format!("{name}: the journal, and who holds it"), entered, None);
     let sign = median(|| drop(judged(contract, chain, &signer, Stage::Sign)));

@@ -235,7 +235,7 @@ pub fn resolve(
 fn restored(desk: &Desk, contract: TermsId, ours: Seat) -> Result<Option<Word>> {
     let all = desk.words(contract, 0, usize::MAX)?.into_iter().map(|numbered| numbered.word);
     let restored = |word: &Word| matches!(word.event, Event::Journal(Journal::Restored { .. }));
-    Ok(all.filter(|word| word.from == ours && restored(word)).last())
+    Ok(all.rev().find(|word| word.from == ours && restored(word)))
 }
 
 /// Answers over HTTP until told to stop. The log goes to standard error as it happens.
