@@ -521,6 +521,9 @@ pub enum ValidatorCommand {
         desk: DeskArguments,
         /// The contract, by the id of its terms
         contract: String,
+        /// The file to make of the word by which it is taken back, for the other validators
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
     },
 }
 
@@ -543,7 +546,8 @@ pub struct DeskArguments {
     /// An Electrum server, tcp://host:port; name two, or one beside a Bitcoin Core
     #[arg(long, value_name = "URL", required = true)]
     pub electrum: Vec<String>,
-    /// Your own Bitcoin Core, http://host:port
+    /// Your own Bitcoin Core, http://host:port. It keeps no histories, so the Electrum server
+    /// beside it must be your own too, in front of this node
     #[cfg(feature = "core")]
     #[arg(long, value_name = "URL")]
     pub core: Option<String>,
@@ -556,7 +560,8 @@ pub struct DeskArguments {
 /// `hashmix validator request`
 #[derive(Debug, Args)]
 pub struct RequestArguments {
-    /// Files with one word each, in the order in which they were said
+    /// Files with a word, or with a validator's answer, all of whose words are meant; in the order in
+    /// which they were said
     #[arg(value_name = "WORD")]
     pub words: Vec<PathBuf>,
     /// The terms' file

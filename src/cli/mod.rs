@@ -194,7 +194,9 @@ fn at_desk(command: ValidatorCommand) -> Result<Done> {
         ValidatorCommand::Request(arguments) => validator::request(&arguments),
         #[cfg(feature = "validator")]
         ValidatorCommand::Serve { desk, listen, peer } => validator::serve(&desk, listen, &peer),
-        ValidatorCommand::Resolve { desk, contract } => validator::resolve(&desk, &contract),
+        ValidatorCommand::Resolve { desk, contract, out } => {
+            validator::resolve(&desk, &contract, out.as_deref())
+        }
     };
     lines.map(Done::from)
 }

@@ -7,11 +7,14 @@ use crate::cli::arguments::{DeskArguments, RequestArguments, SeedSource};
 use crate::cli::file::{self, Readers};
 use crate::cli::{Done, seed, terms};
 use crate::error::{Culprit, Error, Result, Rule};
+use crate::flow::Event;
+use crate::flow::escrow::terms::EscrowTerms;
+use crate::flow::journal::Event as Journal;
 use crate::flow::word::{WORD_MAX_BYTES, Word};
 use crate::id::TermsId;
 use crate::party::Seat;
 use crate::sign::software::SoftwareSigner;
-use crate::validator::answer::Answer;
+use crate::validator::answer::{ANSWER_FORMAT, Answer};
 use crate::validator::desk::Desk;
 use crate::validator::registration::REGISTRATION_MAX_BYTES;
 use crate::validator::request::{REQUEST_FORMAT, REQUEST_MAX_BYTES, Request};
@@ -162,8 +165,10 @@ fn describe(standing: &Standing) -> Vec<String> {
 pub fn request(arguments: &RequestArguments) -> Result<Vec<String>> {
     let terms = terms::read(&arguments.terms)?;
     let from = seat(&arguments.seat)?;
-    let words =
-        arguments.words.iter().map(|path| word(path.as_path())).collect::<Result<Vec<_>>>()?;
+    let mut words = Vec::new();
+    for path in &arguments.words {
+        words.extend(said(path, &terms).map_err(|error| error.within(path.display()))?);
+    }
     let psbt = match &arguments.psbt {
         Some(path) => Some(file::text(path, PSBT_MAX_BYTES)?.trim().to_owned()),
         None => None,
@@ -189,17 +194,48 @@ pub fn request(arguments: &RequestArguments) -> Result<Vec<String>> {
     ])
 }
 
-/// A validator whose store is an old copy takes his journal back from the others.
-pub fn resolve(arguments: &DeskArguments, contract: &str) -> Result<Vec<String>> {
-    let mut desk = open(arguments)?;
+/// A validator whose store is an old copy takes his journal back from the others, and gets the word
+/// by which he did. Where it was said already it is written again: a crash may have come between.
+pub fn resolve(
+    arguments: &DeskArguments,
+    contract: &str,
+    out: Option<&Path>,
+) -> Result<Vec<String>> {
     let contract = contract.parse()?;
-    let taken = desk.restore_journal(contract)?;
-    Ok(vec![
-        format!("contract  {contract}"),
-        format!("journal   {taken} entries taken over from the other validators"),
-        "next      hand them what `status` shows as said; they hold you to these entries"
-            .to_owned(),
-    ])
+    let mut desk = open(arguments)?;
+    let seat = desk.standing(contract)?.seat;
+    let journal = match desk.restore_journal(contract) {
+        Ok(taken) => format!("{taken} entries taken over from the other validators"),
+        Err(error @ Error::Usage(_)) => match restored(&desk, contract, seat)? {
+            Some(_) => "taken over before; this is what was said then".to_owned(),
+            None => return Err(error),
+        },
+        Err(error) => return Err(error),
+    };
+    let mut lines = vec![format!("contract  {contract}"), format!("journal   {journal}")];
+    if let (Some(out), Some(word)) = (out, restored(&desk, contract, seat)?) {
+        file::write(out, word.to_json()?.as_bytes(), Readers::Anyone)?;
+        lines.push(format!("word      {}", out.display()));
+        lines.push(
+            "next      bring it to the other validators in a request, and here what they and the \
+             parties have said since the copy was made"
+                .to_owned(),
+        );
+    } else {
+        lines.push(
+            "next      `serve --peer` brings the others the word, `resolve --out` writes it; bring \
+             here what they and the parties have said since the copy was made"
+                .to_owned(),
+        );
+    }
+    Ok(lines)
+}
+
+/// The last word by which this desk took its journal back.
+fn restored(desk: &Desk, contract: TermsId, ours: Seat) -> Result<Option<Word>> {
+    let all = desk.words(contract, 0, usize::MAX)?.into_iter().map(|numbered| numbered.word);
+    let restored = |word: &Word| matches!(word.event, Event::Journal(Journal::Restored { .. }));
+    Ok(all.rev().find(|word| word.from == ours && restored(word)))
 }
 
 /// Answers over HTTP until told to stop. The log goes to standard error as it happens.
@@ -223,9 +259,23 @@ fn other(from: Seat) -> Seat {
     }
 }
 
-fn word(path: &Path) -> Result<Word> {
+/// What a file says: one word, or those of a validator's answer in their order.
+fn said(path: &Path, terms: &EscrowTerms) -> Result<Vec<Word>> {
+    /// What both kinds of file begin with.
+    #[derive(serde::Deserialize)]
+    struct Kind {
+        format: String,
+    }
     let text = file::text(path, WORD_MAX_BYTES)?;
-    Word::from_json(&text).map_err(|error| error.within(path.display()))
+    match serde_json::from_str::<Kind>(&text) {
+        Ok(kind) if kind.format == ANSWER_FORMAT => {
+            let answer = Answer::from_json(&text)?;
+            answer.verify(terms)?;
+            Ok(answer.words.into_iter().map(|numbered| numbered.word).collect())
+        }
+        // What is neither is told as what a word lacks.
+        _ => Ok(vec![Word::from_json(&text)?]),
+    }
 }
 
 fn seat(name: &str) -> Result<Seat> {

@@ -80,7 +80,10 @@ fn every_single_lie_is_refused_by_its_rule_and_the_document_counts_them() {
     let refused: usize = lines.iter().map(|line| line.refused).sum();
     let by_rule: String =
         rules.iter().map(|(rule, count)| format!("| `{rule}` | {count} |\n")).collect();
+    let joint = rules.iter().filter(|(rule, _)| !rule.starts_with("policy-"));
+    let joint: usize = joint.map(|(_, count)| count).sum();
     document::hold(&[
+        ("mutations-joint", joint.to_string()),
         ("mutations-count", format!("{tried} tried, {refused} refused")),
         ("mutations", format!("\n{}", table(&lines))),
         ("mutations-by-rule", format!("\n| rule | refused by it |\n|---|---|\n{by_rule}")),

@@ -9,6 +9,7 @@
 #[macro_use]
 mod examine;
 mod case;
+mod figures;
 mod register;
 
 mod leaf;

@@ -412,7 +412,7 @@ examine! {
                 r.enter(r.bond());
             },
             another_outcome_of_the_same_request => |r| {
-                let Bond::Ruling { opening, outpoint, txid, .. } = r.bond() else { return };
+                let Bond::Ruling { opening, outpoint, txid, .. } = r.bond() else { panic!("another bond") };
                 let outcome = outcome(1, INSTALLMENT, false);
                 let txid = Txid::hash(txid.as_byte_array());
                 r.enter(Bond::Ruling { opening, outpoint, outcome, txid });
@@ -420,17 +420,17 @@ examine! {
         }
         refuses {
             another_transaction_for_the_same_ruling => |r| {
-                let Bond::Ruling { opening, outpoint, outcome, .. } = r.bond() else { return };
+                let Bond::Ruling { opening, outpoint, outcome, .. } = r.bond() else { panic!("another bond") };
                 r.enter(Bond::Ruling { opening, outpoint, outcome, txid: Txid::all_zeros() });
             },
             another_transaction_of_another_output => |r| {
-                let Bond::Ruling { opening, outcome, .. } = r.bond() else { return };
+                let Bond::Ruling { opening, outcome, .. } = r.bond() else { panic!("another bond") };
                 let (outpoint, txid) = (OutPoint::null(), Txid::all_zeros());
                 r.enter(Bond::Ruling { opening, outpoint, outcome, txid });
             },
             another_transaction_for_the_same_sweep => |r| {
                 *r = sweep_for_the_holder();
-                let Task::Sweep(ask) = r.task else { return };
+                let Task::Sweep(ask) = r.task else { panic!("another task") };
                 r.enter(Bond::Sweep { ask, txid: Txid::all_zeros() });
             },
         }

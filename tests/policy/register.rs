@@ -13,6 +13,7 @@ use hashmix::error::Rule;
 use hashmix::policy::{self, Reasoned, carried};
 
 use crate::examine::Examined;
+use crate::figures::{hold, put};
 use crate::{
     leaf, memory, outputs, received_form, received_input, received_transaction, ruling, seat,
     shape, sweep,
@@ -118,32 +119,22 @@ fn no_rule_is_examined_or_reasoned_twice_and_none_lacks_a_reason() {
 fn the_document_of_the_policy_and_its_figures_are_fresh() {
     hold("docs/policy.md", |_| document());
     let (rules, [accepting, refusing]) = counts();
+    let (here, there) = (examined().len(), demanded().len());
+    let times: usize = demanded().values().sum();
     hold("docs/reliability.md", |text| {
-        let text = put(text, "policy-count", &rules.to_string());
-        let tests = format!("{}: {accepting} accept, {refusing} refuse", accepting + refusing);
+        let text = put(
+            text,
+            "policy-count",
+            &format!("{rules}: {here} examined one by one, {there} at the desk"),
+        );
+        let sum = accepting + refusing;
+        let tests = format!(
+            "{sum} of the {here}: {accepting} accept, {refusing} refuse; the desk's tests demand their \
+             {there} by name {times} times"
+        );
         let text = put(&text, "policy-tests", &tests);
         put(&text, "policy", &format!("\n{}", by_area()))
     });
-}
-
-/// Holds a document to the code; HASHMIX_WRITE_DOCS=1 writes it instead.
-fn hold(path: &str, fresh: impl Fn(&str) -> String) {
-    let file = top().join(path);
-    let kept = fs::read_to_string(&file).unwrap_or_default();
-    let fresh = fresh(&kept);
-    if std::env::var("HASHMIX_WRITE_DOCS").is_ok_and(|wish| wish == "1") {
-        fs::write(&file, &fresh).unwrap();
-    } else {
-        assert!(kept == fresh, "{path} is stale: run `just reliability`");
-    }
-}
-
-/// The text with what lies between the two markers of a name replaced.
-fn put(text: &str, name: &str, figure: &str) -> String {
-    let [begin, end] = ["begin", "end"].map(|side| format!("<!-- {name}:{side} -->"));
-    let (before, rest) = text.split_once(&begin).unwrap_or_else(|| panic!("no {begin}"));
-    let (_, after) = rest.split_once(&end).unwrap_or_else(|| panic!("no {end}"));
-    format!("{before}{begin}{figure}{end}{after}")
 }
 
 /// All rules, and the tests here that accept and that refuse.

@@ -1,6 +1,7 @@
 //! Validators at their desks: contracts registered, requests answered, by files and over HTTP, on
 //! the chain of the world that HASHMIX_WORLD names.
 
+mod by_files;
 mod disputes;
 mod http;
 mod interface;

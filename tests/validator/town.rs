@@ -24,7 +24,7 @@ use crate::proxy::Proxy;
 use crate::world::{FULL, RATE, Table, signer};
 
 /// What every validator's seed is encrypted with here.
-const PASSPHRASE: &str = "a passphrase of the rehearsal";
+pub(crate) const PASSPHRASE: &str = "a passphrase of the rehearsal";
 
 /// How a validator is reached.
 pub(crate) enum Way {
@@ -74,7 +74,11 @@ pub(crate) fn request(contract: TermsId, from: Seat, key: &str, words: Vec<Word>
 impl Town {
     /// The escrow is funded; nobody sits at a desk yet.
     pub(crate) fn funded() -> Self {
-        let mut table = Table::funded();
+        Self::at(Table::funded())
+    }
+
+    /// The same at this table, where the escrow is funded.
+    pub(crate) fn at(mut table: Table) -> Self {
         for place in 0..3 {
             table.leave(Seat::Validator(place));
         }
@@ -246,7 +250,7 @@ impl Town {
 }
 
 #[cfg(unix)]
-fn private(path: &std::path::Path) {
+pub(crate) fn private(path: &std::path::Path) {
     use std::os::unix::fs::PermissionsExt;
     fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
 }

@@ -2,6 +2,7 @@
 //! out. What is planted is found, so that what is not found is not there.
 
 mod forms;
+mod validators;
 mod watch;
 
 use std::net::TcpListener;

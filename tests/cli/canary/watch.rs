@@ -50,9 +50,20 @@ pub fn watch(command: &mut Command, input: &str, mut look: impl FnMut(&mut Child
 }
 
 /// What any program of the same user reads of a process, and what a list of processes shows.
+///
+/// A program may be told of before the kernel has laid its arguments out: `spawn` returns when the old
+/// memory is gone, and until the new one is ready arguments and environment read as empty. On a busy
+/// machine that is long enough to see nothing, so we look until there is something or it has ended.
 pub fn listed(child: &Child) -> Vec<u8> {
     let folder = PathBuf::from(format!("/proc/{}", child.id()));
     let read = |name| fs::read(folder.join(name)).unwrap_or_default();
+    let ended = || {
+        let status = read("status");
+        status.is_empty() || status.windows(8).any(|part| part == b"State:\tZ")
+    };
+    while read("cmdline").is_empty() && !ended() {
+        std::thread::yield_now();
+    }
     ["cmdline", "environ", "comm", "status", "maps"].map(read).concat()
 }
 
