@@ -15,6 +15,7 @@
 //!
 //! What a validator signs in any flow he enters before in his [`journal`], which the others hold.
 
+pub mod bond;
 pub mod contract;
 pub mod dispute;
 pub mod escrow;

@@ -49,23 +49,19 @@ mod tests {
     #[test]
     fn a_fault_of_ours_shows_its_rule_alone() {
         for error in [
-            RULE.unstored("store /home/me/store", "room", "none"),
-            RULE.broken("/home/me", "tcp://server:1", "x"),
+            RULE.unstored("store /srv/me/store", "room", "none"),
+            RULE.broken("/srv/me", "tcp://server:1", "x"),
         ] {
             let told = veil(&error).to_string();
             assert!(told.contains("[test-veil]") && told.contains(OURS), "{told}");
-            assert!(!told.contains("/home") && !told.contains("tcp"), "{told}");
+            assert!(!told.contains("/srv") && !told.contains("tcp"), "{told}");
         }
     }
 
     #[test]
     fn whom_we_ask_is_not_told_but_what_is_wrong_is() {
         for error in [
-            RULE.unavailable(
-                "server tcp://me:50001, tip",
-                "an answer",
-                "cookie (/home/me/.cookie)",
-            ),
+            RULE.unavailable("server tcp://me:50001, tip", "an answer", "cookie (/srv/me/.cookie)"),
             RULE.refuses(Culprit::Server, "server tcp://me:50001", "as http://me:8332", "silence"),
             RULE.refuses(Culprit::Miner, "server tcp://me:50001, output 1", "3", "4"),
         ] {
