@@ -9,7 +9,7 @@ use std::process::Output;
 use hashmix::party::Seat;
 use hashmix::rehearsal::daemons::Daemons;
 use hashmix::rehearsal::people;
-use hashmix::validator::answer::{Answer, Refusal};
+use hashmix::validator::answer::{Answer, Waiting};
 
 use crate::town::{PASSPHRASE, Town, command, private, registration};
 use crate::world::{FULL, INSTALLMENT, RATE, Table, on_core};
@@ -227,8 +227,8 @@ fn yesterdays_disk_rules_again_once_the_command_has_resolved_its_journal() {
     town.table.elsewhere(town.table.terms.delays.answer);
     let (answer, _) = errands.bring(&town, 0, &but(0, &all));
     assert!(!answer.to_json().unwrap().contains(RULED), "{answer:?}");
-    let behind = |refusal: &Refusal| refusal.rule == "policy-memory-behind";
-    assert!(answer.refused.iter().any(behind), "{answer:?}");
+    let behind = |waiting: &Waiting| waiting.why.contains("policy-memory-behind");
+    assert!(answer.waiting.iter().any(behind), "{answer:?}");
     let id = town.id().to_string();
     let word = town.table.dir.path().join("restored.json");
     let mut more = town.desk_arguments(0);
