@@ -33,6 +33,7 @@ mod hearing;
 pub mod limits;
 pub mod parcel;
 pub mod query;
+pub mod reasons;
 pub mod registration;
 pub mod request;
 #[cfg(feature = "validator")]

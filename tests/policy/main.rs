@@ -12,6 +12,9 @@ mod case;
 mod figures;
 mod register;
 
+mod desk;
+mod desk_hears;
+mod desk_reads;
 mod leaf;
 mod memory;
 mod outputs;

@@ -1,22 +1,17 @@
 //! Every rule of a signer has its tests, and docs/policy.md says which.
-//!
-//! Rules of what comes before a judgement, registering and asking, are examined where there are a
-//! desk and a server: beside `src/validator` and in `tests/validator`. Of those tests the sources
-//! are read: a rule is examined there as often as its id is demanded.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::path::{Path, PathBuf};
 
 use hashmix::cli::rules;
 use hashmix::error::Rule;
 use hashmix::policy::{self, Reasoned, carried};
+use hashmix::validator::reasons;
 
 use crate::examine::Examined;
 use crate::figures::{hold, put};
 use crate::{
-    leaf, memory, outputs, received_form, received_input, received_transaction, ruling, seat,
-    shape, sweep,
+    desk, desk_hears, desk_reads, leaf, memory, outputs, received_form, received_input,
+    received_transaction, ruling, seat, shape, sweep,
 };
 
 /// Everything that is examined here, by area.
@@ -31,49 +26,26 @@ const AREAS: &[&[Examined]] = &[
     received_transaction::EXAMINED,
     received_form::EXAMINED,
     received_input::EXAMINED,
+    desk::EXAMINED,
+    desk_reads::EXAMINED,
+    desk_hears::EXAMINED,
 ];
 
 /// Fewest tests in which a rule lets something pass, and in which it refuses.
 const FEWEST: (usize, usize) = (1, 2);
 
-/// Areas that are examined at the desk.
-const DESK: [&str; 3] = ["policy-registry-", "policy-request-", "policy-query-"];
-
-/// Where the tests of the desk lie.
-const AT_THE_DESK: [&str; 2] = ["tests/validator", "src/validator/tests.rs"];
-
 fn examined() -> BTreeMap<&'static str, &'static Examined> {
     AREAS.iter().flat_map(|area| area.iter()).map(|one| (one.rule.id, one)).collect()
 }
 
-/// The rules of a judgement and of a received PSBT, with their reasons.
+/// The rules of a judgement, of a received PSBT and of a desk, with their reasons.
 fn reasoned() -> Vec<Reasoned> {
-    policy::rules().into_iter().chain(carried::RULES).collect()
+    policy::rules().into_iter().chain(carried::RULES).chain(reasons::RULES).collect()
 }
 
 /// Every rule that a signer asks before he signs.
 fn all() -> Vec<Rule> {
     rules::all().into_iter().filter(|rule| rule.id.starts_with("policy-")).collect()
-}
-
-/// How often each of the desk's rules is demanded by its tests.
-fn demanded() -> BTreeMap<&'static str, usize> {
-    let text: String = AT_THE_DESK.iter().map(|place| sources(&top().join(place))).collect();
-    let of_the_desk = |rule: &Rule| DESK.iter().any(|area| rule.id.starts_with(area));
-    let count = |id: &str| text.matches(&format!("\"{id}\"")).count();
-    all().into_iter().filter(of_the_desk).map(|rule| (rule.id, count(rule.id))).collect()
-}
-
-fn top() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-}
-
-fn sources(place: &Path) -> String {
-    if !place.is_dir() {
-        return fs::read_to_string(place).unwrap();
-    }
-    let files = fs::read_dir(place).unwrap();
-    files.map(|file| sources(&file.unwrap().path())).collect()
 }
 
 #[test]
@@ -83,22 +55,15 @@ fn every_rule_has_one_test_that_accepts_and_two_that_refuse() {
         Some(one) => one.accepts.len() < FEWEST.0 || one.refuses.len() < FEWEST.1,
         None => true,
     };
-    let ids = reasoned().into_iter().map(|reasoned| reasoned.rule.id);
+    let ids = all().into_iter().map(|rule| rule.id);
     let missing: Vec<&str> = ids.filter(few).collect();
     assert!(missing.is_empty(), "examine them (more): {missing:?}");
 }
 
 #[test]
-fn every_policy_rule_there_is_is_examined_here_or_at_the_desk() {
-    let (here, there) = (examined(), demanded());
-    let nowhere = |rule: &Rule| {
-        !here.contains_key(rule.id) && there.get(rule.id).is_none_or(|times| *times == 0)
-    };
-    let missing: Vec<&str> =
-        all().iter().filter(|rule| nowhere(rule)).map(|rule| rule.id).collect();
-    assert!(missing.is_empty(), "examine them: {missing:?}");
+fn what_is_examined_is_a_rule() {
     let known: BTreeSet<&str> = all().iter().map(|rule| rule.id).collect();
-    let unknown: Vec<&&str> = here.keys().filter(|id| !known.contains(*id)).collect();
+    let unknown: Vec<&str> = examined().into_keys().filter(|id| !known.contains(id)).collect();
     assert!(unknown.is_empty(), "these are no rules: {unknown:?}");
 }
 
@@ -119,19 +84,10 @@ fn no_rule_is_examined_or_reasoned_twice_and_none_lacks_a_reason() {
 fn the_document_of_the_policy_and_its_figures_are_fresh() {
     hold("docs/policy.md", |_| document());
     let (rules, [accepting, refusing]) = counts();
-    let (here, there) = (examined().len(), demanded().len());
-    let times: usize = demanded().values().sum();
     hold("docs/reliability.md", |text| {
-        let text = put(
-            text,
-            "policy-count",
-            &format!("{rules}: {here} examined one by one, {there} at the desk"),
-        );
+        let text = put(text, "policy-count", &rules.to_string());
         let sum = accepting + refusing;
-        let tests = format!(
-            "{sum} of the {here}: {accepting} accept, {refusing} refuse; the desk's tests demand their \
-             {there} by name {times} times"
-        );
+        let tests = format!("{sum}: {accepting} accept, {refusing} refuse");
         let text = put(&text, "policy-tests", &tests);
         put(&text, "policy", &format!("\n{}", by_area()))
     });
@@ -162,14 +118,6 @@ fn by_area() -> String {
     for (area, [rules, accepts, refuses]) in &areas {
         text += &format!("| {area} | {rules} | {accepts} | {refuses} |\n");
     }
-    let mut desk: BTreeMap<String, [usize; 2]> = BTreeMap::new();
-    for (id, times) in demanded() {
-        let sums = desk.entry(area(id)).or_default();
-        (sums[0], sums[1]) = (sums[0] + 1, sums[1] + times);
-    }
-    for (area, [rules, times]) in &desk {
-        text += &format!("| {area} | {rules} | by the desk's stories | demanded {times} times |\n");
-    }
     text
 }
 
@@ -178,10 +126,11 @@ fn document() -> String {
     let mut text = [
         "# The policy of a signer",
         "",
-        "What is asked before anything is signed: by a validator of each request, and by everybody of a",
-        "PSBT that came with one. Each rule with the attack that it keeps out, and its tests: the nearest",
-        "things that it lets pass, and what it refuses. What each rule demands, and what to do about a",
-        "refusal, stands in [rules.md](rules.md). Written by `just reliability`; do not edit.",
+        "What is asked before anything is signed: by a validator of each request, by everybody of a PSBT",
+        "that came with one, and by a validator's desk of whoever registers a contract, brings words or",
+        "asks. Each rule with the attack that it keeps out, and its tests: the nearest things that it lets",
+        "pass, and what it refuses. What each rule demands, and what to do about a refusal, stands in",
+        "[rules.md](rules.md). Written by `just reliability`; do not edit.",
         "",
         "The tests lie in `tests/policy`. Each begins with an honest case that passes every rule, and",
         "changes it in one point.",
@@ -200,13 +149,6 @@ fn document() -> String {
         let Some(one) = examined.get(rule.id) else { continue };
         let (accepts, refuses) = (told(one.accepts), told(one.refuses));
         text += &format!("| `{}` | {why} | {accepts} | {refuses} |\n", rule.id);
-    }
-    text += "\nBefore a request is judged it is registered, signed, of its form and in its measure. These rules\nneed a desk or a server and are examined beside them, in `tests/validator` and `src/validator`.\n\n| rule | demands | demanded by tests |\n|---|---|---|\n";
-    let demanded = demanded();
-    for rule in all() {
-        if let Some(times) = demanded.get(rule.id) {
-            text += &format!("| `{}` | {} | {times} times |\n", rule.id, rule.says);
-        }
     }
     text
 }

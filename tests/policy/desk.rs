@@ -1,0 +1,232 @@
+//! Who may register what at a validator's desk, as far as no chain is asked; and the deal that all
+//! tests of the desk are about.
+
+use std::sync::LazyLock;
+
+use bitcoin::Network;
+use bitcoin::hashes::{Hash, sha256};
+use bitcoin::secp256k1::schnorr;
+use hashmix::error::Result;
+use hashmix::flow::escrow::terms::EscrowTerms;
+use hashmix::flow::word::Word;
+use hashmix::flow::{Event, reward};
+use hashmix::id::{TermsId, WordId};
+use hashmix::party::Seat;
+use hashmix::rehearsal::people;
+use hashmix::sign::seed::Seed;
+use hashmix::store::Store;
+use hashmix::validator::registration::{
+    FIRST, FORM, MEMBER, NETWORK, REGISTRATION_MAX_BYTES, Registration, SIGNED, SIZE, digest,
+};
+use hashmix::validator::request::{REQUEST_FORMAT, Request};
+
+use crate::examine::Bench;
+use crate::world::{self, signer};
+
+/// First height of the term: on a true chain the coin that funds the escrow is mature before.
+pub(crate) const START: u32 = 110;
+
+static TERMS: LazyLock<EscrowTerms> = LazyLock::new(|| {
+    let mut terms = world::terms();
+    terms.delivery.start = START;
+    terms.check().unwrap();
+    terms
+});
+
+/// The terms of the deal.
+pub(crate) fn terms() -> EscrowTerms {
+    TERMS.clone()
+}
+
+/// Their id.
+pub(crate) fn id() -> TermsId {
+    TERMS.id().unwrap()
+}
+
+/// Other terms of the same people.
+fn others() -> EscrowTerms {
+    let mut terms = terms();
+    terms.fees.cap += 1;
+    terms
+}
+
+/// A registration that both parties have signed.
+pub(crate) fn signed(terms: EscrowTerms) -> Registration {
+    let id = terms.id().unwrap();
+    let mut registration = Registration::new(terms);
+    for seat in [Seat::Miner, Seat::Holder] {
+        registration.add(seat, signer(seat).sign_digest(digest(id)).unwrap()).unwrap();
+    }
+    registration
+}
+
+/// The seed of a seat.
+pub(crate) fn seed(seat: Seat) -> Seed {
+    people::seed(&people::name(seat)).unwrap()
+}
+
+/// A signature of nothing.
+pub(crate) fn zeros() -> schnorr::Signature {
+    schnorr::Signature::from_slice(&[0; 64]).unwrap()
+}
+
+/// A word of a seat, rightly signed.
+pub(crate) fn word(from: Seat, event: Event) -> Word {
+    let message = Word::message(id(), from, &event).unwrap();
+    Word::new(id(), from, event, signer(from).sign_digest(message).unwrap())
+}
+
+/// A word of the miner that makes no sense yet: it answers what nobody has asked.
+pub(crate) fn early(number: u8) -> Word {
+    let ask = WordId([number; 32]);
+    let event = reward::state::Event::SweepSigned { ask, signatures: vec![] };
+    word(Seat::Miner, Event::Reward(event))
+}
+
+/// Signs a request as the seat that it names.
+pub(crate) fn sign(request: &mut Request) {
+    let digest = request.digest().unwrap();
+    request.signature = signer(request.from).sign_digest(digest).unwrap();
+}
+
+/// A request for the deal, signed by `from`.
+pub(crate) fn request(from: Seat, key: &str, words: Vec<Word>) -> Request {
+    let mut request = Request {
+        format: REQUEST_FORMAT.to_owned(),
+        contract: id(),
+        from,
+        key: key.to_owned(),
+        words,
+        psbt: None,
+        signature: zeros(),
+    };
+    sign(&mut request);
+    request
+}
+
+/// A registration before a desk's own seed, network and memory.
+struct Brought {
+    registration: Registration,
+    /// What becomes of its file on the way.
+    way: fn(String) -> String,
+    seed: Seed,
+    network: Network,
+    memory: Store,
+}
+
+impl Bench for Brought {
+    fn verdict(&self) -> Result<()> {
+        let text = (self.way)(self.registration.to_json().unwrap());
+        let read = Registration::from_json(&text)?;
+        read.check_network(self.network)?;
+        read.check()?;
+        let (place, _) = read.member(&self.seed)?;
+        read.check_first(&self.memory, place)
+    }
+}
+
+impl Brought {
+    /// A party's signature of other terms than those that are registered.
+    fn of_others(&self, seat: Seat) -> Option<schnorr::Signature> {
+        Some(signer(seat).sign_digest(digest(others().id().unwrap())).unwrap())
+    }
+
+    /// The record at `place` has served these terms before.
+    fn served(&mut self, terms: EscrowTerms, place: u8) {
+        signed(terms).bind(&mut self.memory, place).unwrap();
+    }
+}
+
+fn brought() -> Brought {
+    Brought {
+        registration: signed(terms()),
+        way: |text| text,
+        seed: seed(Seat::Validator(1)),
+        network: Network::Regtest,
+        memory: Store::open_in_memory().unwrap(),
+    }
+}
+
+/// Blanks behind a file, up to `length` bytes.
+fn padded(text: &str, length: usize) -> String {
+    text.to_owned() + &" ".repeat(length - text.len())
+}
+
+examine! {
+    size: SIZE, "refused (sender)", brought {
+        accepts {
+            the_longest => |b| b.way = |text| padded(&text, REGISTRATION_MAX_BYTES),
+        }
+        refuses {
+            one_blank_more => |b| b.way = |text| padded(&text, REGISTRATION_MAX_BYTES + 1),
+            one_that_is_no_json_either => |b| b.way = |_| "[".repeat(REGISTRATION_MAX_BYTES + 1),
+        }
+    }
+    form: FORM, "refused (sender)", brought {
+        accepts {
+            blanks_around_it => |b| b.way = |text| format!("\n {text} \n"),
+        }
+        refuses {
+            nothing => |b| b.way = |_| String::new(),
+            no_fields => |b| b.way = |_| "{}".to_owned(),
+            a_later_form => |b| b.registration.format = "hashmix registration 2".to_owned(),
+            a_field_of_another_name => |b| b.way = |text| text.replace("\"miner\": \"", "\"mine\": \""),
+            something_behind_the_end => |b| b.way = |text| text + "{}",
+        }
+    }
+    network: NETWORK, "refused (sender)", brought {
+        accepts {
+            the_desks_own => |b| b.network = b.registration.terms.reward.network,
+        }
+        refuses {
+            at_a_desk_of_mainnet => |b| b.network = Network::Bitcoin,
+            at_a_desk_of_signet => |b| b.network = Network::Signet,
+            at_a_desk_of_testnet => |b| b.network = Network::Testnet4,
+        }
+    }
+    signed_by_both: SIGNED, "refused (miner)", brought {
+        accepts {
+            other_terms_that_both_have_signed => |b| b.registration = signed(others()),
+        }
+        refuses {
+            not_by_the_miner => |b| b.registration.miner = None,
+            not_by_the_holder by "refused (holder)" => |b| b.registration.holder = None,
+            by_the_miner_twice by "refused (holder)" => |b| {
+                b.registration.holder = b.registration.miner;
+            },
+            zeros_for_the_miner => |b| b.registration.miner = Some(zeros()),
+            other_terms_by_the_holder by "refused (holder)" => |b| {
+                b.registration.holder = b.of_others(Seat::Holder);
+            },
+            terms_that_were_changed_afterwards => |b| b.registration.terms = others(),
+        }
+    }
+    member: MEMBER, "refused (sender)", brought {
+        accepts {
+            the_first_of_the_federation => |b| b.seed = seed(Seat::Validator(0)),
+            the_last_of_the_federation => |b| b.seed = seed(Seat::Validator(2)),
+        }
+        refuses {
+            a_stranger => |b| b.seed = people::seed("somebody else").unwrap(),
+            a_party => |b| b.seed = seed(Seat::Miner),
+            his_own_words_with_another_passphrase => |b| {
+                let name = people::name(Seat::Validator(1));
+                let entropy = sha256::Hash::hash(name.as_bytes());
+                b.seed = Seed::from_entropy(entropy.as_byte_array(), "other").unwrap();
+            },
+        }
+    }
+    first: FIRST, "refused (sender)", brought {
+        accepts {
+            the_same_terms_again => |b| b.served(terms(), 1),
+            other_terms_of_another_record => |b| b.served(others(), 2),
+        }
+        refuses {
+            after_other_terms => |b| b.served(others(), 1),
+            other_terms_after_these => |b| {
+                b.served(terms(), 1);
+                b.registration = signed(others());
+            },
+        }
+    }
+}
