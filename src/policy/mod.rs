@@ -9,7 +9,7 @@
 //! | 3. outputs | do all our ways to the chain agree that they are there, and what they hold? | [`outputs`] |
 //! | 4. transaction | rebuilt from the terms: is it a settlement, a close or a sweep and nothing else? | [`shape`] |
 //! | 5. way in | is the leaf the agreed one, committed to by the output, with our key in it? | [`leaf`] |
-//! | 6. memory | does it contradict what we are bound to, is it entered, do others hold it? | [`journal`](crate::flow::journal) |
+//! | 6. memory | does it contradict what we are bound to, is it entered, do others hold it? | [`journal`] |
 //!
 //! What passes is a [`Warrant`]: one draft, rebuilt here. It cannot be made otherwise and not be
 //! cloned; the engine commits the journal's entry, and signs of each input the one leaf that the
