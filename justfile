@@ -41,7 +41,7 @@ advisories:
 
 # Format the code.
 format:
-    cargo fmt
+    regtest/format
 
 # Write docs/rules.md anew from the rules in the code.
 rules:

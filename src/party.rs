@@ -239,13 +239,8 @@ impl RecordBody {
 
 /// The networks that an address may be of; the test networks share one form.
 fn networks_of(address: &Address<NetworkUnchecked>) -> String {
-    let all = [
-        Network::Bitcoin,
-        Network::Testnet,
-        Network::Testnet4,
-        Network::Signet,
-        Network::Regtest,
-    ];
+    let all =
+        [Network::Bitcoin, Network::Testnet, Network::Testnet4, Network::Signet, Network::Regtest];
     let valid = all.into_iter().filter(|network| address.is_valid_for_network(*network));
     valid.map(|network| network.to_string()).collect::<Vec<_>>().join(" or ")
 }

@@ -177,7 +177,8 @@ mod tests {
     }
 
     fn mined(txs: &[(&Transaction, u32)]) -> BTreeMap<Txid, Mined> {
-        let mined = |tx: &Transaction, height| Mined { tx: tx.clone(), height, block: block(height) };
+        let mined =
+            |tx: &Transaction, height| Mined { tx: tx.clone(), height, block: block(height) };
         txs.iter().map(|(tx, height)| (tx.compute_txid(), mined(tx, *height))).collect()
     }
 
@@ -192,7 +193,8 @@ mod tests {
         let coinbase = spend(OutPoint::null(), 1);
         let child = spend(OutPoint::new(coinbase.compute_txid(), 0), 2);
         let grandchild = spend(OutPoint::new(child.compute_txid(), 0), 3);
-        let other = spend(OutPoint::new(genesis_block(Network::Regtest).txdata[0].compute_txid(), 0), 4);
+        let other =
+            spend(OutPoint::new(genesis_block(Network::Regtest).txdata[0].compute_txid(), 0), 4);
         let before = mined(&[(&coinbase, 10), (&child, 110), (&grandchild, 110), (&other, 111)]);
         let root = coinbase.compute_txid();
         let fates: BTreeMap<Txid, Fate> = departures(&before, &facts(&[]))
@@ -221,8 +223,10 @@ mod tests {
     fn departures_come_in_the_order_of_their_blocks() {
         let txs: Vec<Transaction> = (0..20).map(|mark| spend(OutPoint::null(), mark)).collect();
         let all: Vec<_> = txs.iter().zip((1..=20).rev()).collect();
-        let heights: Vec<u32> =
-            departures(&mined(&all), &facts(&[])).iter().map(|departure| departure.height).collect();
+        let heights: Vec<u32> = departures(&mined(&all), &facts(&[]))
+            .iter()
+            .map(|departure| departure.height)
+            .collect();
         assert_eq!(heights, (1..=20).collect::<Vec<u32>>());
     }
 

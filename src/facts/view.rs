@@ -61,13 +61,7 @@ impl View {
         })?;
         let coins = outpoints.iter().map(|outpoint| (*outpoint, unspent(facts, *outpoint)));
         let coins = coins.collect();
-        Ok(Self {
-            place,
-            node: false,
-            tip: (height, hash),
-            coins,
-            history: Some(history(facts)),
-        })
+        Ok(Self { place, node: false, tip: (height, hash), coins, history: Some(history(facts)) })
     }
 }
 

@@ -4,7 +4,6 @@ use bitcoin::ScriptBuf;
 
 use crate::error::Result;
 use crate::facts::Facts;
-use crate::headers::{MEDIAN_SPAN, difficulty};
 use crate::flow::dispute::state::State as Dispute;
 use crate::flow::escrow::coins::Locked;
 use crate::flow::escrow::state::State as Escrow;
@@ -12,6 +11,7 @@ use crate::flow::escrow::terms::EscrowTerms;
 use crate::flow::journal::{self, State as Journals};
 use crate::flow::reward::state::State as Reward;
 use crate::flow::{Effect, Event, reward};
+use crate::headers::{MEDIAN_SPAN, difficulty};
 use crate::id::TermsId;
 use crate::party::Seat;
 use crate::work::evidence::Evidence;

@@ -421,9 +421,10 @@ impl State {
                 (journal.has(*digest, entry) && journal.holders(digest) == 0)
                     || journal.is_dropped(digest)
             };
-            let mut next = journal.held.iter().filter(|(digest, (entry, _))| {
-                entry.previous == previous && !ours(digest, entry)
-            });
+            let mut next = journal
+                .held
+                .iter()
+                .filter(|(digest, (entry, _))| entry.previous == previous && !ours(digest, entry));
             let Some((digest, (entry, _))) = next.next() else { break };
             if let Some((rival, _)) = next.next() {
                 let place = format_args!("entry {}", entry.number).to_string();
@@ -511,7 +512,8 @@ impl State {
         let mut run: Vec<(WordId, Entry)> = Vec::with_capacity(entries.len());
         for entry in entries {
             if let Some((previous, before)) = run.last()
-                && (entry.previous != *previous || Some(entry.number) != before.number.checked_add(1))
+                && (entry.previous != *previous
+                    || Some(entry.number) != before.number.checked_add(1))
             {
                 return Err(CHAINED.refuses(
                     by,
@@ -526,12 +528,7 @@ impl State {
     }
 
     /// Refuses to drop an entry that somebody holds, or to take over what does not continue the rest.
-    fn check_restored(
-        &self,
-        place: u8,
-        run: &[(WordId, Entry)],
-        dropped: &[WordId],
-    ) -> Result<()> {
+    fn check_restored(&self, place: u8, run: &[(WordId, Entry)], dropped: &[WordId]) -> Result<()> {
         let Some((digest, first)) = run.first() else { return Ok(()) };
         let empty = Journal::default();
         let journal = self.journals.get(&place).unwrap_or(&empty);
@@ -550,9 +547,15 @@ impl State {
             return Err(CHAINED.refuses(Culprit::Validator(place), where_, before, first.previous));
         }
         if let Some(held) = dropped.iter().find(|digest| journal.holders(digest) > 0) {
-            return Err(FORKED.refuses(Culprit::Validator(place), where_, "what nobody holds", held));
+            return Err(FORKED.refuses(
+                Culprit::Validator(place),
+                where_,
+                "what nobody holds",
+                held,
+            ));
         }
-        for (number, (mine, _)) in (0u32..).zip(&journal.entries).skip_while(|(n, _)| *n < first.number)
+        for (number, (mine, _)) in
+            (0u32..).zip(&journal.entries).skip_while(|(n, _)| *n < first.number)
         {
             let taken = run.iter().any(|(digest, _)| digest == mine);
             if !taken && journal.holders(mine) > 0 {

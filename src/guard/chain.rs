@@ -519,7 +519,9 @@ impl Guard {
             .enumerate()
             .filter(|(place, entry)| {
                 !self.is_active(*place)
-                    && self.active_ancestor(entry.hash).is_some_and(|fork| (first..=tip).contains(&fork))
+                    && self
+                        .active_ancestor(entry.hash)
+                        .is_some_and(|fork| (first..=tip).contains(&fork))
             })
             .map(|(_, entry)| entry.header)
             .collect();

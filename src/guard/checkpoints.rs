@@ -44,7 +44,8 @@ impl Checkpoints {
         let genesis = constants::genesis_block(network).block_hash();
         let mut pins = BTreeMap::from([(0, genesis)]);
         if network == Network::Bitcoin {
-            let parsed = MAINNET.iter().filter_map(|(height, text)| Some((*height, text.parse().ok()?)));
+            let parsed =
+                MAINNET.iter().filter_map(|(height, text)| Some((*height, text.parse().ok()?)));
             pins.extend(parsed);
         }
         Self { pins }

@@ -109,8 +109,7 @@ pub(crate) fn cut(guard: &Guard, height: u32) -> Guard {
     let mut params = guard.params().clone();
     params.network = guard.network();
     let genesis = *guard.header(0).unwrap();
-    let anchor =
-        Anchor::new(&params, 0, genesis, genesis.target().to_work(), Vec::new()).unwrap();
+    let anchor = Anchor::new(&params, 0, genesis, genesis.target().to_work(), Vec::new()).unwrap();
     let mut cut = Guard::above(params, anchor, Checkpoints::none()).unwrap();
     for height in 1..=height {
         cut.accept(guard.header(height).unwrap()).unwrap();

@@ -15,7 +15,10 @@ pub const RULES: [Reasoned; 44] = [
     because(transaction::LOCK_TIME, "it could confirm before its time, or never"),
     because(transaction::INPUT_TWICE, "one output would be counted twice in what is paid"),
     because(transaction::INPUTS, "an output would be spent unasked, or be missing from the sum"),
-    because(transaction::INPUT_ORDER, "a signature would commit to another order than it was shown"),
+    because(
+        transaction::INPUT_ORDER,
+        "a signature would commit to another order than it was shown",
+    ),
     because(transaction::OUTPOINT, "a signature would open another output than the one agreed on"),
     because(transaction::SEQUENCE, "it could wait, or its fee never be raised"),
     because(transaction::UNSIGNED, "a finished witness would be passed on unread"),

@@ -137,7 +137,11 @@ fn quorum(terms: &EscrowTerms, leaf: &Leaf, at: &str) -> Result<()> {
         false => {
             let script = leaf.script.as_bytes();
             let tail = script.get(script.len().saturating_sub(2)..).unwrap_or_default();
-            Err(QUORUM.broken(at, format_args!("{end:02x?} at its end"), format_args!("{tail:02x?}")))
+            Err(QUORUM.broken(
+                at,
+                format_args!("{end:02x?} at its end"),
+                format_args!("{tail:02x?}"),
+            ))
         }
     }
 }
@@ -164,9 +168,8 @@ fn key(terms: &EscrowTerms, place: u8, spend: &Spend, leaf: &Leaf, at: &str) -> 
     };
     let secp = Secp256k1::verification_only();
     let derived = record.record.leaf.xpub().derive_pub(&secp, &ours.steps);
-    let derived = derived
-        .map_err(|error| KEY.broken(at, "a path below the account", error))?
-        .to_x_only_pub();
+    let derived =
+        derived.map_err(|error| KEY.broken(at, "a path below the account", error))?.to_x_only_pub();
     if derived != ours.key {
         return Err(KEY.broken(at, derived, ours.key));
     }

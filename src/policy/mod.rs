@@ -212,5 +212,8 @@ const MEMORY: [Reasoned; 11] = [
     because(journal::ONCE, "one request would be signed as two transactions"),
     because(memory::FALLS, "a second ruling would take back what the first one paid"),
     because(memory::LATER, "a later period would undo an earlier ruling"),
-    because(memory::CLOSES, "a contract that was let go on would be closed behind the miner's back"),
+    because(
+        memory::CLOSES,
+        "a contract that was let go on would be closed behind the miner's back",
+    ),
 ];

@@ -87,7 +87,10 @@ pub(super) const RULES: [Reasoned; 11] = [
     because(VALUE, "what is missing would be taken from a party, or go to fees"),
     because(SCRIPT, "the ruling would be for a lock that holds nothing"),
     because(COINBASE, "a stranger's payment to the lock would be ruled on as if it were mined"),
-    because(MATURE, "the network refuses the sweep, and meanwhile the reward may be reorganised away"),
+    because(
+        MATURE,
+        "the network refuses the sweep, and meanwhile the reward may be reorganised away",
+    ),
 ];
 
 /// Blocks that a source may be behind or ahead: a block is on its way for a while.

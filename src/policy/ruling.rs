@@ -133,9 +133,9 @@ pub(super) const RULES: [Reasoned; 16] = [
 pub fn check(case: &Case<'_>, id: &WordId, outcome: &Outcome) -> Result<Draft> {
     let (contract, facts) = (case.contract, case.facts);
     let (terms, dispute) = (contract.locked(), contract.dispute());
-    let opening = dispute.opening(id).ok_or_else(|| {
-        OPENED.refuses(Culprit::Sender, "request", "an opening known here", id)
-    })?;
+    let opening = dispute
+        .opening(id)
+        .ok_or_else(|| OPENED.refuses(Culprit::Sender, "request", "an opening known here", id))?;
     let by = Culprit::from(opening.requester);
     asked(case, opening, outcome)?;
     let coin = present(case, opening)?;

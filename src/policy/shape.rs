@@ -90,12 +90,18 @@ pub const DUST: Rule = Rule::new(
 
 pub(super) const RULES: [Reasoned; 12] = [
     because(INPUTS, "a foreign input would be signed along, or one of ours spent unasked"),
-    because(VERSION, "nobody could raise a ruling's fee by a child, or the network would refuse it"),
+    because(
+        VERSION,
+        "nobody could raise a ruling's fee by a child, or the network would refuse it",
+    ),
     because(LOCKTIME, "a ruling could confirm before its period is safe from reorgs"),
     because(SEQUENCE, "the ruling could be pinned, or wait until an exit is open"),
     because(PAYEES, "the price would go to a thief"),
     because(MINER, "the miner would be paid more than he has earned, or less"),
-    because(RELOCK, "what counts as paid is read from the re-lock: every satoshi off is lost or paid twice"),
+    because(
+        RELOCK,
+        "what counts as paid is read from the re-lock: every satoshi off is lost or paid twice",
+    ),
     because(REFUND, "one side would pay what the other asked for"),
     because(RULING, "a validator could raise his own fee"),
     because(FEE, "the escrow would be burned on fees, or the transaction never confirm"),
@@ -273,7 +279,8 @@ fn ruling(
         return Err(RELOCK.broken("re-lock", rest, "none, though the contract goes on"));
     }
     let dust = payees.miner.minimal_non_dust().max(payees.holder.minimal_non_dust());
-    let [his, holders] = costs(terms, requester, tx, spends, miner.is_none().then_some(payees), fee)?;
+    let [his, holders] =
+        costs(terms, requester, tx, spends, miner.is_none().then_some(payees), fee)?;
     if miner.is_none() && requester == Seat::Miner {
         return Err(MINER.broken("miner's output", "one that pays the ruling", "none"));
     }
@@ -307,10 +314,8 @@ fn costs(
         return Ok([sum([actual, terms.fees.ruling])?, Amount::ZERO]);
     }
     // What he would have cost decides whether he is left out.
-    let missing = left_out.map(|payees| TxOut {
-        value: Amount::ZERO,
-        script_pubkey: payees.miner.clone(),
-    });
+    let missing =
+        left_out.map(|payees| TxOut { value: Amount::ZERO, script_pubkey: payees.miner.clone() });
     let priced: Vec<TxOut> = tx.output.iter().cloned().chain(missing).collect();
     let his = draft::fee(vsize(spends, &priced)?, terms.fees.floor)?;
     let above = actual.checked_sub(his).unwrap_or(Amount::ZERO);

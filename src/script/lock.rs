@@ -10,7 +10,9 @@ use bitcoin::bip32::ChildNumber;
 use bitcoin::key::XOnlyPublicKey;
 use bitcoin::secp256k1::{Secp256k1, schnorr};
 use bitcoin::taproot::{ControlBlock, LeafVersion, TapLeafHash, TapNodeHash, TaprootSpendInfo};
-use bitcoin::{Address, Network, PublicKey, ScriptBuf, TapSighashType, Witness, absolute, relative, taproot};
+use bitcoin::{
+    Address, Network, PublicKey, ScriptBuf, TapSighashType, Witness, absolute, relative, taproot,
+};
 use miniscript::descriptor::DescriptorPublicKey;
 use miniscript::{DefiniteDescriptorKey, Descriptor, Miniscript, Satisfier, Tap, ToPublicKey};
 
@@ -199,7 +201,10 @@ impl Lock {
         descriptor.sanity_check().map_err(|error| insane(&error))?;
         let branches = descriptor.into_single_descriptors().map_err(|error| insane(&error))?;
         let first = branches.into_iter().next().ok_or_else(|| insane(&"no branch"))?;
-        indices.into_iter().map(|index| Self::derived(&first, policy, variant, seats, index)).collect()
+        indices
+            .into_iter()
+            .map(|index| Self::derived(&first, policy, variant, seats, index))
+            .collect()
     }
 
     fn derived(
@@ -231,7 +236,8 @@ impl Lock {
         let key_path = match variant {
             Variant::Nums => None,
             Variant::Musig => {
-                let steps = steps_of(origins.internal_key()).ok_or_else(|| insane(&"no key path"))?;
+                let steps =
+                    steps_of(origins.internal_key()).ok_or_else(|| insane(&"no key path"))?;
                 Some(KeyContext::new(&participants(seats), &steps, Some(merkle_root))?)
             }
         };

@@ -129,7 +129,9 @@ impl Evidence {
     }
 
     /// The certificates with their digests.
-    pub fn digests(&self) -> impl DoubleEndedIterator<Item = (CertificateDigest, &SealedCertificate)> {
+    pub fn digests(
+        &self,
+    ) -> impl DoubleEndedIterator<Item = (CertificateDigest, &SealedCertificate)> {
         self.memory.iter().map(|memory| memory.digest).zip(&self.certificates)
     }
 

@@ -15,11 +15,11 @@ use crate::id::PositionId;
 use crate::work::agreement::{Entitlement, Profile, WorkTerms, share_target};
 use crate::work::certificate::Certificate;
 use crate::work::coinbase::subsidy;
+use crate::work::evidence::SealedCertificate;
 use crate::work::grind::grind;
 use crate::work::receipt::{Receipt, Subject, message};
 use crate::work::share::{Share, hash_target};
 use crate::work::template::{BlockTemplate, Job};
-use crate::work::evidence::SealedCertificate;
 
 pub(crate) const POSITION: PositionId = PositionId([7; 32]);
 pub(crate) const EASIEST: u32 = 0x207f_ffff;

@@ -108,6 +108,9 @@ mod tests {
         memory.remember(&outcome(5, 500, true));
         assert!(memory.admit(&outcome(5, 530, false)).is_ok());
         memory.remember(&outcome(5, 530, false));
-        assert_eq!(memory.admit(&outcome(5, 530, true)).unwrap_err().rule(), "policy-memory-closes");
+        assert_eq!(
+            memory.admit(&outcome(5, 530, true)).unwrap_err().rule(),
+            "policy-memory-closes"
+        );
     }
 }

@@ -20,8 +20,8 @@ use crate::party::Seat;
 use crate::script::lock::Path;
 use crate::tx::draft::Draft;
 use crate::tx::signed::Signed;
-use crate::work::receipt::{Receipt, Subject, sealed_height};
 use crate::work::evidence::Evidence;
+use crate::work::receipt::{Receipt, Subject, sealed_height};
 
 /// A dispute opens in time, on the present output, about a ripe period.
 pub const TIMELY: Rule = Rule::new(
@@ -159,11 +159,8 @@ impl State {
     pub fn apply(&mut self, from: Seat, event: &Event) -> Result<()> {
         match event {
             Event::Opened(opening) => {
-                let dispute = Dispute {
-                    opening: *opening,
-                    shown: BTreeMap::new(),
-                    rulings: Vec::new(),
-                };
+                let dispute =
+                    Dispute { opening: *opening, shown: BTreeMap::new(), rulings: Vec::new() };
                 self.disputes.entry(opening.id()?).or_insert(dispute);
             }
             Event::Receipted(receipt) => {
@@ -188,13 +185,7 @@ impl State {
     }
 
     /// Refuses a word that the terms, the chain or its speaker's seat do not allow.
-    pub fn admit(
-        &self,
-        terms: &Locked,
-        facts: &Facts,
-        from: Seat,
-        event: &Event,
-    ) -> Result<()> {
+    pub fn admit(&self, terms: &Locked, facts: &Facts, from: Seat, event: &Event) -> Result<()> {
         match event {
             Event::Opened(opening) => {
                 let party = matches!(from, Seat::Miner | Seat::Holder);
@@ -212,7 +203,8 @@ impl State {
                 let his = from == Seat::Validator(receipt.validator);
                 check_speaker(from, his, "receipt", "the validator who signed it")?;
                 let ours = terms.position()?;
-                let heard = matches!(receipt.subject, Subject::Opening { .. } | Subject::Answer { .. });
+                let heard =
+                    matches!(receipt.subject, Subject::Opening { .. } | Subject::Answer { .. });
                 if receipt.position != ours || !heard {
                     return Err(OPENED.refuses(
                         from.into(),
@@ -317,7 +309,8 @@ impl State {
         let heard = self.heard_at(terms, facts, dispute)?;
         if heard.is_none_or(|height| facts.tip() < height) {
             let coin = present(terms, facts, &dispute.opening, Culprit::Sender)?;
-            let genuine = dispute.shown.iter().filter(|(_, shown)| shown.verify(terms, &coin).is_ok());
+            let genuine =
+                dispute.shown.iter().filter(|(_, shown)| shown.verify(terms, &coin).is_ok());
             let answers = genuine.map(|(id, _)| Subject::Answer { digest: id.0 });
             let due: Vec<Effect> = answers.filter(unseen).map(Effect::Receipt).collect();
             if !due.is_empty() {
@@ -402,12 +395,7 @@ impl State {
 
     /// The height from which the dispute may be ruled on; `None` until k receipts have opened it in
     /// time.
-    fn heard_at(
-        &self,
-        terms: &Locked,
-        facts: &Facts,
-        dispute: &Dispute,
-    ) -> Result<Option<u32>> {
+    fn heard_at(&self, terms: &Locked, facts: &Facts, dispute: &Dispute) -> Result<Option<u32>> {
         let coin = present(terms, facts, &dispute.opening, Culprit::Sender)?;
         let last = coin.height.map(|height| opens_until(terms, height));
         let opened = self.opened_at(terms, facts, &dispute.opening)?;
@@ -415,12 +403,7 @@ impl State {
     }
 
     /// The k-th lowest height among validators' receipts for a subject.
-    fn sealed(
-        &self,
-        terms: &Locked,
-        facts: &Facts,
-        subject: &Subject,
-    ) -> Result<Option<u32>> {
+    fn sealed(&self, terms: &Locked, facts: &Facts, subject: &Subject) -> Result<Option<u32>> {
         let federation = &terms.reward.federation;
         Ok(sealed_height(
             terms.position()?,
@@ -486,9 +469,7 @@ impl State {
     ) -> Vec<Effect> {
         let Ok(ours) = self.outcome(terms, facts, evidence, dispute) else { return Vec::new() };
         let others = dispute.rulings.iter().filter(|(seat, ruled, _)| {
-            matches!(seat, Seat::Validator(_))
-                && *ruled != ours
-                && !dispute.has_ruled(*seat, &ours)
+            matches!(seat, Seat::Validator(_)) && *ruled != ours && !dispute.has_ruled(*seat, &ours)
         });
         let decline = |(seat, ruled, _): &(Seat, Outcome, _)| {
             let (expected, found) = (format_args!("{ours:?}"), format_args!("{ruled:?}"));
@@ -505,15 +486,11 @@ impl State {
 }
 
 /// The requester signs under k equal rulings, and broadcasts what is complete.
-fn requester(
-    terms: &Locked,
-    facts: &Facts,
-    id: WordId,
-    dispute: &Dispute,
-) -> Result<Vec<Effect>> {
+fn requester(terms: &Locked, facts: &Facts, id: WordId, dispute: &Dispute) -> Result<Vec<Effect>> {
     let seat = dispute.opening.requester;
     let k = usize::from(terms.reward.federation.threshold);
-    let mut outcomes: Vec<&Outcome> = dispute.rulings.iter().map(|(_, outcome, _)| outcome).collect();
+    let mut outcomes: Vec<&Outcome> =
+        dispute.rulings.iter().map(|(_, outcome, _)| outcome).collect();
     // With more evidence first: where several have k, the latest is the one.
     outcomes.sort_by_key(|outcome| core::cmp::Reverse(outcome.rank()));
     for outcome in outcomes {
@@ -565,12 +542,7 @@ fn check_opening(terms: &Locked, facts: &Facts, opening: &Opening) -> Result<()>
     Ok(())
 }
 
-fn present(
-    terms: &Locked,
-    facts: &Facts,
-    opening: &Opening,
-    by: Culprit,
-) -> Result<EscrowCoin> {
+fn present(terms: &Locked, facts: &Facts, opening: &Opening, by: Culprit) -> Result<EscrowCoin> {
     let expected = "the escrow's present output";
     match terms.progress(facts)? {
         Progress::Open(coin) if coin.outpoint == opening.outpoint => Ok(coin),

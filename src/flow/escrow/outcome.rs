@@ -63,10 +63,7 @@ pub fn judge(
 
 /// What evidence of these terms is verified against.
 pub fn yardstick(terms: &EscrowTerms) -> Result<Yardstick> {
-    Ok(Yardstick {
-        terms: terms.work()?,
-        ruling_keys: terms.reward.federation.ruling_keys(),
-    })
+    Ok(Yardstick { terms: terms.work()?, ruling_keys: terms.reward.federation.ruling_keys() })
 }
 
 /// Refuses an outcome that differs from our own, before it is signed in a joint settlement.

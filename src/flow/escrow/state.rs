@@ -1,7 +1,7 @@
 //! Words about installments, and what each seat does next.
 
-use bitcoin::{Amount, OutPoint};
 use bitcoin::secp256k1::schnorr;
+use bitcoin::{Amount, OutPoint};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Culprit, Result, Rule};
@@ -91,9 +91,10 @@ impl State {
     /// The states that the holder has signed on `outpoint`, the last first. One that came while the
     /// output was spent was never checked: verify before use.
     pub fn states(&self, outpoint: OutPoint) -> Vec<(Ask, &[schnorr::Signature])> {
-        let his = self.signed.iter().filter(|(seat, ask, _)| {
-            *seat == Seat::Holder && ask.outpoint == outpoint
-        });
+        let his = self
+            .signed
+            .iter()
+            .filter(|(seat, ask, _)| *seat == Seat::Holder && ask.outpoint == outpoint);
         let mut states: Vec<_> = his.map(|(_, ask, signed)| (*ask, signed.as_slice())).collect();
         states.sort_by_key(|(ask, _)| core::cmp::Reverse(ask.rank()));
         states
@@ -119,13 +120,7 @@ impl State {
     }
 
     /// Refuses a word that the terms, the chain or its speaker's seat do not allow.
-    pub fn admit(
-        &self,
-        terms: &Locked,
-        facts: &Facts,
-        from: Seat,
-        event: &Event,
-    ) -> Result<()> {
+    pub fn admit(&self, terms: &Locked, facts: &Facts, from: Seat, event: &Event) -> Result<()> {
         let party = matches!(from, Seat::Miner | Seat::Holder);
         let miner = from == Seat::Miner;
         match event {
@@ -201,12 +196,7 @@ impl State {
     }
 
     /// The last settlement of the present output that needs no further signature.
-    fn complete(
-        &self,
-        terms: &Locked,
-        facts: &Facts,
-        coin: &EscrowCoin,
-    ) -> Result<Option<Final>> {
+    fn complete(&self, terms: &Locked, facts: &Facts, coin: &EscrowCoin) -> Result<Option<Final>> {
         let here = |ask: &Ask| ask.outpoint == coin.outpoint;
         let mut joined: Vec<_> = self.joined.iter().filter(|(ask, _)| here(ask)).collect();
         joined.sort_by_key(|(ask, _)| ask.rank());
@@ -224,7 +214,9 @@ impl State {
         }
         for (_, ask, his) in published.into_iter().rev() {
             let Some(theirs) = self.signatures(Seat::Holder, ask) else { continue };
-            let Ok(draft) = draft(terms, facts, ask, Path::Agreed, Culprit::Miner) else { continue };
+            let Ok(draft) = draft(terms, facts, ask, Path::Agreed, Culprit::Miner) else {
+                continue;
+            };
             let mut signed = Signed::new(draft);
             if signed.add(Seat::Holder, theirs).is_ok() && signed.add(Seat::Miner, his).is_ok() {
                 return signed.finish().map(Some);
@@ -268,13 +260,7 @@ impl State {
 }
 
 /// The settlement of a request, rebuilt from the terms and our own view of the chain.
-pub fn draft(
-    terms: &Locked,
-    facts: &Facts,
-    ask: &Ask,
-    path: Path,
-    by: Culprit,
-) -> Result<Draft> {
+pub fn draft(terms: &Locked, facts: &Facts, ask: &Ask, path: Path, by: Culprit) -> Result<Draft> {
     let place = "settlement request";
     let coin = match terms.progress(facts)? {
         Progress::Open(coin) if coin.outpoint == ask.outpoint => coin,

@@ -193,9 +193,9 @@ impl Split<'_> {
         match (miner, self.closes) {
             (Some(miner), _) => {
                 outputs.push(miner);
-                let refund = refund.checked_sub(extra).filter(|refund| {
-                    extra == Amount::ZERO || *refund >= dust(&self.second)
-                });
+                let refund = refund
+                    .checked_sub(extra)
+                    .filter(|refund| extra == Amount::ZERO || *refund >= dust(&self.second));
                 let refund = refund.ok_or_else(|| {
                     DUE.refuses(Culprit::Holder, title, "a rest that pays the fee", self.rest)
                 })?;

@@ -23,7 +23,6 @@ use crate::work::evidence::{Evidence, SealedCertificate};
 use crate::work::receipt::{Receipt, Subject};
 use crate::work::share::PARENT;
 
-
 /// A signature answers a request that was made.
 pub const ASKED: Rule = Rule::new(
     "reward-asked",
@@ -342,7 +341,8 @@ pub fn draft(terms: &EscrowTerms, facts: &Facts, ask: &SweepAsk) -> Result<Draft
         let coin = known.iter().find(|coin| coin.outpoint == *outpoint).ok_or_else(|| {
             let expected = "a mature unspent reward";
             // Immature here, or not seen yet: our server may lag behind.
-            if facts.transactions.contains_key(&outpoint.txid) && facts.spender(*outpoint).is_some() {
+            if facts.transactions.contains_key(&outpoint.txid) && facts.spender(*outpoint).is_some()
+            {
                 SWEEPABLE.refuses(Culprit::Sender, "sweep request", expected, outpoint)
             } else {
                 SWEEPABLE.unavailable("sweep request", expected, outpoint)

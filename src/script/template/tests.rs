@@ -67,7 +67,8 @@ fn refused(policy: &'static str) -> crate::error::Error {
 
 #[test]
 fn comments_and_layout_are_no_part_of_a_policy() {
-    let text = Template("# tr(@miner.leaf)\n\ntr(@holder.leaf/**,\n  pk( @miner.leaf/** ))\n").text();
+    let text =
+        Template("# tr(@miner.leaf)\n\ntr(@holder.leaf/**,\n  pk( @miner.leaf/** ))\n").text();
     assert_eq!(text, "tr(@holder.leaf/**,pk(@miner.leaf/**))");
 }
 
@@ -78,8 +79,7 @@ fn placeholders_are_numbered_by_first_appearance_and_a_key_keeps_its_number() {
         fill("tr(@holder.leaf/**,{pk(@miner.exit/**),pk(@holder.leaf/<2;3>/*)})", &table).unwrap();
     assert_eq!(policy.template, "tr(@0/**,{pk(@1/**),pk(@0/<2;3>/*)})");
     let owners: Vec<_> = policy.keys.iter().map(|(_, owner)| *owner).collect();
-    let expected =
-        [Some((Seat::Holder, Account::Leaf)), Some((Seat::Miner, Account::Exit))];
+    let expected = [Some((Seat::Holder, Account::Leaf)), Some((Seat::Miner, Account::Exit))];
     assert_eq!(owners, expected);
     assert_eq!(policy.musig_form, policy.xpub_form, "without musig() there is one form");
     assert!(policy.musig_form.contains(&format!("{}/<0;1>/*", table.holder.record.leaf)));
@@ -163,8 +163,7 @@ fn one_person_in_both_seats_of_the_key_path_is_refused() {
 fn a_key_of_another_network_is_refused() {
     let mut table = Table::new(Network::Regtest, 2, 3);
     table.holder.record.exit = key(2, 2, Network::Bitcoin);
-    let error =
-        reward(Variant::Musig).fill(table.seats(), &NUMBERS, Network::Regtest).unwrap_err();
+    let error = reward(Variant::Musig).fill(table.seats(), &NUMBERS, Network::Regtest).unwrap_err();
     assert_eq!(error.rule(), "keys-network");
     assert!(error.to_string().contains("holder.exit"), "{error}");
     let test = Table::new(Network::Regtest, 2, 3);

@@ -18,11 +18,11 @@
 
 use core::fmt;
 
+use bitcoin::Script;
 use bitcoin::base64::Engine;
 use bitcoin::base64::prelude::BASE64_STANDARD;
 use bitcoin::hex::DisplayHex;
 use bitcoin::psbt::raw::{Key, ProprietaryKey};
-use bitcoin::Script;
 use bitcoin::psbt::{self, Psbt};
 use std::collections::BTreeMap;
 

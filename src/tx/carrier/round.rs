@@ -82,17 +82,17 @@ pub fn read(draft: &Draft, received: &Psbt, by: Culprit) -> Result<Vec<Shown>> {
 }
 
 /// Refuses parts that their stage does not have: all of them, or those of `us`, who has made none.
-pub fn no_parts(
-    draft: &Draft,
-    shown: &[Shown],
-    us: Option<&PublicKey>,
-    by: Culprit,
-) -> Result<()> {
+pub fn no_parts(draft: &Draft, shown: &[Shown], us: Option<&PublicKey>, by: Culprit) -> Result<()> {
     for (number, shown) in shown.iter().enumerate() {
         let early = |(owner, _): &&(PublicKey, _)| us.is_none_or(|us| us == owner);
         if let Some((owner, _)) = shown.parts.iter().find(early) {
             let at = format_args!("{}, input {number}, partial signature", draft.title());
-            return Err(ROUND.refuses(by, at, "none at this stage", format_args!("one of {owner}")));
+            return Err(ROUND.refuses(
+                by,
+                at,
+                "none at this stage",
+                format_args!("one of {owner}"),
+            ));
         }
     }
     Ok(())

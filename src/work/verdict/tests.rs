@@ -58,7 +58,11 @@ fn measured(
 ) -> Result<Verdict> {
     let yardstick = Yardstick { terms: terms.clone(), ruling_keys: ruling_keys.to_vec() };
     let proofs = BTreeMap::new();
-    verdict(&Measure { yardstick: &yardstick, price, k, headers, proofs: &proofs }, through, evidence)
+    verdict(
+        &Measure { yardstick: &yardstick, price, k, headers, proofs: &proofs },
+        through,
+        evidence,
+    )
 }
 
 fn judge(terms: &WorkTerms, through: u32, evidence: &Evidence) -> Result<Verdict> {
@@ -372,10 +376,10 @@ proptest! {
 #[test]
 fn a_digest_confirmed_in_time_seals_what_no_validator_receipted() {
     let receipted = delivered(&[60]);
-    let bare = receipted.certificates().iter().map(|sealed| SealedCertificate {
-        receipts: Vec::new(),
-        ..sealed.clone()
-    });
+    let bare = receipted
+        .certificates()
+        .iter()
+        .map(|sealed| SealedCertificate { receipts: Vec::new(), ..sealed.clone() });
     let evidence = Evidence::new(POSITION).with(bare.collect());
     assert_eq!(earned(0, &evidence), 0);
     let yardstick = Yardstick { terms: terms(), ruling_keys: ruling_keys() };
