@@ -79,6 +79,22 @@ impl fmt::Display for Seat {
     }
 }
 
+impl Seat {
+    /// The seat in one word, for names and headers: `miner`, `holder`, `validator-N`.
+    pub fn slug(self) -> String {
+        self.to_string().replace(' ', "-")
+    }
+
+    /// Reads what [`Seat::slug`] writes; `None` for anything else.
+    pub fn from_slug(slug: &str) -> Option<Self> {
+        match slug {
+            "miner" => Some(Self::Miner),
+            "holder" => Some(Self::Holder),
+            _ => slug.strip_prefix("validator-")?.parse().ok().map(Self::Validator),
+        }
+    }
+}
+
 impl From<Seat> for Culprit {
     fn from(seat: Seat) -> Self {
         match seat {

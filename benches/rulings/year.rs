@@ -18,7 +18,7 @@ use bitcoin::{
 use hashmix::amount::per_million;
 use hashmix::facts::{Facts, Seen};
 use hashmix::flow::dispute::state::{Event as DisputeEvent, Opening};
-use hashmix::flow::escrow::coins::{funding, scripts};
+use hashmix::flow::escrow::coins::{Locked, funding};
 use hashmix::flow::escrow::terms::{Delays, Delivery, EscrowTerms, Fees, TERMS_FORMAT};
 use hashmix::flow::reward::coins;
 use hashmix::flow::reward::state::Event as RewardEvent;
@@ -148,9 +148,9 @@ impl Year {
     /// output that is left.
     pub fn settled(&self) -> (Facts, Opening) {
         let (mut facts, mut opening) = (self.facts.clone(), self.opening);
-        let scripts = scripts(&self.terms).expect("locks");
+        let locked = Locked::new(self.terms.clone()).expect("locks");
         let mut value = self.terms.price;
-        for (period, script) in (0..PERIODS - 1).zip(scripts.into_iter().skip(1)) {
+        for (period, script) in (0..PERIODS - 1).zip(locked.scripts().skip(1).cloned()) {
             value = value.checked_sub(Amount::from_sat(INSTALLMENT)).expect("a rest");
             let relock = TxOut { value, script_pubkey: script };
             let paid = Amount::from_sat(INSTALLMENT - 10_000);

@@ -424,15 +424,15 @@ pub enum WalletCommand {
     },
 }
 
-/// Whose wallet, on which network.
+/// Whose wallet or desk, on which network.
 #[derive(Debug, Args)]
 pub struct Home {
     /// The folder of your store; made if it does not exist (mode 0700)
     #[arg(long, value_name = "DIR")]
     pub home: PathBuf,
-    /// The seed's file; `seed` in the home folder if left out
-    #[arg(long, value_name = "FILE")]
-    pub seed: Option<PathBuf>,
+    /// The seed's file; `seed` in that folder if left out
+    #[arg(long = "seed", value_name = "FILE")]
+    seed_file: Option<PathBuf>,
     /// A file with the seed's passphrase (mode 0600), `-` for a line of standard input; asked for
     /// if left out
     #[arg(long, value_name = "FILE")]
@@ -440,6 +440,16 @@ pub struct Home {
     /// The network
     #[arg(long, value_parser = network)]
     pub network: Network,
+}
+
+impl Home {
+    /// Where its seed is, and what opens it.
+    pub fn seed(&self) -> SeedSource {
+        SeedSource {
+            seed: self.seed_file.clone().unwrap_or_else(|| self.home.join("seed")),
+            passphrase_file: self.passphrase_file.clone(),
+        }
+    }
 }
 
 /// `hashmix headers`
@@ -530,19 +540,9 @@ pub enum ValidatorCommand {
 /// Whose desk, and whom it asks about the chain.
 #[derive(Debug, Args)]
 pub struct DeskArguments {
-    /// The desk's folder; made if it does not exist (mode 0700)
-    #[arg(long, value_name = "DIR")]
-    pub home: PathBuf,
-    /// The seed's file; `seed` in the desk's folder if left out
-    #[arg(long, value_name = "FILE")]
-    pub seed: Option<PathBuf>,
-    /// A file with the seed's passphrase (mode 0600), `-` for a line of standard input; asked for
-    /// if left out
-    #[arg(long, value_name = "FILE")]
-    pub passphrase_file: Option<PathBuf>,
-    /// The network
-    #[arg(long, value_parser = network)]
-    pub network: Network,
+    /// Where, with which seed, on which network.
+    #[command(flatten)]
+    pub home: Home,
     /// An Electrum server, tcp://host:port; name two, or one beside a Bitcoin Core
     #[arg(long, value_name = "URL", required = true)]
     pub electrum: Vec<String>,

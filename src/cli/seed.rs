@@ -82,17 +82,12 @@ pub fn passphrase(
 
 /// Reads the seed that a command works with; says so on standard error if it lies there in plain.
 pub fn read(source: &SeedSource) -> Result<Seed> {
-    read_at(&source.seed, source.passphrase_file.as_deref())
-}
-
-/// Reads the seed at `path`, as [`read`].
-pub fn read_at(path: &Path, passphrase: Option<&Path>) -> Result<Seed> {
-    let (seed, encrypted) = load(path, passphrase)?;
+    let (seed, encrypted) = load(&source.seed, source.passphrase_file.as_deref())?;
     if !encrypted {
         terminal::warn(format_args!(
             "careful: {} is not encrypted, whoever reads it has your coins; \
              see `hashmix seed passphrase`",
-            path.display()
+            source.seed.display()
         ));
     }
     Ok(seed)

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use crate::cli::arguments::{DeskArguments, RequestArguments, SeedSource};
+use crate::cli::arguments::{DeskArguments, RequestArguments};
 use crate::cli::file::{self, Readers};
 use crate::cli::{Done, seed, terms};
 use crate::error::{Culprit, Error, Result, Rule};
@@ -47,7 +47,7 @@ const PSBT_MAX_BYTES: usize = 1 << 20;
 /// Whom the desk asks about the chain.
 fn sources(arguments: &DeskArguments) -> Result<Sources> {
     Ok(Sources {
-        network: arguments.network,
+        network: arguments.home.network,
         electrum: arguments.electrum.clone(),
         #[cfg(feature = "core")]
         core: match (&arguments.core, &arguments.cookie) {
@@ -66,11 +66,8 @@ fn open(arguments: &DeskArguments) -> Result<Desk> {
     let sources = sources(arguments)?;
     // A desk that cannot work asks for no secrets.
     sources.check()?;
-    let source = SeedSource {
-        seed: arguments.seed.clone().unwrap_or_else(|| arguments.home.join("seed")),
-        passphrase_file: arguments.passphrase_file.clone(),
-    };
-    Desk::open(&arguments.home, seed::read(&source)?, sources)
+    let home = &arguments.home;
+    Desk::open(&home.home, seed::read(&home.seed())?, sources)
 }
 
 /// Registers a contract.
@@ -279,10 +276,6 @@ fn said(path: &Path, terms: &EscrowTerms) -> Result<Vec<Word>> {
 }
 
 fn seat(name: &str) -> Result<Seat> {
-    let place = || name.strip_prefix("validator-")?.parse().ok().map(Seat::Validator);
-    match name {
-        "miner" => Ok(Seat::Miner),
-        "holder" => Ok(Seat::Holder),
-        _ => place().ok_or_else(|| SEAT.misused("--seat", "miner, holder or validator-N", name)),
-    }
+    Seat::from_slug(name)
+        .ok_or_else(|| SEAT.misused("--seat", "miner, holder or validator-N", name))
 }

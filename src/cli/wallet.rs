@@ -25,8 +25,6 @@ pub const HOME: Rule = Rule::new(
 
 /// The store's name in the home folder.
 pub(crate) const STORE: &str = "store.sqlite";
-/// The seed's name in the home folder.
-const SEED: &str = "seed";
 /// Blocks within which an estimated fee is to confirm.
 const SOON: u16 = 3;
 
@@ -99,8 +97,7 @@ fn rate(sat_per_vb: u64) -> Result<FeeRate> {
 }
 
 fn open(home: &Home) -> Result<(Wallet, Store)> {
-    let words = home.seed.clone().unwrap_or_else(|| home.home.join(SEED));
-    let seed = seed::read_at(&words, home.passphrase_file.as_deref())?;
+    let seed = seed::read(&home.seed())?;
     make(&home.home)?;
     let path: PathBuf = home.home.join(STORE);
     let mut store = Store::open(path)?;

@@ -99,15 +99,17 @@ impl Engine {
 
     /// A validator whose store is an old copy takes over what the others hold of his journal, with
     /// everything that it binds him to. Refused where they hold nothing that he lacks, or where he
-    /// is bound twice: then he never signs in this contract again.
-    pub fn restore_journal(&mut self) -> Result<()> {
+    /// is bound twice: then he never signs in this contract again. Answers with the number of entries.
+    pub fn restore_journal(&mut self) -> Result<usize> {
         let Seat::Validator(place) = self.seat else {
             return Err(POSSIBLE.misused("journal", "a validator", self.seat));
         };
         let journals = self.contract.journals();
         let entries = journals.restorable(place)?;
         let dropped = journals.to_drop(place, &entries);
-        self.say(Event::Journal(journal::Event::Restored { entries, dropped }))
+        let taken = entries.len();
+        self.say(Event::Journal(journal::Event::Restored { entries, dropped }))?;
+        Ok(taken)
     }
 
     /// The miner asks that the next settlement closes the contract.

@@ -313,6 +313,13 @@ impl State {
         memory
     }
 
+    fn admit_outcome(&self, place: u8, bond: &Bond) -> Result<()> {
+        match bond {
+            Bond::Ruling { outcome, .. } => self.memory(place).admit(outcome),
+            Bond::Sweep { .. } => Ok(()),
+        }
+    }
+
     /// Refuses to enter a bond that contradicts what stands in the journal of validator `place`, or
     /// while his journal is behind.
     pub fn admit_bond(&self, place: u8, bond: &Bond) -> Result<()> {
@@ -325,10 +332,7 @@ impl State {
                 return Err(ONCE.refuses(Culprit::Sender, place, was, txid));
             }
         }
-        match bond {
-            Bond::Ruling { outcome, .. } => self.memory(place).admit(outcome),
-            Bond::Sweep { .. } => Ok(()),
-        }
+        self.admit_outcome(place, bond)
     }
 
     /// Refuses to sign what validator `place` has not entered, or what fewer than `k` validators, he
@@ -347,10 +351,7 @@ impl State {
             ));
         }
         // What was entered since may have raised what he is bound to.
-        match bond {
-            Bond::Ruling { outcome, .. } => self.memory(place).admit(outcome),
-            Bond::Sweep { .. } => Ok(()),
-        }
+        self.admit_outcome(place, bond)
     }
 
     /// What validator `place` says of a bond that waits for witnesses, if it is time to ask again who

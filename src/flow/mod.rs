@@ -159,6 +159,12 @@ impl Task {
     }
 }
 
+/// Whether one of two fee rates is at least twice the other: what a side that asks again must offer,
+/// whichever of its requests came first here.
+pub(crate) fn far_apart(one: u64, other: u64) -> bool {
+    one.max(other) >= one.min(other).saturating_mul(2)
+}
+
 /// Refuses a word said by the wrong seat.
 pub(crate) fn check_speaker(from: Seat, allowed: bool, word: &str, whose: &str) -> Result<()> {
     if allowed {

@@ -42,7 +42,7 @@ pub struct Folder {
 
 /// Name of a seat's folder.
 pub fn folder_name(seat: Seat) -> String {
-    seat.to_string().replace(' ', "-")
+    seat.slug()
 }
 
 impl Folder {
@@ -132,6 +132,11 @@ impl Folder {
         let refused = self.path(self.seat, "refused");
         put(&refused, &format!("{stem}.txt"), format!("{refusal}\n").as_bytes())?;
         self.carry(name, "refused")
+    }
+
+    /// Whether a message of this name broke a rule before.
+    pub fn was_refused(&self, name: &str) -> bool {
+        self.path(self.seat, "refused").join(name).exists()
     }
 
     fn carry(&self, name: &str, to: &str) -> Result<()> {

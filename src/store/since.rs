@@ -23,6 +23,7 @@ impl Store {
             )?;
             let rows = select.query_map(params![contract, signed(after), most], |row| {
                 Ok(Entry {
+                    // AUTOINCREMENT counts up from 1.
                     seq: row.get::<_, i64>(0)?.unsigned_abs(),
                     contract: *contract,
                     kind: row.get(1)?,

@@ -247,22 +247,7 @@ impl Store {
 
     /// The events of `contract`, in the order in which they were stored.
     pub fn entries(&self, contract: &[u8; 32]) -> Result<Vec<Entry>> {
-        let read = || {
-            let mut select = self.db.prepare_cached(
-                "SELECT seq, kind, body FROM events WHERE contract = ?1 ORDER BY seq",
-            )?;
-            let rows = select.query_map(params![contract], |row| {
-                Ok(Entry {
-                    // AUTOINCREMENT counts up from 1.
-                    seq: row.get::<_, i64>(0)?.unsigned_abs(),
-                    contract: *contract,
-                    kind: row.get(1)?,
-                    body: row.get(2)?,
-                })
-            })?;
-            rows.collect::<rusqlite::Result<Vec<_>>>()
-        };
-        read().map_err(|e| fault(&self.name, &e))
+        self.entries_after(contract, 0, usize::MAX)
     }
 
     /// The contracts that have events, in the order of their first one.

@@ -31,7 +31,7 @@ use crate::chain::electrum::Electrum;
 use crate::engine::{Engine, Report};
 use crate::error::{Culprit, Error, Result, Rule};
 use crate::flow::Contract;
-use crate::flow::escrow::coins::{Progress, progress};
+use crate::flow::escrow::coins::Progress;
 use crate::flow::word::Word;
 use crate::id::TermsId;
 use crate::party::Seat;
@@ -212,7 +212,7 @@ impl Desk {
         let contract = Contract::new(registration.terms.clone())?;
         let (scripts, first) = (contract.watched(), contract.headers_from());
         let facts = self.first()?.facts(&scripts, first)?;
-        match progress(contract.terms(), &facts)? {
+        match contract.locked().progress(&facts)? {
             Progress::Ended { by, .. } => {
                 let found = format_args!("ended by {by}").to_string();
                 Err(ALIVE.refuses(Culprit::Sender, "escrow", "unfunded or open", found))
@@ -311,13 +311,7 @@ impl Desk {
     /// Takes our journal of a contract back from the other validators, where our store is an old copy
     /// (see [`Engine::restore_journal`]); answers with the number of entries.
     pub fn restore_journal(&mut self, id: TermsId) -> Result<usize> {
-        let engine = self.engine(id)?;
-        let taken = match engine.seat() {
-            Seat::Validator(place) => engine.contract().journals().restorable(place)?.len(),
-            _ => 0,
-        };
-        engine.restore_journal()?;
-        Ok(taken)
+        self.engine(id)?.restore_journal()
     }
 
     /// Everything that is to be done now at every contract; what fails at one stops no other.
@@ -369,11 +363,7 @@ impl Desk {
     }
 
     pub(super) fn letters(&self, id: TermsId) -> Result<Folder> {
-        Folder::open(self.letters_root(id), self.sitting_of(id)?.seat)
-    }
-
-    pub(super) fn letters_root(&self, id: TermsId) -> PathBuf {
-        self.folder(id).join("letters")
+        Folder::open(self.folder(id).join("letters"), self.sitting_of(id)?.seat)
     }
 
     fn folder(&self, id: TermsId) -> PathBuf {

@@ -160,14 +160,12 @@ impl Desk {
     /// Puts the words into the engine's inbox, in their order, under names that begin with
     /// `prefix`.
     fn post(&self, request: &Request, prefix: &str, seat: Seat) -> Result<()> {
-        let id = request.contract;
-        let folder = self.letters(id)?;
-        let refused = self.letters_root(id).join(folder_name(seat)).join("refused");
+        let folder = self.letters(request.contract)?;
         for (place, word) in request.words.iter().enumerate() {
             // What was refused before a crash is asked once more, or nobody could tell why.
             let name = (0u32..)
                 .map(|attempt| format!("{prefix}-{place:03}-{attempt}.json"))
-                .find(|name| !refused.join(name).exists());
+                .find(|name| !folder.was_refused(name));
             if let Some(name) = name {
                 folder.post(seat, &name, &word.to_json()?)?;
             }

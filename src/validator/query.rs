@@ -95,22 +95,14 @@ impl Query {
         else {
             return Err(refuse());
         };
-        let from = match seat {
-            "miner" => Seat::Miner,
-            "holder" => Seat::Holder,
-            _ => {
-                let place = seat.strip_prefix("validator-").ok_or_else(refuse)?;
-                Seat::Validator(place.parse().map_err(|_| refuse())?)
-            }
-        };
+        let from = Seat::from_slug(seat).ok_or_else(refuse)?;
         let tip = tip.parse().map_err(|_| refuse())?;
         Ok(Self { from, tip, signature: signature.parse().map_err(|_| refuse())? })
     }
 
     /// The header's value.
     pub fn to_header(&self) -> String {
-        let seat = self.from.to_string().replace(' ', "-");
-        format!("{seat} {} {}", self.tip, self.signature)
+        format!("{} {} {}", self.from.slug(), self.tip, self.signature)
     }
 
     /// Refuses a stranger, a tip that has gone by, and a signature of anything else.

@@ -10,7 +10,7 @@ use super::veil::veil;
 use crate::error::{Error, Result};
 use crate::facts::Facts;
 use crate::flow::dispute::state::Opening;
-use crate::flow::escrow::coins::{Progress, progress};
+use crate::flow::escrow::coins::Progress;
 use crate::flow::escrow::txs::Outcome;
 use crate::flow::word::Word;
 use crate::flow::{Contract, Effect, Event, dispute};
@@ -126,7 +126,7 @@ impl Standing {
             last_word: told.upto,
             trouble: None,
         };
-        match progress(contract.terms(), facts)? {
+        match contract.locked().progress(facts)? {
             Progress::Unfunded => {}
             Progress::Ended { .. } => standing.phase = Phase::Ended,
             Progress::Open(coin) => {

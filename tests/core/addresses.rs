@@ -200,8 +200,8 @@ fn core_derives_the_addresses_of_what_a_contract_pays() {
             assert_eq!(*expected, address(escrow::coins::lock(&terms, index).unwrap()), "{index}");
         }
         // What a watcher follows are the same scripts: one re-lock a period.
-        let watched = escrow::coins::scripts(&terms).unwrap();
-        for (script, expected) in watched.iter().zip(&escrows[0]) {
+        let watched = escrow::coins::Locked::new(terms.clone()).unwrap();
+        for (script, expected) in watched.scripts().zip(&escrows[0]) {
             let script = Address::from_script(script, Network::Regtest).unwrap();
             assert_eq!(script.to_string(), *expected);
         }

@@ -1,7 +1,6 @@
 //! Bytes that are no PSBT, or more than one (BIP 174).
 
-use bitcoin::consensus::encode::{VarInt, deserialize_partial, serialize};
-
+use crate::maps::{Maps, apart, together};
 use crate::mutation::{Mutation, bytes};
 use crate::receiver::Receiver;
 
@@ -74,9 +73,6 @@ fn flip(bytes: &mut [u8], place: usize) {
     }
 }
 
-/// The maps of a PSBT, each of keys and values as they stand.
-pub(crate) type Maps = Vec<Vec<(Vec<u8>, Vec<u8>)>>;
-
 /// Takes a PSBT apart, changes it, and puts it together. Leaves alone what is none.
 pub(crate) fn edit(bytes: &mut Vec<u8>, change: impl Fn(&mut Maps)) {
     if let Some(mut maps) = apart(bytes) {
@@ -105,41 +101,4 @@ fn longer(maps: &mut Maps, map: usize, kind: u8) {
     for (_, value) in map.iter_mut().filter(|(key, _)| key == &[kind]) {
         value.push(0);
     }
-}
-
-fn apart(bytes: &[u8]) -> Option<Maps> {
-    let mut rest = bytes.strip_prefix(b"psbt\xff")?;
-    let mut maps = Vec::new();
-    while !rest.is_empty() {
-        let mut map = Vec::new();
-        loop {
-            let key = item(&mut rest)?;
-            if key.is_empty() {
-                break;
-            }
-            map.push((key, item(&mut rest)?));
-        }
-        maps.push(map);
-    }
-    Some(maps)
-}
-
-fn item(rest: &mut &[u8]) -> Option<Vec<u8>> {
-    let (VarInt(length), size) = deserialize_partial(rest).ok()?;
-    let end = size.checked_add(usize::try_from(length).ok()?)?;
-    let item = rest.get(size..end)?.to_vec();
-    *rest = &rest[end..];
-    Some(item)
-}
-
-fn together(maps: &Maps) -> Vec<u8> {
-    let mut bytes = b"psbt\xff".to_vec();
-    for map in maps {
-        for item in map.iter().flat_map(|(key, value)| [key, value]) {
-            bytes.extend(serialize(&VarInt::from(item.len())));
-            bytes.extend(item);
-        }
-        bytes.push(0);
-    }
-    bytes
 }

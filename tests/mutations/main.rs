@@ -14,6 +14,7 @@ mod form;
 mod header;
 mod hints;
 mod inputs;
+mod maps;
 mod mutation;
 mod networks;
 mod other_fields;

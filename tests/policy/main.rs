@@ -28,6 +28,8 @@ mod shape;
 mod steps;
 mod sweep;
 
+#[path = "../mutations/maps.rs"]
+mod maps;
 #[path = "../flows/world.rs"]
 #[expect(dead_code, reason = "the flows' own stories need more of it")]
 mod world;

@@ -1,7 +1,6 @@
 //! A PSBT that somebody has sent, and the draft that the receiver has rebuilt himself.
 
 use bitcoin::bip32::{DerivationPath, Fingerprint, Xpub};
-use bitcoin::consensus::encode::{VarInt, deserialize_partial, serialize};
 use bitcoin::psbt::raw::{Key, ProprietaryKey};
 use bitcoin::taproot::{ControlBlock, LeafVersion};
 use bitcoin::{Amount, Psbt, ScriptBuf, TxOut, taproot};
@@ -19,6 +18,7 @@ use std::collections::BTreeMap;
 
 use crate::case::sweep_for_the_holder;
 use crate::examine::Bench;
+use crate::maps::{Maps, apart, together};
 use crate::world::{coin_of, outcome, terms};
 
 /// What was received, honest to begin with.
@@ -67,7 +67,7 @@ impl Received {
 
     /// It comes as bytes, and the fields of its maps are changed as they stand there.
     pub(crate) fn rewrite(&mut self, change: impl FnOnce(&mut Maps)) {
-        let mut maps = apart(&self.psbt.serialize());
+        let mut maps = apart(&self.psbt.serialize()).unwrap();
         change(&mut maps);
         self.bytes = Some(together(&maps));
     }
@@ -166,43 +166,4 @@ pub(crate) fn own(prefix: &[u8]) -> ProprietaryKey {
 /// Adds a field of this type.
 pub(crate) fn put(fields: &mut BTreeMap<Key, Vec<u8>>, type_value: u8) {
     fields.insert(Key { type_value, key: vec![] }, vec![1]);
-}
-
-/// Keys and values of the maps, as they stand: of the whole, of inputs, of outputs.
-pub(crate) type Maps = Vec<Vec<(Vec<u8>, Vec<u8>)>>;
-
-fn apart(bytes: &[u8]) -> Maps {
-    let mut rest = bytes.strip_prefix(b"psbt\xff").unwrap();
-    let mut maps = Vec::new();
-    while !rest.is_empty() {
-        let mut map = Vec::new();
-        loop {
-            let key = item(&mut rest);
-            if key.is_empty() {
-                break;
-            }
-            map.push((key, item(&mut rest)));
-        }
-        maps.push(map);
-    }
-    maps
-}
-
-fn item(rest: &mut &[u8]) -> Vec<u8> {
-    let (length, used): (VarInt, usize) = deserialize_partial(rest).unwrap();
-    let (item, behind) = rest[used..].split_at(usize::try_from(length.0).unwrap());
-    *rest = behind;
-    item.to_vec()
-}
-
-fn together(maps: &Maps) -> Vec<u8> {
-    let mut bytes = b"psbt\xff".to_vec();
-    for map in maps {
-        for item in map.iter().flat_map(|(key, value)| [key, value]) {
-            bytes.extend(serialize(&VarInt::from(item.len())));
-            bytes.extend(item);
-        }
-        bytes.push(0);
-    }
-    bytes
 }

@@ -11,10 +11,7 @@ fn asked(table: &mut Table) {
     table.everybody();
     table.deliver(1, FULL / 2);
     table.everybody();
-    table.leave(Seat::Holder);
-    table.ripen(1);
-    table.step(Seat::Miner);
-    table.engine(Seat::Miner).open_dispute(1, RATE).unwrap();
+    table.ask_for_a_ruling(1);
 }
 
 /// The miner publishes the last state: the one transaction that was sent.

@@ -243,6 +243,14 @@ impl Table {
         self.everybody();
     }
 
+    /// The holder is gone; the miner opens a dispute through a period (0-based) once it is ripe.
+    pub(crate) fn ask_for_a_ruling(&mut self, period: u32) {
+        self.leave(Seat::Holder);
+        self.ripen(period);
+        self.step(Seat::Miner);
+        self.engine(Seat::Miner).open_dispute(period, RATE).unwrap();
+    }
+
     /// Mines to a height; the blocks are nobody's here.
     pub(crate) fn elsewhere_to(&self, height: u32) {
         let blocks = height - self.node.height().unwrap();

@@ -9,7 +9,7 @@ use hashmix::flow::escrow::txs::Outcome;
 use hashmix::flow::word::Word;
 use hashmix::party::Seat;
 
-use crate::world::{FULL, INSTALLMENT, RATE, Table, refusals};
+use crate::world::{FULL, INSTALLMENT, Table, refusals};
 
 const V0: Seat = Seat::Validator(0);
 const OTHERS: [Seat; 2] = [Seat::Validator(1), Seat::Validator(2)];
@@ -56,10 +56,7 @@ fn a_validator_with_yesterdays_disk_stays_shut_until_he_takes_his_journal_back()
     table.sit(V0);
     table.deliver(1, FULL / 2);
     table.everybody();
-    table.leave(Seat::Holder);
-    table.ripen(1);
-    table.step(Seat::Miner);
-    table.engine(Seat::Miner).open_dispute(1, RATE).unwrap();
+    table.ask_for_a_ruling(1);
     table.everybody();
     // The miner does not finish what is ruled: the output stays there to be ruled on again.
     table.leave(Seat::Miner);

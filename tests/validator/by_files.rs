@@ -12,7 +12,7 @@ use hashmix::rehearsal::people;
 use hashmix::validator::answer::{Answer, Waiting};
 
 use crate::town::{PASSPHRASE, Town, command, private, registration};
-use crate::world::{FULL, INSTALLMENT, RATE, Table, on_core};
+use crate::world::{FULL, INSTALLMENT, Table, on_core};
 
 /// How an answer begins to tell of a ruling that its speaker signed.
 const RULED: &str = "\"ruled\"";
@@ -134,10 +134,7 @@ impl Errands {
         self.round(town, places);
         town.table.deliver(1, FULL / 2);
         self.round(town, places);
-        town.table.leave(Seat::Holder);
-        town.table.ripen(1);
-        town.table.step(Seat::Miner);
-        town.table.engine(Seat::Miner).open_dispute(1, RATE).unwrap();
+        town.table.ask_for_a_ruling(1);
         self.round(town, places);
     }
 }
@@ -200,10 +197,7 @@ fn yesterdays_disk_rules_again_once_the_command_has_resolved_its_journal() {
     let yesterday = disk(&home);
     town.table.deliver(1, FULL / 2);
     errands.round(&mut town, &[0, 1]);
-    town.table.leave(Seat::Holder);
-    town.table.ripen(1);
-    town.table.step(Seat::Miner);
-    town.table.engine(Seat::Miner).open_dispute(1, RATE).unwrap();
+    town.table.ask_for_a_ruling(1);
     errands.round(&mut town, &[0, 1]);
     town.table.elsewhere(town.table.terms.delays.answer);
     // He enters his ruling, the other holds the entry, he signs; then his machine gets the old disk.

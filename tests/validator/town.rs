@@ -21,7 +21,7 @@ use zeroize::Zeroizing;
 
 use crate::http::Server;
 use crate::proxy::Proxy;
-use crate::world::{FULL, RATE, Table, signer};
+use crate::world::{FULL, Table, signer};
 
 /// What every validator's seed is encrypted with here.
 pub(crate) const PASSPHRASE: &str = "a passphrase of the rehearsal";
@@ -241,10 +241,7 @@ impl Town {
         self.round();
         self.table.deliver(1, FULL / 2);
         self.round();
-        self.table.leave(Seat::Holder);
-        self.table.ripen(1);
-        self.table.step(Seat::Miner);
-        self.table.engine(Seat::Miner).open_dispute(1, RATE).unwrap();
+        self.table.ask_for_a_ruling(1);
         self.round();
     }
 }

@@ -14,7 +14,7 @@ use crate::flow::dispute::txs::ruling;
 use crate::flow::escrow::coins::{EscrowCoin, Locked, Progress};
 use crate::flow::escrow::outcome::outcome;
 use crate::flow::escrow::txs::{Outcome, settlement};
-use crate::flow::{Effect, Task, check_speaker};
+use crate::flow::{Effect, Task, check_speaker, far_apart};
 use crate::id::{WordId, tagged_hash};
 use crate::party::Seat;
 use crate::script::lock::Path;
@@ -349,13 +349,7 @@ impl State {
                 && *known != opening
         };
         let mut known = self.disputes.values().map(|dispute| &dispute.opening).filter(same);
-        // Whichever of two came first here: one offers at least twice what the other does.
-        let close = |known: &&Opening| {
-            let rates = (known.sat_per_vb, opening.sat_per_vb);
-            let (less, more) = (rates.0.min(rates.1), rates.0.max(rates.1));
-            more < less.saturating_mul(2)
-        };
-        match known.find(close) {
+        match known.find(|known| !far_apart(known.sat_per_vb, opening.sat_per_vb)) {
             None => Ok(()),
             Some(known) => Err(AGAIN.refuses(
                 opening.requester.into(),

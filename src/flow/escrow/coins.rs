@@ -161,7 +161,7 @@ impl Locked {
         follow(&self.terms, facts, |index| self.lock(index))
     }
 
-    /// The scripts that a watcher of the contract follows.
+    /// The scripts that a watcher of the contract follows: every lock up to one re-lock a period.
     pub fn scripts(&self) -> impl Iterator<Item = &ScriptBuf> {
         self.locks.iter().map(|lock| &lock.script_pubkey)
     }
@@ -173,9 +173,4 @@ impl core::ops::Deref for Locked {
     fn deref(&self) -> &EscrowTerms {
         &self.terms
     }
-}
-
-/// The scripts that a watcher of the contract follows: every lock up to one re-lock a period.
-pub fn scripts(terms: &EscrowTerms) -> Result<Vec<ScriptBuf>> {
-    (0..=terms.delivery.periods).map(|index| Ok(lock(terms, index)?.script_pubkey)).collect()
 }

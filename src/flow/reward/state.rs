@@ -13,7 +13,7 @@ use crate::flow::escrow::outcome::{close_request, yardstick};
 use crate::flow::escrow::terms::{EscrowTerms, FEES};
 use crate::flow::reward::coins;
 use crate::flow::reward::txs::{SWEEPABLE, SweepPath, sweep};
-use crate::flow::{Effect, Task, check_speaker};
+use crate::flow::{Effect, Task, check_speaker, far_apart};
 use crate::id::{PositionId, WordId, tagged_hash};
 use crate::party::Seat;
 use crate::tx::draft::Draft;
@@ -247,9 +247,8 @@ impl State {
         ask: &SweepAsk,
     ) -> Result<()> {
         for known in self.sweeps.values() {
+            let close = !far_apart(known.ask.sat_per_vb, ask.sat_per_vb);
             let same = known.ask != *ask && known.ask.path == ask.path && known.by.contains(&from);
-            let rates = (known.ask.sat_per_vb, ask.sat_per_vb);
-            let close = rates.0.max(rates.1) < rates.0.min(rates.1).saturating_mul(2);
             let shared = known.ask.rewards.iter().find(|reward| ask.rewards.contains(reward));
             let Some(shared) = shared.filter(|_| same && close) else { continue };
             // A request that a sweep or a reorg has made void binds nobody.
