@@ -64,6 +64,8 @@ pub mod chain;
 pub mod cli;
 #[cfg(all(feature = "electrum", feature = "sqlite", feature = "signer"))]
 pub mod engine;
+#[cfg(feature = "gateway")]
+pub mod gateway;
 #[cfg(all(feature = "electrum", feature = "sqlite"))]
 pub mod header_sync;
 #[cfg(feature = "core")]

@@ -11,6 +11,7 @@
 //! |---|---|
 //! | [`agreement`] | what the parties agreed on: rate, periods, share target, spans |
 //! | [`template`] | a block under construction |
+//! | [`extended_job`] | a job with room for an extra nonce, and what machines find in it |
 //! | [`grind`] | a small CPU miner |
 //! | [`hash`] | double SHA-256 on bytes, as fast as safe code gets |
 //! | [`coinbase`] | a coinbase read from its bytes: its input, whom it pays |
@@ -27,6 +28,7 @@ pub mod certificate;
 pub mod coinbase;
 pub mod credit;
 pub mod evidence;
+pub mod extended_job;
 pub mod grind;
 pub mod hash;
 mod hex;
