@@ -8,4 +8,7 @@
 //!                                   Find, hash ------------+--> collector --certificates--> validators
 //! ```
 
+pub mod config;
 pub mod job;
+pub mod nodes;
+pub mod rates;

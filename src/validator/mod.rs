@@ -27,6 +27,8 @@
 //! for ever.
 
 pub mod answer;
+#[cfg(feature = "core")]
+pub mod courier;
 pub mod desk;
 pub mod expected;
 mod hearing;

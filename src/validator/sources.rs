@@ -13,16 +13,6 @@ use crate::chain::view::Source;
 use crate::error::Result;
 use crate::policy::outputs::VIEWS;
 
-/// The validator's own Bitcoin Core.
-#[cfg(feature = "core")]
-#[derive(Clone, Debug)]
-pub struct Node {
-    /// `http://host:port`.
-    pub url: String,
-    /// How we show that we may ask.
-    pub auth: crate::chain::core::Auth,
-}
-
 /// Whom a validator asks about the chain.
 #[derive(Clone, Debug)]
 pub struct Sources {
@@ -32,7 +22,7 @@ pub struct Sources {
     pub electrum: Vec<String>,
     /// Our own node.
     #[cfg(feature = "core")]
-    pub core: Option<Node>,
+    pub core: Option<crate::chain::core::Node>,
 }
 
 impl Sources {
@@ -68,7 +58,7 @@ impl Sources {
             sources.push(Source::Server(Electrum::connect(url, self.network)?));
         }
         #[cfg(feature = "core")]
-        if let Some(Node { url, auth }) = &self.core {
+        if let Some(crate::chain::core::Node { url, auth }) = &self.core {
             let node = crate::chain::core::Core::connect(url, auth.clone(), self.network)?;
             sources.push(Source::Node(node));
         }
