@@ -122,7 +122,7 @@ mod tests {
     #[test]
     fn a_bitcoin_core_stands_beside_a_server_and_not_alone() {
         let auth = crate::chain::core::Auth::Cookie("x".into());
-        let core = Some(Node { url: "http://one:1".into(), auth });
+        let core = Some(crate::chain::core::Node { url: "http://one:1".into(), auth });
         let with = |electrum: &[&str]| Sources { core: core.clone(), ..sources(electrum) };
         with(&["tcp://one:50001"]).check().unwrap();
         with(&["tcp://one:50001", "tcp://two:50001"]).check().unwrap();

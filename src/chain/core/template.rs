@@ -24,10 +24,28 @@ const KNOWN: &str = "!segwit";
 pub struct Offer {
     /// What to build on.
     pub template: BlockTemplate,
+    /// What each of its transactions pays (satoshis), in their order.
+    pub fees: Vec<Amount>,
     /// The earliest time that the header may state (Unix seconds): BIP 113, on testnet4 BIP 94 too.
     pub earliest: u32,
     /// Names the offer, for the question whether there is a better one.
     pub name: Option<String>,
+}
+
+impl Offer {
+    /// The template with a reward of at most `most` (satoshis): transactions are left out from the
+    /// end, where those stand that pay least for their weight, and none before what it spends.
+    pub fn at_most(&self, most: Amount) -> BlockTemplate {
+        let mut template = self.template.clone();
+        for fee in self.fees.iter().rev() {
+            let Some(less) = template.reward.checked_sub(*fee) else { break };
+            if template.reward <= most || template.transactions.pop().is_none() {
+                break;
+            }
+            template.reward = less;
+        }
+        template
+    }
 }
 
 /// A template as Core sends it, as far as it matters to a miner.
@@ -54,6 +72,7 @@ struct Offered {
     data: String,
     txid: Txid,
     hash: Wtxid,
+    fee: u64,
 }
 
 /// What Core says about the block that the template builds on.
@@ -109,7 +128,8 @@ impl Answer {
             let found = format!("{:x}", self.default_witness_commitment);
             return Err(wrong("witness commitment", format_args!("{ours:x}"), found));
         }
-        Ok(Offer { template, earliest, name: self.longpollid })
+        let fees = self.transactions.iter().map(|offered| Amount::from_sat(offered.fee)).collect();
+        Ok(Offer { template, fees, earliest, name: self.longpollid })
     }
 }
 
