@@ -1,14 +1,54 @@
 //! The gateway: machines in front, Bitcoin Core behind, and the shares of positions kept.
 //!
 //! ```text
-//!  Bitcoin Core --template--> templates --Job a payee--> server <==Stratum V1==> machines
-//!        ^                                                 |
-//!        |<------- block, to every node -------------------+  before anything else is asked
-//!                                                          |
-//!                                   Find, hash ------------+--> collector --certificates--> validators
+//!  Bitcoin Core --offers--> foreman --Job a payee--> server <==Stratum V1==> machines
+//!        ^                                             |
+//!        |<------- block, to every node ---------------+  before anything else is asked
+//!                                                      |
+//!                               Find, hash ------------+--> collector --certificates--> validators
 //! ```
+//!
+//! | file | subject |
+//! |---|---|
+//! | [`config`] | what a gateway is told in its file |
+//! | [`nodes`] | what our nodes offer, and where a block goes |
+//!
+//! The server is made of values that take the time from outside, and of one file that has sockets:
+//!
+//! | file | subject |
+//! |---|---|
+//! | [`job`] | the work itself, and what each find in it is good for |
+//! | [`settings`] | where it listens, whom it serves, who is told of finds |
+//! | [`stratum`] | lines in, lines out |
+//! | [`lines`] | bytes cut into lines |
+//! | [`difficulty`] | a target as machines are told it |
+//! | [`vardiff`] | how hard a machine's shares are |
+//! | [`board`] | each payee's present job, as a line |
+//! | [`submit`] | a find judged, in what order |
+//! | [`reject`] | why a line is refused |
+//! | [`conduct`] | what strangers may do |
+//! | [`session`] | one machine, from its first line to its last |
+//! | [`machines`] | what is counted of them |
+//! | `connection` | one socket and its session |
+//! | [`server`] | sockets, threads and the clock |
 
+pub mod board;
+pub mod conduct;
 pub mod config;
+mod connection;
+pub mod difficulty;
 pub mod job;
+pub mod lines;
+pub mod machines;
 pub mod nodes;
 pub mod rates;
+pub mod reject;
+#[cfg(test)]
+pub(crate) mod samples;
+pub mod sealing;
+pub mod server;
+pub mod session;
+pub mod settings;
+pub mod stratum;
+pub mod submit;
+pub mod vardiff;

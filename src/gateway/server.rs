@@ -1,0 +1,292 @@
+//! The Stratum server: sockets, threads and the clock around [`Session`]s.
+//!
+//! Each connection is a task that owns its session, so nothing is shared while a share is hashed.
+//! New jobs go onto a board that all tasks watch; each wakes, writes the job's line to its socket
+//! and goes on. Answers to lines that arrived together leave together.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::watch;
+
+use super::board::Board;
+use super::conduct::Door;
+use super::connection;
+use super::job::Job;
+pub use super::machines::{MachineStatus, Totals};
+use super::session::{Ended, Session};
+use super::settings::{House, LISTEN};
+pub use super::settings::{Payee, Settings, Sink};
+use super::stratum;
+use super::submit::Moment;
+use crate::error::Result;
+
+/// Connections that the system may hold for us before we take them.
+const BACKLOG: u32 = 1_024;
+/// Time for machines to be let go when the server stops.
+const FAREWELL: Duration = Duration::from_secs(2);
+/// Pause after a connection could not be taken, for want of file descriptors.
+const RELIEF: Duration = Duration::from_millis(50);
+
+/// The clock.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Clock(Instant);
+
+impl Clock {
+    /// Now.
+    pub(super) fn now(self) -> Moment {
+        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let ms = u64::try_from(self.0.elapsed().as_millis()).unwrap_or(u64::MAX);
+        Moment { ms, unix: u32::try_from(unix).unwrap_or(u32::MAX) }
+    }
+
+    /// The instant that is so many ms after the start.
+    pub(super) fn at(self, ms: u64) -> tokio::time::Instant {
+        (self.0 + Duration::from_millis(ms)).into()
+    }
+}
+
+/// What a connection's task and the server share of it.
+pub(super) type Slot = Arc<Mutex<MachineStatus>>;
+
+/// Who is there, and what became of those who were.
+#[derive(Debug)]
+pub(super) struct Register {
+    pub(super) door: Door,
+    machines: BTreeMap<u64, Slot>,
+    /// Of connections that have ended, and of the door.
+    past: Totals,
+}
+
+/// What all tasks know.
+pub(super) struct Place {
+    pub(super) house: Arc<House>,
+    pub(super) sink: Arc<dyn Sink>,
+    pub(super) clock: Clock,
+    register: Mutex<Register>,
+}
+
+impl Place {
+    pub(super) fn register(&self) -> MutexGuard<'_, Register> {
+        held(&self.register)
+    }
+}
+
+/// A lock's value, even if a thread has panicked with it: what it counts is still counted.
+pub(super) fn held<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
+    lock.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A Stratum server that runs.
+pub struct Server {
+    runtime: Option<Runtime>,
+    address: SocketAddr,
+    board: watch::Sender<Arc<Board>>,
+    place: Arc<Place>,
+}
+
+impl Server {
+    /// Listens, and serves machines in threads of its own until it is stopped or dropped. Machines
+    /// that log in wait for the first job.
+    pub fn start(settings: Settings, payees: Vec<Payee>, sink: Arc<dyn Sink>) -> Result<Self> {
+        let house = Arc::new(House::new(settings, payees)?);
+        let listen = house.settings.listen;
+        let failed = |error: std::io::Error| {
+            LISTEN.unstored(listen, "an address to listen at, and threads", error)
+        };
+        let mut builder = Builder::new_multi_thread();
+        if house.settings.threads > 0 {
+            builder.worker_threads(house.settings.threads);
+        }
+        let runtime = builder.thread_name(THREAD).enable_all().build().map_err(failed)?;
+        let listener = {
+            let _inside = runtime.enter();
+            open(listen).map_err(failed)?
+        };
+        let address = listener.local_addr().map_err(failed)?;
+        let register = Register {
+            door: Door::new(house.settings.limits),
+            machines: BTreeMap::new(),
+            past: Totals::default(),
+        };
+        let (board, watched) = watch::channel(Arc::new(Board::new(house.payees.len())));
+        let clock = Clock(Instant::now());
+        let place = Arc::new(Place { house, sink, clock, register: Mutex::new(register) });
+        runtime.spawn(listening(listener, Arc::clone(&place), watched));
+        Ok(Self { runtime: Some(runtime), address, board, place })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Gives machines new work: a job a payee; who is not among them keeps his. Ends a pause.
+    pub fn publish(&self, jobs: Vec<Arc<Job>>) {
+        let now = self.place.clock.now().ms;
+        self.change(|board| board.post(jobs, now));
+    }
+
+    /// There is no new work, for this reason. Finds on jobs that are out are still taken; when
+    /// those are too old, machines are let go, so that they turn to their next pool. Machines that
+    /// log in are told why and sent away.
+    pub fn pause(&self, why: String) {
+        self.change(|board| board.paused = Some(why.into()));
+    }
+
+    /// Each machine that is connected.
+    pub fn machines(&self) -> Vec<MachineStatus> {
+        let slots: Vec<Slot> = self.place.register().machines.values().cloned().collect();
+        slots.iter().map(|slot| held(slot).clone()).collect()
+    }
+
+    /// Everything since the start.
+    pub fn totals(&self) -> Totals {
+        let register = self.place.register();
+        let mut totals = register.past;
+        totals.open = u64::try_from(register.door.open()).unwrap_or(u64::MAX);
+        for slot in register.machines.values() {
+            totals.tally.add(&held(slot).tally);
+        }
+        totals
+    }
+
+    /// Stops: no more connections are taken, what was said to machines is sent, and they are let
+    /// go.
+    pub fn stop(mut self) {
+        self.change(|board| board.stopping = true);
+        let begin = Instant::now();
+        while self.place.register().door.open() > 0 && begin.elapsed() < FAREWELL {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        self.close();
+    }
+
+    fn close(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_timeout(FAREWELL);
+        }
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Board)) {
+        self.board.send_modify(|board| {
+            let mut new = Board::clone(board);
+            change(&mut new);
+            *board = Arc::new(new);
+        });
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// The name of the server's threads.
+pub const THREAD: &str = "stratum";
+
+fn open(listen: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = match listen {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    socket.set_reuseaddr(true)?;
+    // Connections inherit it: a machine that lost its power is noticed even without work.
+    socket.set_keepalive(true)?;
+    socket.bind(listen)?;
+    socket.listen(BACKLOG)
+}
+
+async fn listening(
+    listener: TcpListener,
+    place: Arc<Place>,
+    mut board: watch::Receiver<Arc<Board>>,
+) {
+    let mut number = 0u64;
+    loop {
+        let taken = tokio::select! {
+            biased;
+            stop = board.wait_for(|board| board.stopping) => {
+                // Stopped, or the server has been dropped.
+                drop(stop);
+                return;
+            }
+            taken = listener.accept() => taken,
+        };
+        match taken {
+            Ok((stream, address)) => {
+                number = number.wrapping_add(1);
+                admit(stream, address, number, &place, board.clone());
+            }
+            // Most likely there are too many open files: others have to leave first.
+            Err(_) => tokio::time::sleep(RELIEF).await,
+        }
+    }
+}
+
+/// Lets a connection in, or says why not.
+fn admit(
+    stream: TcpStream,
+    address: SocketAddr,
+    number: u64,
+    place: &Arc<Place>,
+    mut board: watch::Receiver<Arc<Board>>,
+) {
+    let now = place.clock.now();
+    let mut register = place.register();
+    if let Err(turned) = register.door.enter(address.ip(), now.ms) {
+        register.past.turned_away = register.past.turned_away.saturating_add(1);
+        drop(register);
+        let mut line = Vec::new();
+        stratum::refuse_with(&mut line, "null", "null", 20, turned.words());
+        // What does not fit at once is not worth waiting for.
+        let _ = stream.try_write(&line);
+        return;
+    }
+    let _ = stream.set_nodelay(true);
+    let present = Arc::clone(&board.borrow_and_update());
+    let session = Session::new(Arc::clone(&place.house), present, number, address, now);
+    let slot = Arc::new(Mutex::new(session.status().clone()));
+    register.machines.insert(number, Arc::clone(&slot));
+    register.past.connected = register.past.connected.saturating_add(1);
+    drop(register);
+    let guard = Guard { place: Arc::clone(place), slot, ended: Ended::ByMachine };
+    tokio::spawn(connection::serve(stream, session, guard, board));
+}
+
+/// Signs a connection off, however its task ends.
+pub(super) struct Guard {
+    pub(super) place: Arc<Place>,
+    pub(super) slot: Slot,
+    pub(super) ended: Ended,
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        let now = self.place.clock.now();
+        let status = held(&self.slot).clone();
+        let address = status.address.ip();
+        let mut register = self.place.register();
+        register.machines.remove(&status.number);
+        register.past.tally.add(&status.tally);
+        register.door.leave(address, status.tally.accepted > 0);
+        let mut banned = false;
+        if self.ended.strikes() {
+            register.past.closed = register.past.closed.saturating_add(1);
+            banned = register.door.strike(address, now.ms);
+            register.past.bans = register.past.bans.saturating_add(u64::from(banned));
+        }
+        drop(register);
+        if !matches!(self.ended, Ended::ByMachine | Ended::Stopping) {
+            self.place.sink.note(status.address, &format!("closed: {}", self.ended.words()));
+        }
+        if banned {
+            self.place.sink.note(status.address, "the address is banned for a while");
+        }
+    }
+}
