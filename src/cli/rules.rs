@@ -66,6 +66,7 @@ pub fn all() -> Vec<Rule> {
         validator::registration::MEMBER,
         validator::registration::FIRST,
         validator::registration::NETWORK,
+        validator::registration::APART,
         validator::registration::ALIVE,
         validator::request::SIZE,
         validator::request::FORM,
@@ -267,7 +268,21 @@ pub fn all() -> Vec<Rule> {
         work::coinbase::PAY_SERVICE,
         work::coinbase::PAY_TOTAL,
     ]);
+    rules.extend([
+        work::columns::FORM,
+        work::columns::CANONICAL,
+        work::columns::SIZE,
+        work::columns::SAME,
+    ]);
     rules.extend([work::credit::PERIOD]);
+    rules.extend([
+        work::farm::STAKES,
+        work::farm::LOCK,
+        work::farm::APART,
+        work::farm::SPENDABLE,
+        work::farm::PART,
+        work::farm::LENGTH,
+    ]);
     rules.extend([work::receipt::SIGNATURE, work::receipt::VALIDATOR, work::receipt::FORMAT]);
     rules.extend([
         work::share::NETWORK,
