@@ -268,6 +268,7 @@ pub fn all() -> Vec<Rule> {
         work::coinbase::PAY_TOTAL,
     ]);
     rules.extend([work::credit::PERIOD]);
+    rules.extend([work::odds::SIZE, work::odds::ALPHA]);
     rules.extend([work::receipt::SIGNATURE, work::receipt::VALIDATOR, work::receipt::FORMAT]);
     rules.extend([
         work::share::NETWORK,

@@ -22,6 +22,7 @@
 //! | [`credit`] | hashes: agreed, proven, filled |
 //! | [`evidence`] | everything that was proven, verified once |
 //! | [`verdict`] | satoshis: what the miner has earned |
+//! | [`odds`] | what chance does to him |
 
 pub mod agreement;
 pub mod certificate;
@@ -32,6 +33,7 @@ pub mod extended_job;
 pub mod grind;
 pub mod hash;
 mod hex;
+pub mod odds;
 pub mod receipt;
 #[cfg(test)]
 pub(crate) mod samples;
