@@ -106,6 +106,15 @@ pub enum WorkCommand {
         #[arg(long, value_name = "FILE")]
         terms: PathBuf,
     },
+    /// What chance does to miner and holder under given terms, and critical counts for pass-fail
+    Odds {
+        /// The terms' file
+        #[arg(long, value_name = "FILE")]
+        terms: PathBuf,
+        /// In how many of a million terms an honest miner may lose a window by bad luck
+        #[arg(long, value_name = "N", default_value_t = 10_000)]
+        alpha_ppm: u32,
+    },
 }
 
 /// `hashmix work verify`

@@ -27,6 +27,7 @@ pub mod demo;
 pub mod descriptor;
 pub mod file;
 pub mod headers;
+pub mod odds;
 pub mod psbt;
 pub mod record;
 pub mod rules;
@@ -144,6 +145,7 @@ fn perform(command: Command) -> Result<Done> {
         Command::Work(WorkCommand::Certificate { file, terms }) => {
             certificate::check(&file, &terms)
         }
+        Command::Work(WorkCommand::Odds { terms, alpha_ppm }) => odds::show(&terms, alpha_ppm),
         Command::Seed(SeedCommand::New { out, passphrase }) => seed::new(&out, &passphrase),
         Command::Seed(SeedCommand::Words(source)) => seed::words(&source),
         Command::Seed(SeedCommand::Restore { out, words, passphrase }) => {

@@ -283,6 +283,7 @@ pub fn all() -> Vec<Rule> {
         work::farm::PART,
         work::farm::LENGTH,
     ]);
+    rules.extend([work::odds::SIZE, work::odds::ALPHA]);
     rules.extend([work::receipt::SIGNATURE, work::receipt::VALIDATOR, work::receipt::FORMAT]);
     rules.extend([
         work::share::NETWORK,

@@ -25,6 +25,7 @@
 //! | [`credit`] | hashes: agreed, proven, filled |
 //! | [`evidence`] | everything that was proven, verified once |
 //! | [`verdict`] | satoshis: what the miner has earned |
+//! | [`odds`] | what chance does to him |
 
 pub mod agreement;
 mod binary;
@@ -39,6 +40,7 @@ pub mod grind;
 pub mod hash;
 mod hex;
 pub mod kept;
+pub mod odds;
 pub mod receipt;
 #[cfg(test)]
 pub(crate) mod samples;
