@@ -11,6 +11,11 @@ use crate::party::Role;
 use crate::script::template::Variant;
 use crate::sign::sealed::Stretch;
 
+#[cfg(feature = "gateway")]
+mod gateway;
+#[cfg(feature = "gateway")]
+pub use gateway::{GatewayArguments, GatewayCommand};
+
 /// Hash power bought, sold and proven on Bitcoin alone.
 #[derive(Debug, Parser)]
 #[command(name = "hashmix", version, max_term_width = 100)]
@@ -60,6 +65,10 @@ pub enum Command {
     /// A validator's desk: contracts registered, requests answered
     #[command(subcommand)]
     Validator(ValidatorCommand),
+    /// Machines in front, Bitcoin Core behind, and the shares of positions kept
+    #[cfg(feature = "gateway")]
+    #[command(subcommand)]
+    Gateway(GatewayCommand),
     /// The chain's headers, judged by their work and kept in your store
     #[command(subcommand)]
     Headers(HeadersCommand),

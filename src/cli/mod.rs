@@ -26,6 +26,8 @@ pub mod certificate;
 pub mod demo;
 pub mod descriptor;
 pub mod file;
+#[cfg(feature = "gateway")]
+pub mod gateway;
 pub mod headers;
 pub mod odds;
 pub mod psbt;
@@ -175,6 +177,14 @@ fn perform(command: Command) -> Result<Done> {
             wallet::send(&home, &server.electrum, &to, sat, fee_rate)
         }
         Command::Validator(command) => return at_desk(command),
+        #[cfg(feature = "gateway")]
+        Command::Gateway(arguments::GatewayCommand::Run(arguments)) => gateway::run(&arguments),
+        #[cfg(feature = "gateway")]
+        Command::Gateway(arguments::GatewayCommand::Check(arguments)) => gateway::check(&arguments),
+        #[cfg(feature = "gateway")]
+        Command::Gateway(arguments::GatewayCommand::Status { url, json }) => {
+            gateway::status(&url, json)
+        }
         Command::Headers(HeadersCommand::Sync { folder, server }) => {
             headers::sync(&folder, &server.electrum)
         }

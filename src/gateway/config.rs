@@ -24,6 +24,7 @@ use bitcoin::address::NetworkUnchecked;
 use serde::Deserialize;
 
 use crate::error::{Culprit, Result, Rule};
+use crate::work::farm::LONGEST_COINBASE;
 
 /// The file is one we can read.
 pub const FORM: Rule = Rule::new(
@@ -48,8 +49,6 @@ pub const NODES: Rule = Rule::new(
 pub const CONFIG_FORMAT: &str = "hashmix gateway 1";
 /// Longest file that is read, in bytes.
 pub const CONFIG_MAX_BYTES: usize = 1 << 20;
-/// Bytes of a coinbase that every firmware takes.
-const ANY_FIRMWARE: usize = 250;
 
 /// A gateway's file.
 #[derive(Clone, Debug, Deserialize)]
@@ -148,7 +147,7 @@ fn eight() -> u32 {
 }
 
 fn any_firmware() -> usize {
-    ANY_FIRMWARE
+    LONGEST_COINBASE
 }
 
 impl Config {

@@ -11,7 +11,12 @@
 //! | file | subject |
 //! |---|---|
 //! | [`config`] | what a gateway is told in its file |
+//! | [`plan`] | whom a coinbase pays, and the jobs that come of a template |
 //! | [`nodes`] | what our nodes offer, and where a block goes |
+//! | [`foreman`] | everything together, and the loop that moves it |
+//! | [`collector`] | finds of positions, kept |
+//! | [`seals`], [`sealing`] | certificates that are due; the miner's word, and receipts for it |
+//! | [`status`], [`rates`], `crew`, [`window`] | what it tells about itself, and where |
 //!
 //! The server is made of values that take the time from outside, and of one file that has sockets:
 //!
@@ -33,22 +38,29 @@
 //! | [`server`] | sockets, threads and the clock |
 
 pub mod board;
+pub mod collector;
 pub mod conduct;
 pub mod config;
 mod connection;
+mod crew;
 pub mod difficulty;
+pub mod foreman;
 pub mod job;
 pub mod lines;
 pub mod machines;
 pub mod nodes;
+pub mod plan;
 pub mod rates;
 pub mod reject;
 #[cfg(test)]
 pub(crate) mod samples;
 pub mod sealing;
+pub mod seals;
 pub mod server;
 pub mod session;
 pub mod settings;
+pub mod status;
 pub mod stratum;
 pub mod submit;
 pub mod vardiff;
+pub mod window;

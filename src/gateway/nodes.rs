@@ -12,7 +12,7 @@
 //! minute, and the foreman hears once that it is away and once that it is back.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -216,13 +216,5 @@ impl Pause {
     fn wait(&mut self) {
         thread::sleep(self.0);
         self.0 = self.0.saturating_mul(2).min(LONGEST_PAUSE);
-    }
-}
-
-/// The next news, or none in `within`. Nothing at all when no node is watched any more.
-pub fn hear(news: &Receiver<News>, within: Duration) -> Option<News> {
-    match news.recv_timeout(within) {
-        Ok(news) => Some(news),
-        Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => None,
     }
 }

@@ -11,10 +11,12 @@ pub const STEP: u64 = 10;
 /// The spans that are shown, in seconds.
 pub const SPANS: [u64; 3] = [300, 3_600, 86_400];
 
-/// Samples of a growing sum of work, a step apart, for as long as the longest span.
-#[derive(Clone, Debug, Default)]
+/// Samples of a growing sum of work, a step apart.
+#[derive(Clone, Debug)]
 pub struct Rates {
     samples: VecDeque<Sample>,
+    /// The longest span that is asked about, in seconds.
+    longest: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -26,6 +28,11 @@ struct Sample {
 }
 
 impl Rates {
+    /// No samples yet; those older than `longest` seconds will be forgotten.
+    pub fn over_at_most(longest: u64) -> Self {
+        Self { samples: VecDeque::new(), longest }
+    }
+
     /// Notes the sum of accepted work (hashes) at a moment (seconds); closer together than
     /// [`STEP`], the later one is left out.
     pub fn note(&mut self, at: u64, work: u128) {
@@ -33,7 +40,7 @@ impl Rates {
             return;
         }
         self.samples.push_back(Sample { at, work });
-        let oldest = at.saturating_sub(SPANS[2]);
+        let oldest = at.saturating_sub(self.longest);
         // One sample at or before the span's beginning is kept to measure from.
         while self.samples.get(1).is_some_and(|second| second.at <= oldest) {
             self.samples.pop_front();
@@ -64,7 +71,7 @@ pub fn in_words(rate: u64) -> String {
         unit += 1;
         scale *= 1_000;
     }
-    let (whole, hundredths) = (rate / scale, rate % scale * 100 / scale.max(1));
+    let (whole, hundredths) = (rate / scale, rate % scale / (scale / 100).max(1));
     match (unit, whole) {
         (0, _) => format!("{whole} {}", units[unit]),
         (_, 0..10) => format!("{whole}.{hundredths:02} {}", units[unit]),
@@ -79,7 +86,7 @@ mod tests {
 
     #[test]
     fn a_steady_machine_has_the_same_rate_over_every_span() {
-        let mut rates = Rates::default();
+        let mut rates = Rates::over_at_most(SPANS[2]);
         for step in 0..20_000u64 {
             rates.note(step * STEP, u128::from(step * STEP) * 7_000);
         }
@@ -91,7 +98,7 @@ mod tests {
 
     #[test]
     fn a_machine_that_died_is_gone_from_the_short_span_first() {
-        let mut rates = Rates::default();
+        let mut rates = Rates::over_at_most(SPANS[2]);
         for at in (0..=7_200).step_by(10) {
             rates.note(at, u128::from(at.min(6_900)) * 1_000);
         }
@@ -101,7 +108,7 @@ mod tests {
 
     #[test]
     fn before_there_is_a_span_of_samples_the_rate_is_that_since_the_first() {
-        let mut rates = Rates::default();
+        let mut rates = Rates::over_at_most(SPANS[2]);
         assert_eq!(rates.all(5, 100), [0; 3]);
         rates.note(0, 0);
         assert_eq!(rates.all(50, 5_000), [100; 3]);
