@@ -8,4 +8,5 @@
 //!                                   Find, hash ------------+--> collector --certificates--> validators
 //! ```
 
+pub mod collector;
 pub mod job;
