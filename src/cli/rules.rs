@@ -137,6 +137,8 @@ pub fn all() -> Vec<Rule> {
     rules.extend([flow::reward::terms::SERVICE]);
     rules.extend([flow::reward::txs::SWEEPABLE]);
     rules.extend([flow::word::FORM, flow::word::CONTRACT, flow::word::SEAT]);
+    #[cfg(feature = "gateway")]
+    rules.extend([crate::gateway::collector::ONCE]);
     rules.extend([
         guard::ANCHOR,
         guard::PARENT,
