@@ -34,8 +34,6 @@ pub mod job;
 pub mod lines;
 pub mod machines;
 pub mod reject;
-#[cfg(test)]
-pub(crate) mod samples;
 pub mod server;
 pub mod session;
 pub mod settings;
