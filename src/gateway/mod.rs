@@ -52,8 +52,6 @@ pub mod nodes;
 pub mod plan;
 pub mod rates;
 pub mod reject;
-#[cfg(test)]
-pub(crate) mod samples;
 pub mod sealing;
 pub mod seals;
 pub mod server;

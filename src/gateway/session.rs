@@ -562,6 +562,3 @@ fn lower(one: BlockHash, other: BlockHash) -> bool {
     let (one, other): (&[u8; 32], &[u8; 32]) = (one.as_ref(), other.as_ref());
     one.iter().rev().lt(other.iter().rev())
 }
-
-#[cfg(test)]
-mod tests;

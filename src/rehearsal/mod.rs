@@ -23,4 +23,6 @@ pub mod ledger;
 pub mod machines;
 pub mod people;
 pub mod reorg;
+#[cfg(feature = "gateway")]
+pub mod stratum;
 pub mod world;
