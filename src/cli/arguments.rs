@@ -124,6 +124,15 @@ pub enum WorkCommand {
         #[arg(long, value_name = "N", default_value_t = 10_000)]
         alpha_ppm: u32,
     },
+    /// Play every known trick with work, and show what it yields beside what is claimed of it
+    Simulate {
+        /// The same seed gives the same table
+        #[arg(long, value_name = "N", default_value_t = 1)]
+        seed: u64,
+        /// How often the quick figures are drawn
+        #[arg(long, value_name = "N", default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(100..=10_000_000))]
+        draws: u32,
+    },
 }
 
 /// `hashmix work verify`

@@ -35,6 +35,7 @@ pub mod record;
 pub mod rules;
 pub mod secret;
 pub mod seed;
+pub mod simulate;
 pub mod summary;
 pub mod terminal;
 pub mod terms;
@@ -148,6 +149,7 @@ fn perform(command: Command) -> Result<Done> {
             certificate::check(&file, &terms)
         }
         Command::Work(WorkCommand::Odds { terms, alpha_ppm }) => odds::show(&terms, alpha_ppm),
+        Command::Work(WorkCommand::Simulate { seed, draws }) => simulate::simulate(seed, draws),
         Command::Seed(SeedCommand::New { out, passphrase }) => seed::new(&out, &passphrase),
         Command::Seed(SeedCommand::Words(source)) => seed::words(&source),
         Command::Seed(SeedCommand::Restore { out, words, passphrase }) => {

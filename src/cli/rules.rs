@@ -106,6 +106,7 @@ pub fn all() -> Vec<Rule> {
     rules.extend([cli::terminal::PRESENT]);
     rules.extend([cli::terms::INDEX, cli::terms::CHECKSUM]);
     rules.extend([cli::wallet::HOME]);
+    rules.extend([cli::simulate::CLAIMS]);
     rules.extend([cli::work::ARGUMENT, cli::work::ADDRESS_NETWORK]);
     rules.extend([engine::SEAT, engine::POSSIBLE, engine::READABLE, engine::WALLET]);
     rules.extend([engine::joint::ROUND]);
