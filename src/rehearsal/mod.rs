@@ -31,8 +31,8 @@ pub mod machines;
 pub mod people;
 #[cfg(feature = "regtest")]
 pub mod reorg;
+pub mod simulation;
 #[cfg(feature = "gateway")]
 pub mod stratum;
-pub mod simulation;
 #[cfg(feature = "regtest")]
 pub mod world;
