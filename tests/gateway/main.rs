@@ -11,5 +11,6 @@ mod recorded;
 mod site;
 mod soak_short;
 mod strangers;
+mod the_command_survives_kill_nine;
 mod verdicts;
 mod world;

@@ -177,11 +177,12 @@ pub(crate) fn machine(gateway: &Gateway, habits: Habits) -> StratumMiner {
 pub(crate) fn block_with_shares(miner: &mut StratumMiner, count: usize) {
     let parent = miner.job().unwrap().parent();
     let finds: Vec<_> = (0..count).map(|_| miner.search(1_000_000).unwrap()).collect();
-    for find in &finds {
-        let params = miner.params(find);
-        let line = json!({ "id": 4, "method": "mining.submit", "params": params });
-        miner.say(&line.to_string()).unwrap();
-    }
+    // In one piece: the first is a block, and what comes after its successor's job is stale.
+    let submits = finds.iter().map(|find| {
+        json!({ "id": 4, "method": "mining.submit", "params": miner.params(find) }).to_string()
+    });
+    let lines = submits.collect::<Vec<_>>().join("\n");
+    miner.say(&lines).unwrap();
     for _ in &finds {
         let answer = miner.answer().unwrap();
         assert_eq!(answer["result"], true, "{answer}");
