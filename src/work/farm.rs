@@ -319,7 +319,7 @@ fn spendable(name: impl core::fmt::Display, script: &Script) -> Result<(), Error
     if !script.is_empty() && !script.is_op_return() {
         return Ok(());
     }
-    let found = format_args!("{script:x}").to_string();
+    let found = if script.is_empty() { "none".to_owned() } else { format!("{script:x}") };
     Err(SPENDABLE.refuses(Culprit::Miner, name, "a script that can be spent", found))
 }
 
