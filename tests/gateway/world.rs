@@ -9,7 +9,7 @@ use hashmix::gateway::board::Posted;
 use hashmix::gateway::difficulty::Difficulty;
 use hashmix::gateway::job::Job;
 use hashmix::gateway::server::{Payee, Server, Settings, Sink};
-use hashmix::rehearsal::stratum::jobs::sample;
+use hashmix::rehearsal::stratum::jobs::{sample, target};
 use hashmix::work::extended_job::Find;
 
 /// Keeps everything, in the order in which it came.
@@ -56,11 +56,16 @@ pub fn posted(id: u64, payee: u8, parent: u8) -> Posted {
     Posted::new(job(id, payee, parent), 0)
 }
 
+/// What machines start with: as hard as the sample jobs' position allows.
+pub fn start() -> Difficulty {
+    Difficulty::of_target(target(0x0f))
+}
+
 /// Settings for tests: any free port, and shares that take few hashes.
 pub fn settings() -> Settings {
     let mut settings = Settings::new(SocketAddr::from(([127, 0, 0, 1], 0)));
     settings.pace.least = Difficulty::read("0.000000001").unwrap();
-    settings.pace.start = settings.pace.least;
+    settings.pace.start = start();
     settings.threads = 2;
     settings
 }

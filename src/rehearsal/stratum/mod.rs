@@ -324,6 +324,11 @@ impl StratumMiner {
         self.target
     }
 
+    /// Puts a mark between the lines that were said.
+    pub fn mark(&mut self, words: &str) {
+        self.record.push(format!("! {words}"));
+    }
+
     /// What was said, line by line.
     pub fn record(&self) -> &[String] {
         &self.record
