@@ -243,7 +243,7 @@ pub(super) fn stopping_at_kth_lowest(chance: &mut Chance, draws: u32) -> Vec<Fig
 }
 
 /// Who delivers 60 % and may choose how many he lists, up to K = 64, of j credited as (j - 1) / u_j;
-/// over a window of 336 slices, at most four times the agreed work a slice and all of it together.
+/// over a window of 336 slices, for which nobody is paid more than was agreed.
 pub(super) fn listing_fewer(chance: &mut Chance, draws: u32) -> Vec<Figure> {
     const SLICES: u64 = 336;
     const AGREED: u64 = 640;
@@ -256,7 +256,7 @@ pub(super) fn listing_fewer(chance: &mut Chance, draws: u32) -> Vec<Figure> {
                 let estimate = (below << 64).checked_div(u128::from(*hash)).unwrap_or(0);
                 u64::try_from(estimate).unwrap_or(u64::MAX)
             });
-            window += best.max().unwrap_or(0).min(4 * AGREED);
+            window += best.max().unwrap_or(0);
         }
         sums.add(window.min(SLICES * AGREED), SLICES * AGREED);
     }
