@@ -148,7 +148,7 @@ fn perform(command: Command) -> Result<Done> {
         }
         Command::Work(WorkCommand::Verify(arguments)) => match arguments.terms.clone() {
             Some(terms) => return certificate::verify(&terms, &arguments),
-            None => work::verify(&arguments.into()),
+            None => work::verify_share(arguments),
         },
         Command::Work(WorkCommand::Show(arguments)) => show::show(&arguments),
         Command::Work(WorkCommand::Odds { terms, alpha_ppm }) => odds::show(&terms, alpha_ppm),

@@ -3,33 +3,42 @@
 use crate::work::odds::Part;
 
 /// Prefixes of a thousand, each a thousand times the one before.
-const PREFIXES: [&str; 9] = ["", "k", "M", "G", "T", "P", "E", "Z", "Y"];
+const PREFIXES: [&str; 11] = ["", "k", "M", "G", "T", "P", "E", "Z", "Y", "R", "Q"];
+
+/// More hashes than a thousand of the largest prefix; nobody will ever compute them.
+const TOO_MANY: u128 = 999_500_000_000_000_000_000_000_000_000_000;
 
 /// Hashes to three digits, with a prefix: `8.64 EH`.
-pub fn hashes(hashes: u128) -> String {
+pub fn hashes(number: u128) -> String {
+    if number >= TOO_MANY {
+        return ">999 QH".to_owned();
+    }
     let mut unit = 1u128;
     let mut prefix = 0;
-    // 999.5 of a unit is 1,000 to three digits, which the next unit says better.
-    while prefix + 1 < PREFIXES.len() && hashes / unit >= 1_000 {
+    while number / unit >= 1_000 {
         unit *= 1_000;
         prefix += 1;
     }
-    let digits = match hashes / unit {
+    let digits = match number / unit {
         100.. => 0,
         10.. => 1,
         _ => 2,
     };
-    let step = unit / [1, 10, 100][digits].min(unit);
-    let near = (hashes + step / 2) / step.max(1) * step.max(1);
-    let fraction = near % unit * 100 / unit;
-    let whole = near / unit;
+    let step = (unit / [1, 10, 100][digits]).max(1);
+    let near = (number + step / 2) / step * step;
+    if near != number {
+        // Rounded up it may have one digit more, as 999.6 has.
+        return hashes(near);
+    }
+    let fraction = number % unit * 100 / unit;
+    let whole = number / unit;
     let text = match digits {
         0 => format!("{whole}"),
         1 => format!("{whole}.{}", fraction / 10),
         _ => format!("{whole}.{fraction:02}"),
     };
     // Below a thousand there is nothing behind the point.
-    let text = if prefix == 0 { format!("{hashes}") } else { text };
+    let text = if prefix == 0 { number.to_string() } else { text };
     format!("{text} {}H", PREFIXES[prefix])
 }
 
@@ -64,7 +73,12 @@ mod tests {
             (12_340_000, "12.3 MH"),
             (123_499, "123 kH"),
             (123_500, "124 kH"),
-            (u128::MAX, "340282366920939 YH"),
+            (999_499, "999 kH"),
+            (999_500, "1.00 MH"),
+            (9_996, "10.0 kH"),
+            (99_960, "100 kH"),
+            (999_499_999_999_999_999_999_999_999_999_999, "999 QH"),
+            (u128::MAX, ">999 QH"),
         ] {
             assert_eq!(hashes(number), said);
         }

@@ -137,7 +137,15 @@ fn receipts_that_are_not_for_the_certificate_or_not_signed_are_refused() {
     verify(&file, "work-receipt-format");
     let forged = Receipt { validator: 1, ..mined.receipt(0, 0, 131) };
     verify(&mined.put("forged", forged.to_json()), "work-receipt-signature");
-    refused(&["work", "verify", &file, "--home", "x", "--script", "51"], "cli-arguments", 2);
+    let share = |more: [&str; 2]| {
+        let arguments = [&["work", "verify", file.as_str(), "--script", "51"], &more[..]].concat();
+        refused(&arguments, "work-argument", 2);
+    };
+    share(["--home", "x"]);
+    share(["--electrum", "tcp://x:1"]);
+    share(["--receipt", &file]);
+    let both = ["work", "verify", &file, "--script", "51", "--terms", &mined.terms_file];
+    refused(&both, "cli-arguments", 2);
 }
 
 #[test]
@@ -232,11 +240,11 @@ fn odds_are_said_in_words_and_counts_are_given_for_an_error_rate() {
 
 #[test]
 fn a_simulation_prints_the_same_table_for_the_same_seed() {
-    let simulate = |seed| ok(&["work", "simulate", "--seed", seed, "--draws", "100"]);
+    let simulate = |seed| ok(&["work", "simulate", "--seed", seed, "--draws", "1000"]);
     let table = simulate("3");
-    assert!(table.starts_with("seed 3, 100 draws\n"), "{table}");
+    assert!(table.starts_with("seed 3, 1000 draws\n"), "{table}");
     assert!(table.contains("stopping when lucky, SHA-256d") && !table.contains("CONTRADICTED"));
-    assert!(table.lines().all(|line| line.chars().count() <= 86), "{table}");
+    assert!(table.lines().all(|line| line.chars().count() <= 80), "{table}");
     assert_eq!(table, simulate("3"));
-    refused(&["work", "simulate", "--draws", "99"], "cli-arguments", 2);
+    refused(&["work", "simulate", "--draws", "999"], "cli-arguments", 2);
 }

@@ -28,7 +28,7 @@ pub enum WorkCommand {
         #[arg(long, value_name = "N", default_value_t = 1)]
         seed: u64,
         /// How often the quick figures are drawn
-        #[arg(long, value_name = "N", default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(100..=10_000_000))]
+        #[arg(long, value_name = "N", default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(1_000..=10_000_000))]
         draws: u32,
     },
 }
