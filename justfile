@@ -60,3 +60,7 @@ figures:
 # Measure rulings on a year of certificates, and write the figures into docs/reliability.md.
 rulings:
     HASHMIX_WRITE_DOCS=1 cargo bench --locked --bench rulings
+
+# Play every known trick with work, at length, and print what it yields beside what is claimed.
+simulate:
+    cargo bench --locked --bench simulation

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use bitcoin::Network;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::cli::work::Verify;
 use crate::party::Role;
 #[cfg(feature = "regtest")]
 use crate::script::template::Variant;
@@ -13,8 +12,11 @@ use crate::sign::sealed::Stretch;
 
 #[cfg(feature = "gateway")]
 mod gateway;
+mod work;
+
 #[cfg(feature = "gateway")]
 pub use gateway::{GatewayArguments, GatewayCommand};
+pub use work::{ChainArguments, ShowArguments, VerifyArguments, WorkCommand};
 
 /// Hash power bought, sold and proven on Bitcoin alone.
 #[derive(Debug, Parser)]
@@ -99,72 +101,6 @@ impl From<VariantName> for Variant {
             VariantName::Musig => Self::Musig,
             VariantName::Nums => Self::Nums,
         }
-    }
-}
-
-/// `hashmix work`
-#[derive(Debug, Subcommand)]
-pub enum WorkCommand {
-    /// Check rules 2 to 5 for one share: coinbase, branch, payment, target
-    Verify(VerifyArguments),
-    /// Check a certificate against the terms, without the chain's headers
-    Certificate {
-        /// The certificate's file
-        file: PathBuf,
-        /// The terms' file
-        #[arg(long, value_name = "FILE")]
-        terms: PathBuf,
-    },
-    /// What chance does to miner and holder under given terms, and critical counts for pass-fail
-    Odds {
-        /// The terms' file
-        #[arg(long, value_name = "FILE")]
-        terms: PathBuf,
-        /// In how many of a million terms an honest miner may lose a window by bad luck
-        #[arg(long, value_name = "N", default_value_t = 10_000)]
-        alpha_ppm: u32,
-    },
-    /// Play every known trick with work, and show what it yields beside what is claimed of it
-    Simulate {
-        /// The same seed gives the same table
-        #[arg(long, value_name = "N", default_value_t = 1)]
-        seed: u64,
-        /// How often the quick figures are drawn
-        #[arg(long, value_name = "N", default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(100..=10_000_000))]
-        draws: u32,
-    },
-}
-
-/// `hashmix work verify`
-#[derive(Debug, Args)]
-pub struct VerifyArguments {
-    /// The share's file: header, coinbase, branch
-    pub file: PathBuf,
-    /// The script that must be paid
-    #[arg(long, value_name = "HEX", required_unless_present = "address")]
-    pub script: Option<String>,
-    /// The address that must be paid
-    #[arg(long, conflicts_with = "script")]
-    pub address: Option<String>,
-    /// The target that must be met; the header's own nBits if left out
-    #[arg(long, value_name = "HEX")]
-    pub target: Option<String>,
-    /// The script of the service share, paid in the output directly behind
-    #[arg(long, value_name = "HEX", requires = "service_ppm")]
-    pub service: Option<String>,
-    /// The service share, in parts per million of both payments
-    #[arg(long, value_name = "N", requires = "service")]
-    pub service_ppm: Option<u32>,
-    /// Most that the coinbase may pay out beyond the subsidy; any fees if left out
-    #[arg(long, value_name = "SATOSHIS")]
-    pub cap: Option<u64>,
-}
-
-impl From<VerifyArguments> for Verify {
-    fn from(arguments: VerifyArguments) -> Self {
-        let VerifyArguments { file, script, address, target, service, service_ppm, cap } =
-            arguments;
-        Self { file, script, address, target, service, service_ppm, cap }
     }
 }
 

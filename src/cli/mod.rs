@@ -22,9 +22,11 @@ use crate::error::{Error, Result, Rule};
 
 pub mod arguments;
 pub mod certificate;
+pub mod chart;
 #[cfg(feature = "regtest")]
 pub mod demo;
 pub mod descriptor;
+pub mod dossier;
 pub mod file;
 #[cfg(feature = "gateway")]
 pub mod gateway;
@@ -35,10 +37,12 @@ pub mod record;
 pub mod rules;
 pub mod secret;
 pub mod seed;
+pub mod show;
 pub mod simulate;
 pub mod summary;
 pub mod terminal;
 pub mod terms;
+pub mod units;
 pub mod validator;
 pub mod wallet;
 pub mod work;
@@ -144,10 +148,11 @@ fn perform(command: Command) -> Result<Done> {
         Command::Demo { variant, world, keep } => {
             demo::run(variant.into(), &world, keep).map(|()| Vec::new())
         }
-        Command::Work(WorkCommand::Verify(arguments)) => work::verify(&arguments.into()),
-        Command::Work(WorkCommand::Certificate { file, terms }) => {
-            certificate::check(&file, &terms)
-        }
+        Command::Work(WorkCommand::Verify(arguments)) => match arguments.terms.clone() {
+            Some(terms) => return certificate::verify(&terms, &arguments),
+            None => work::verify_share(arguments),
+        },
+        Command::Work(WorkCommand::Show(arguments)) => show::show(&arguments),
         Command::Work(WorkCommand::Odds { terms, alpha_ppm }) => odds::show(&terms, alpha_ppm),
         Command::Work(WorkCommand::Simulate { seed, draws }) => simulate::simulate(seed, draws),
         Command::Seed(SeedCommand::New { out, passphrase }) => seed::new(&out, &passphrase),

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use crate::amount::MILLION;
 use crate::cli::terms;
+use crate::cli::units::percent;
 use crate::error::Result;
 use crate::work::agreement::{Entitlement, WorkTerms};
 use crate::work::odds::{Course, Mean, Part, YEAR_BLOCKS, critical_counts, odds, surplus_for};
@@ -149,23 +150,6 @@ fn counted(work: &WorkTerms, counts: &[u32]) -> Result<Vec<String>> {
         .collect())
 }
 
-/// A part in percent, as precisely as it deserves.
-pub(crate) fn percent(part: Part) -> String {
-    let ppm = part.ppm();
-    if ppm == 0 {
-        return if part == Part::NONE { "0 %".to_owned() } else { "less than 0.0001 %".to_owned() };
-    }
-    let step = match ppm {
-        100_000.. => 1_000,
-        10_000.. => 100,
-        100.. => 10,
-        _ => 1,
-    };
-    let near = (ppm + step / 2) / step * step;
-    let digits = format!("{}.{:04}", near / 10_000, near % 10_000);
-    format!("{} %", digits.trim_end_matches('0').trim_end_matches('.'))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -224,17 +208,5 @@ mod tests {
         let easy = WorkTerms { target: bitcoin::Target::from_be_bytes([0xff; 32]), ..terms };
         let lines = summary(&easy);
         assert!(lines[0].starts_with("unknown     work-odds-size"), "{lines:?}");
-    }
-
-    #[test]
-    fn percentages_keep_what_tells_them_apart() {
-        let said = |ppm| percent(Part::of_million(ppm));
-        assert_eq!(said(1_000_000), "100 %");
-        assert_eq!(said(498_227), "49.8 %");
-        assert_eq!(said(10_858), "1.09 %");
-        assert_eq!(said(4_020), "0.402 %");
-        assert_eq!(said(14), "0.0014 %");
-        assert_eq!(percent(Part::NONE), "0 %");
-        assert_eq!(percent(Part::of_million(1).of(Part::of_million(1))), "less than 0.0001 %");
     }
 }

@@ -110,12 +110,12 @@ impl Figure {
 impl fmt::Display for Figure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { name, measured, error, .. } = self;
-        write!(f, "  {name:<45} {:>9} {:>7}  ", percent(*measured), percent(*error))?;
+        write!(f, "  {name:<42} {:>8} {:>7}  ", percent(*measured), percent(*error))?;
         match self.claim {
             Claim::Is(value) => write!(f, "{}", percent(value))?,
             Claim::AtMost(value) => write!(f, "<= {}", percent(value))?,
             Claim::AtLeast(value) => write!(f, ">= {}", percent(value))?,
-            Claim::Between(low, high) => write!(f, "{} .. {}", percent(low), percent(high))?,
+            Claim::Between(low, high) => write!(f, "{}..{}", percent(low), percent(high))?,
         }
         if self.holds() { Ok(()) } else { write!(f, "  CONTRADICTED") }
     }

@@ -41,6 +41,9 @@ pub struct Plan {
     pub draws: u32,
 }
 
+/// Fewest draws: of fewer, standard errors say little.
+pub const LEAST_DRAWS: u32 = 1_000;
+
 /// Everything that was measured.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Table {
@@ -60,9 +63,9 @@ const MEASUREMENTS: [Measurement; 12] = [
     hashes::deleting,
     hashes::stopping_drawn,
     hashes::stopping_ground,
+    hashes::splitting,
     hashes::stopping_at_kth_lowest,
     hashes::listing_fewer,
-    hashes::splitting,
     clock::back_filling,
     clock::bending,
     counts::pro_rata,
@@ -76,7 +79,7 @@ pub fn run(plan: Plan, progress: &mut dyn FnMut(u32, u32)) -> Table {
     for (done, measure) in (0..).zip(MEASUREMENTS) {
         progress(done, all);
         // Each has a generator of its own, so that none depends on how much another one drew.
-        figures.extend(measure(&mut Chance::new(plan.seed, done), plan.draws.max(100)));
+        figures.extend(measure(&mut Chance::new(plan.seed, done), plan.draws.max(LEAST_DRAWS)));
     }
     progress(all, all);
     Table { plan, figures }
@@ -92,7 +95,7 @@ impl Table {
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "seed {}, {} draws", self.plan.seed, self.plan.draws)?;
-        writeln!(f, "{:<47} {:>9} {:>7}  claim", "", "measured", "error")?;
+        writeln!(f, "{:<44} {:>8} {:>7}  claim", "", "measured", "error")?;
         let mut about = "";
         for figure in &self.figures {
             if figure.about != about {
