@@ -70,7 +70,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     match parse(arguments).and_then(|said| match said {
         Said::Text(text) => print(&text),
         Said::Command(command) => {
-            let Done { lines, but } = perform(command)?;
+            let Done { lines, but } = perform(*command)?;
             print(&text_of(&lines))?;
             but.map_or(Ok(()), Err)
         }
@@ -104,12 +104,12 @@ enum Said {
     /// Help or version.
     Text(String),
     /// Work.
-    Command(Command),
+    Command(Box<Command>),
 }
 
 fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Said> {
     match Arguments::try_parse_from(arguments) {
-        Ok(arguments) => Ok(Said::Command(arguments.command)),
+        Ok(arguments) => Ok(Said::Command(Box::new(arguments.command))),
         Err(error) => match error.kind() {
             ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Ok(Said::Text(error.to_string())),
             _ => Err(misused(&error)),

@@ -62,8 +62,8 @@ impl Part {
     /// The part of a part.
     pub fn of(self, other: Self) -> Self {
         let product = u128::from(self.0).saturating_mul(u128::from(other.0));
-        let quotient = product.checked_div(u128::from(Self::WHOLE.0)).unwrap_or(0);
-        Self(u64::try_from(quotient).unwrap_or(u64::MAX))
+        let part = product.checked_div(u128::from(Self::WHOLE.0)).unwrap_or(0);
+        Self(u64::try_from(part).unwrap_or(u64::MAX))
     }
 
     /// The mean of parts, each with its weight; nothing of nothing.
