@@ -45,7 +45,7 @@ pub fn verify(terms_path: &Path, arguments: &VerifyArguments) -> Result<Done> {
     let work = terms.work()?;
     let path = arguments.file.as_path();
     let named = |error: Error| error.within(path.display());
-    let certificate = dossier::certificate(path)?;
+    let certificate = dossier::certificate(path, terms.position()?)?;
     if certificate.position != terms.position()? {
         let found = certificate.position;
         return Err(named(POSITION.refuses(Culprit::Miner, "position", terms.position()?, found)));

@@ -8,7 +8,7 @@ use crate::cli::arguments::ChainArguments;
 use crate::cli::file;
 use crate::cli::headers::Progress;
 use crate::cli::wallet::{STORE, make};
-use crate::error::{Error, Result, Rule};
+use crate::error::{Culprit, Error, Result, Rule};
 use crate::facts::Facts;
 use crate::flow::contract::Contract;
 use crate::flow::escrow::outcome::proofs;
@@ -18,9 +18,9 @@ use crate::flow::{Event, reward};
 use crate::guard::what_headers_cannot_prove;
 use crate::header_sync::GuardedChain;
 use crate::headers::Headers;
-use crate::id::CertificateDigest;
+use crate::id::{CertificateDigest, PositionId};
 use crate::store::Store;
-use crate::work::certificate::{Certificate, LONGEST_FILE};
+use crate::work::certificate::{Certificate, FORMAT, LONGEST_FILE};
 use crate::work::evidence::Evidence;
 use crate::work::receipt::Receipt;
 
@@ -92,10 +92,20 @@ fn of_facts(terms: &EscrowTerms, facts: Facts, open: Vec<String>) -> Known {
     Known { proofs: proofs(terms, &facts), headers: facts.headers, open }
 }
 
-/// Reads a certificate's file.
-pub fn certificate(path: &Path) -> Result<Certificate> {
-    let text = file::text(path, LONGEST_FILE)?;
-    Certificate::from_json(&text).map_err(|error| error.within(path.display()))
+/// Reads a certificate's file, as JSON or in columns. Of several in the file of a farm, that of
+/// `position`; any of them if none is.
+pub fn certificate(path: &Path, position: PositionId) -> Result<Certificate> {
+    let bytes = file::bytes(path, LONGEST_FILE)?;
+    let read = Certificate::read_several(&bytes).and_then(|mut several| {
+        let place = several.iter().position(|certificate| certificate.position == position);
+        // A file holds one at the least.
+        let expected = "at least one certificate";
+        match several.is_empty() {
+            true => Err(FORMAT.refuses(Culprit::Sender, "certificate", expected, "none")),
+            false => Ok(several.swap_remove(place.unwrap_or(0))),
+        }
+    });
+    read.map_err(|error| error.within(path.display()))
 }
 
 /// Reads a receipt's file.
@@ -120,7 +130,7 @@ pub fn read_folder(folder: &Path, terms: &EscrowTerms, evidence: &mut Evidence) 
     let mut foreign = 0usize;
     for path in paths {
         match kept(&path, terms) {
-            Ok(Kept::Certificate(certificate)) => evidence.add(certificate),
+            Ok(Kept::Certificates(all)) => all.into_iter().for_each(|one| evidence.add(one)),
             Ok(Kept::Receipt(receipt)) => evidence.add_receipt(receipt),
             // What is neither is passed over, as a verdict passes it over.
             Ok(Kept::Neither) | Err(Error::Refused { .. }) => foreign += 1,
@@ -141,7 +151,7 @@ pub fn read_store(home: &Path, terms: &EscrowTerms, evidence: &mut Evidence) -> 
         let word = Word::from_json(&text)
             .map_err(|error| error.within(format_args!("event {}", entry.seq)))?;
         match of_word(word.event) {
-            Kept::Certificate(certificate) => evidence.add(certificate),
+            Kept::Certificates(all) => all.into_iter().for_each(|one| evidence.add(one)),
             Kept::Receipt(receipt) => evidence.add_receipt(receipt),
             Kept::Neither => {}
         }
@@ -151,16 +161,17 @@ pub fn read_store(home: &Path, terms: &EscrowTerms, evidence: &mut Evidence) -> 
 
 /// What a file holds.
 enum Kept {
-    Certificate(Certificate),
+    Certificates(Vec<Certificate>),
     Receipt(Receipt),
     Neither,
 }
 
 fn kept(path: &Path, terms: &EscrowTerms) -> Result<Kept> {
-    let text = file::text(path, LONGEST_FILE)?;
-    if let Ok(certificate) = Certificate::from_json(&text) {
-        return Ok(Kept::Certificate(certificate));
+    let bytes = file::bytes(path, LONGEST_FILE)?;
+    if let Ok(certificates) = Certificate::read_several(&bytes) {
+        return Ok(Kept::Certificates(certificates));
     }
+    let text = String::from_utf8_lossy(&bytes);
     if let Ok(receipt) = Receipt::from_json(&text) {
         return Ok(Kept::Receipt(receipt));
     }
@@ -172,7 +183,7 @@ fn kept(path: &Path, terms: &EscrowTerms) -> Result<Kept> {
 fn of_word(event: Event) -> Kept {
     match event {
         Event::Reward(reward::state::Event::Certified(certificate)) => {
-            Kept::Certificate(certificate)
+            Kept::Certificates(vec![certificate])
         }
         Event::Reward(reward::state::Event::Receipted(receipt)) => Kept::Receipt(receipt),
         _ => Kept::Neither,

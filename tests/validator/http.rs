@@ -127,7 +127,7 @@ pub(crate) fn signed(id: TermsId, from: Seat, to: Seat, asked: &str, tip: BlockH
 }
 
 /// The town with the contract registered over HTTP at these desks.
-fn served(places: &[u8]) -> Town {
+pub(crate) fn served(places: &[u8]) -> Town {
     let mut town = Town::funded();
     let text = registration(&town.table).to_json().unwrap();
     for place in places {
@@ -139,7 +139,7 @@ fn served(places: &[u8]) -> Town {
     town
 }
 
-fn server(town: &Town, place: u8) -> &Server {
+pub(crate) fn server(town: &Town, place: u8) -> &Server {
     match &town.ways[usize::from(place)] {
         Way::Http(server) => server,
         _ => panic!("validator {place} is not reached over HTTP"),

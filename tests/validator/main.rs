@@ -3,6 +3,7 @@
 
 mod by_files;
 mod disputes;
+mod gateways;
 mod http;
 mod interface;
 mod peers;

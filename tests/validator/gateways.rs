@@ -1,0 +1,73 @@
+//! A miner's gateway brings what it seals to validators' servers, and hears their receipts.
+
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use hashmix::gateway::sealing::{Miner, Sealer};
+use hashmix::party::Seat;
+use hashmix::rehearsal::people;
+use hashmix::work::certificate::Certificate;
+
+use crate::http::{served, server};
+use crate::town::Town;
+use crate::world::FULL;
+
+/// The miner's own engine leaves the table: his gateway speaks for him.
+fn sealer(town: &mut Town, urls: &[String]) -> Sealer {
+    town.table.leave(Seat::Miner);
+    let seed = people::seed(&people::name(Seat::Miner)).unwrap();
+    let home = town.table.dir.path().join("gateway");
+    std::fs::create_dir_all(&home).unwrap();
+    let miner = Miner {
+        home: &home,
+        seed: &seed,
+        record: 0,
+        electrum: &town.table.node.electrum_url(),
+        relay: None,
+        validators: urls,
+    };
+    Sealer::open(town.table.terms.clone(), &miner).unwrap()
+}
+
+fn receipts(sealer: &mut Sealer, certificate: &Certificate, wanted: usize) -> usize {
+    let begin = Instant::now();
+    loop {
+        sealer.step().unwrap();
+        let count = sealer.receipts(certificate.slice, certificate.digest());
+        if count >= wanted || begin.elapsed() > Duration::from_secs(60) {
+            return count;
+        }
+        sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn validators_servers_receipt_what_a_gateway_seals() {
+    let mut town = served(&[0, 2]);
+    let urls: Vec<String> =
+        [0, 2].map(|place| format!("http://{}", server(&town, place).address)).into();
+    let certificate = town.table.seal(0, FULL);
+    town.table.elsewhere(1);
+    let mut sealer = sealer(&mut town, &urls);
+    sealer.say(certificate.clone()).unwrap();
+    assert_eq!(receipts(&mut sealer, &certificate, 2), 2);
+    // Said twice is said once.
+    sealer.say(certificate.clone()).unwrap();
+    assert_eq!(receipts(&mut sealer, &certificate, 2), 2);
+}
+
+#[test]
+fn a_certificate_that_nobody_took_is_brought_again_after_a_restart() {
+    let mut town = served(&[0, 2]);
+    let certificate = town.table.seal(0, FULL);
+    town.table.elsewhere(1);
+    let nobody = ["http://127.0.0.1:1".to_owned()];
+    let mut first = sealer(&mut town, &nobody);
+    first.say(certificate.clone()).unwrap();
+    first.step().unwrap();
+    assert_eq!(first.receipts(certificate.slice, certificate.digest()), 0);
+    drop(first);
+    let url = format!("http://{}", server(&town, 2).address);
+    let mut again = sealer(&mut town, &[url]);
+    assert_eq!(receipts(&mut again, &certificate, 1), 1);
+}
