@@ -60,3 +60,7 @@ figures:
 # Measure rulings on a year of certificates, and write the figures into docs/reliability.md.
 rulings:
     HASHMIX_WRITE_DOCS=1 cargo bench --locked --bench rulings
+
+# A thousand machines on loopback against the gateway for a minute.
+soak *seconds="60":
+    cargo bench --locked --features gateway,regtest --bench gateway -- {{ seconds }}
