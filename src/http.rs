@@ -84,8 +84,8 @@ impl Address {
     }
 
     /// Posts a body of JSON below the address' path, and returns the status and the body of the
-    /// answer, which has at most `longest` bytes. `headers` gives further lines of the head once there is a connection: they may hold
-    /// secrets.
+    /// answer, which has at most `longest` bytes. `headers` gives further lines of the head once
+    /// there is a connection: they may hold secrets.
     pub(crate) fn post(
         &self,
         below: &str,
@@ -95,27 +95,38 @@ impl Address {
         longest: usize,
     ) -> Result<(u16, Vec<u8>), Trouble> {
         // First the connection: a node that is down has no cookie, and that it is down says more.
-        let mut stream = self.connect(timeout).map_err(|e| Trouble::Unreached(words(&e)))?;
+        let stream = self.connect(timeout).map_err(|e| Trouble::Unreached(words(&e)))?;
         let headers = headers()?;
-        let path = match format!("{}{below}", self.path.trim_end_matches('/')) {
-            none if none.is_empty() => "/".to_owned(),
-            path => path,
-        };
         let head = Zeroizing::new(format!(
-            "POST {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n{}\
+            "POST {} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n{}\
              Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+            self.path(below),
             self.host,
             headers.as_str(),
             body.len(),
         ));
-        stream.write_all(head.as_bytes())?;
-        stream.write_all(body)?;
-        let mut answer = Answer { stream, held: Vec::new(), begun: None, timeout, longest };
-        let end = answer.head()?;
-        let head = String::from_utf8_lossy(answer.held.get(..end).unwrap_or_default()).into_owned();
-        let (status, length) = understand(&head)?;
-        let body = answer.body(end, length)?;
-        Ok((status, body))
+        answer(stream, &[head.as_bytes(), body], timeout, longest)
+    }
+
+    /// Gets what is below the address' path, as [`Address::post`] does.
+    #[cfg(feature = "gateway")]
+    pub(crate) fn get(
+        &self,
+        below: &str,
+        timeout: Duration,
+        longest: usize,
+    ) -> Result<(u16, Vec<u8>), Trouble> {
+        let stream = self.connect(timeout).map_err(|e| Trouble::Unreached(words(&e)))?;
+        let (path, host) = (self.path(below), &self.host);
+        let head = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+        answer(stream, &[head.as_bytes()], timeout, longest)
+    }
+
+    fn path(&self, below: &str) -> String {
+        match format!("{}{below}", self.path.trim_end_matches('/')) {
+            none if none.is_empty() => "/".to_owned(),
+            path => path,
+        }
     }
 
     fn connect(&self, timeout: Duration) -> io::Result<TcpStream> {
@@ -133,6 +144,24 @@ impl Address {
         }
         Err(last)
     }
+}
+
+/// Sends a question, and reads its answer.
+fn answer(
+    mut stream: TcpStream,
+    question: &[&[u8]],
+    timeout: Duration,
+    longest: usize,
+) -> Result<(u16, Vec<u8>), Trouble> {
+    for part in question {
+        stream.write_all(part)?;
+    }
+    let mut answer = Answer { stream, held: Vec::new(), begun: None, timeout, longest };
+    let end = answer.head()?;
+    let head = String::from_utf8_lossy(answer.held.get(..end).unwrap_or_default()).into_owned();
+    let (status, length) = understand(&head)?;
+    let body = answer.body(end, length)?;
+    Ok((status, body))
 }
 
 /// An answer on its way.

@@ -70,7 +70,7 @@ pub mod gateway;
 pub mod header_sync;
 #[cfg(feature = "core")]
 mod http;
-#[cfg(feature = "regtest")]
+#[cfg(any(feature = "cli", feature = "regtest"))]
 pub mod rehearsal;
 pub mod relay;
 #[cfg(feature = "signer")]

@@ -50,7 +50,7 @@ mod tests;
 
 pub use super::patience::Patience;
 pub use http::URL;
-pub use template::TEMPLATE;
+pub use template::{Offer, TEMPLATE};
 
 use crate::http::Trouble;
 use http::Post;
@@ -169,6 +169,15 @@ impl fmt::Debug for Auth {
     }
 }
 
+/// A node by name: where it is asked, and how we show that we may.
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// `http://host:port`.
+    pub url: String,
+    /// Cookie, or name and password.
+    pub auth: Auth,
+}
+
 /// A reason of the node not to answer with a result.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Reason {
@@ -261,11 +270,23 @@ impl Core {
     /// time fit the parent, as the node itself describes it; the target is that of the bits; and
     /// there is no rule that a miner must know and we do not.
     pub fn template(&self) -> Result<BlockTemplate> {
-        let answer = self.call("getblocktemplate", &[json!({ "rules": ["segwit"] })])?;
-        let offer: template::Offer = self.read("getblocktemplate", answer)?;
-        let parent = self.call("getblockheader", &[json!(offer.parent())])?;
+        self.offer(None).map(|offer| offer.template)
+    }
+
+    /// As [`Core::template`], with what a miner who stays wants to know. Behind the name of an
+    /// earlier offer the node answers when it has a better one (long polling, BIP 22): at once when
+    /// the tip has changed, after a minute or so when the mempool has. A patience shorter than that
+    /// ends in an error.
+    pub fn offer(&self, after: Option<&str>) -> Result<Offer> {
+        let mut request = json!({ "rules": ["segwit"] });
+        if let (Some(after), Some(fields)) = (after, request.as_object_mut()) {
+            fields.insert("longpollid".to_owned(), json!(after));
+        }
+        let answer = self.call("getblocktemplate", &[request])?;
+        let offered: template::Answer = self.read("getblocktemplate", answer)?;
+        let parent = self.call("getblockheader", &[json!(offered.parent())])?;
         let parent: template::Parent = self.read("getblockheader", parent)?;
-        offer.checked(&parent).map_err(|e| e.within(self.place()))
+        offered.checked(&parent).map_err(|e| e.within(self.place()))
     }
 
     /// Hands in a block. One beside the best chain is kept, and judged only if it comes to lead.

@@ -5,11 +5,18 @@ use std::path::PathBuf;
 use bitcoin::Network;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::cli::work::Verify;
 use crate::party::Role;
 #[cfg(feature = "regtest")]
 use crate::script::template::Variant;
 use crate::sign::sealed::Stretch;
+
+#[cfg(feature = "gateway")]
+mod gateway;
+mod work;
+
+#[cfg(feature = "gateway")]
+pub use gateway::{GatewayArguments, GatewayCommand};
+pub use work::{ChainArguments, ShowArguments, VerifyArguments, WorkCommand};
 
 /// Hash power bought, sold and proven on Bitcoin alone.
 #[derive(Debug, Parser)]
@@ -60,6 +67,10 @@ pub enum Command {
     /// A validator's desk: contracts registered, requests answered
     #[command(subcommand)]
     Validator(ValidatorCommand),
+    /// Machines in front, Bitcoin Core behind, and the shares of positions kept
+    #[cfg(feature = "gateway")]
+    #[command(subcommand)]
+    Gateway(GatewayCommand),
     /// The chain's headers, judged by their work and kept in your store
     #[command(subcommand)]
     Headers(HeadersCommand),
@@ -90,54 +101,6 @@ impl From<VariantName> for Variant {
             VariantName::Musig => Self::Musig,
             VariantName::Nums => Self::Nums,
         }
-    }
-}
-
-/// `hashmix work`
-#[derive(Debug, Subcommand)]
-pub enum WorkCommand {
-    /// Check rules 2 to 5 for one share: coinbase, branch, payment, target
-    Verify(VerifyArguments),
-    /// Check a certificate against the terms, without the chain's headers
-    Certificate {
-        /// The certificate's file
-        file: PathBuf,
-        /// The terms' file
-        #[arg(long, value_name = "FILE")]
-        terms: PathBuf,
-    },
-}
-
-/// `hashmix work verify`
-#[derive(Debug, Args)]
-pub struct VerifyArguments {
-    /// The share's file: header, coinbase, branch
-    pub file: PathBuf,
-    /// The script that must be paid
-    #[arg(long, value_name = "HEX", required_unless_present = "address")]
-    pub script: Option<String>,
-    /// The address that must be paid
-    #[arg(long, conflicts_with = "script")]
-    pub address: Option<String>,
-    /// The target that must be met; the header's own nBits if left out
-    #[arg(long, value_name = "HEX")]
-    pub target: Option<String>,
-    /// The script of the service share, paid in the output directly behind
-    #[arg(long, value_name = "HEX", requires = "service_ppm")]
-    pub service: Option<String>,
-    /// The service share, in parts per million of both payments
-    #[arg(long, value_name = "N", requires = "service")]
-    pub service_ppm: Option<u32>,
-    /// Most that the coinbase may pay out beyond the subsidy; any fees if left out
-    #[arg(long, value_name = "SATOSHIS")]
-    pub cap: Option<u64>,
-}
-
-impl From<VerifyArguments> for Verify {
-    fn from(arguments: VerifyArguments) -> Self {
-        let VerifyArguments { file, script, address, target, service, service_ppm, cap } =
-            arguments;
-        Self { file, script, address, target, service, service_ppm, cap }
     }
 }
 

@@ -1,14 +1,30 @@
-//! `hashmix work certificate`: what a certificate proves before any header is at hand.
+//! `hashmix work verify CERTIFICATE`: what a certificate proves, and what is left open.
+//!
+//! | given | proven |
+//! |---|---|
+//! | certificate and terms | the list; for each share rules 2 to 5 |
+//! | and headers | rule 1 for each share, so that what stands counts |
+//! | and receipts | whether it is sealed, by the height of each tip |
+//!
+//! A share that a reorg orphaned proves nothing and harms nothing, so the others are counted and it
+//! is named; any other share that does not stand makes the answer a refusal, for an honest miner
+//! lists none.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
-use crate::cli::{file, terms};
+use crate::cli::Done;
+use crate::cli::arguments::VerifyArguments;
+use crate::cli::dossier::{self, Known};
+use crate::cli::{terms, units};
 use crate::error::{Culprit, Error, Result, Rule};
+use crate::flow::escrow::terms::EscrowTerms;
 use crate::work::agreement::WorkTerms;
-use crate::work::certificate::{Certificate, LONGEST_FILE};
+use crate::work::certificate::Certificate;
 use crate::work::coinbase::Coinbase;
 use crate::work::credit::credit;
-use crate::work::share::{SLICE, Share, prove};
+use crate::work::receipt::{Receipt, Subject, sealed_height};
+use crate::work::share::{PARENT, SLICE, Share, prove};
 
 /// A certificate is about the contract it is shown for.
 pub const POSITION: Rule = Rule::new(
@@ -16,14 +32,20 @@ pub const POSITION: Rule = Rule::new(
     "a certificate names the position of the terms it is shown for",
     "give the terms of that position, or its certificate",
 );
+/// A receipt is for the certificate that it is shown with.
+pub const RECEIPT: Rule = Rule::new(
+    "work-certificate-receipt",
+    "a receipt shown with a certificate names its position, slice and digest",
+    "give the receipts of this very certificate",
+);
 
-/// Checks the list and, for each share, rules 2 to 5 at the height that its coinbase states.
-pub fn check(path: &Path, terms_path: &Path) -> Result<Vec<String>> {
+/// Says what a certificate proves by terms, headers and receipts, as far as they are given.
+pub fn verify(terms_path: &Path, arguments: &VerifyArguments) -> Result<Done> {
     let terms = terms::read(terms_path)?;
     let work = terms.work()?;
-    let text = file::text(path, LONGEST_FILE)?;
+    let path = arguments.file.as_path();
     let named = |error: Error| error.within(path.display());
-    let certificate = Certificate::from_json(&text).map_err(named)?;
+    let certificate = dossier::certificate(path)?;
     if certificate.position != terms.position()? {
         let found = certificate.position;
         return Err(named(POSITION.refuses(Culprit::Miner, "position", terms.position()?, found)));
@@ -33,10 +55,32 @@ pub fn check(path: &Path, terms_path: &Path) -> Result<Vec<String>> {
         check_share(share, certificate.slice, &work)
             .map_err(|error| named(error.within(format_args!("share {place}"))))?;
     }
-    let count = u64::try_from(certificate.shares.len()).unwrap_or(u64::MAX);
+    let receipts = receipts(&arguments.receipt, &terms, &certificate)?;
+    let known = dossier::chain(&terms, &arguments.chain)?;
+    let mut lines = heading(&certificate, &work);
+    let mut but = None;
+    match &known {
+        None => {
+            let count = u64::try_from(certificate.shares.len()).unwrap_or(u64::MAX);
+            lines.push(credited(count, &work, ", if every share stands"));
+            lines.push(LISTED.to_owned());
+            lines.push("open         rule 1 for each share (parent in the active chain, difficulty, time, version) needs headers: --electrum or --home".to_owned());
+        }
+        Some(known) => but = standing(&certificate, &work, known, &mut lines)?.map(named),
+    }
+    lines.push(sealed(&certificate, &terms, &receipts, known.as_ref())?);
+    for open in known.iter().flat_map(|known| &known.open) {
+        lines.push(format!("open         {open}"));
+    }
+    Ok(Done { lines, but })
+}
+
+const LISTED: &str = "proven       the list is in order, no share twice; rules 2-5 for each share";
+
+fn heading(certificate: &Certificate, work: &WorkTerms) -> Vec<String> {
     let calendar = work.calendar();
     let blocks = calendar.slice_blocks(certificate.slice).unwrap_or(0..=0);
-    Ok(vec![
+    vec![
         format!("certificate  {}", certificate.digest()),
         format!("position     {}", certificate.position),
         format!(
@@ -46,17 +90,120 @@ pub fn check(path: &Path, terms_path: &Path) -> Result<Vec<String>> {
             blocks.start(),
             blocks.end()
         ),
-        format!("shares       {count} of {} expected", work.expected),
-        format!("credit       {} hashes, if every share stands", credit(count, work.target)),
-        "proven       the list is in order, no share twice; rules 2-5 for each share".to_owned(),
-        "open         rule 1 for each share (parent in the active chain, difficulty, time, version) needs headers"
-            .to_owned(),
-        format!(
-            "open         whether it is sealed: receipts of {} validators whose tips are at height {} or below",
-            terms.reward.federation.threshold,
-            calendar.receipts_until(certificate.slice).unwrap_or_default()
+        format!("shares       {} of {} expected", certificate.shares.len(), work.expected),
+    ]
+}
+
+fn credited(count: u64, work: &WorkTerms, condition: &str) -> String {
+    let hashes = credit(count, work.target);
+    format!("credit       {hashes} hashes ({}){condition}", units::hashes(hashes))
+}
+
+/// Rule 1: which shares stand on the chain. Answers the first refusal that no reorg explains.
+fn standing(
+    certificate: &Certificate,
+    work: &WorkTerms,
+    known: &Known,
+    lines: &mut Vec<String>,
+) -> Result<Option<Error>> {
+    let (mut count, mut orphaned, mut wrong) = (0u64, 0u64, None);
+    let mut rules: BTreeMap<&'static str, u64> = BTreeMap::new();
+    for (place, weighed) in certificate.weigh(work, &known.headers).into_iter().enumerate() {
+        match weighed {
+            Ok(_) => count = count.saturating_add(1),
+            Err(error) if error.rule() == PARENT.id => orphaned = orphaned.saturating_add(1),
+            Err(error @ Error::Refused { .. }) => {
+                *rules.entry(error.rule()).or_default() += 1;
+                wrong.get_or_insert(error.within(format_args!("share {place}")));
+            }
+            Err(other) => return Err(other),
+        }
+    }
+    lines.push(credited(count, work, ""));
+    lines.push(LISTED.to_owned());
+    lines.push(format!(
+        "proven       rule 1 for {count} of {} shares, by headers up to height {}",
+        certificate.shares.len(),
+        known.headers.tip()
+    ));
+    if orphaned > 0 {
+        lines.push(format!(
+            "lost         {orphaned} shares whose parent is not in the active chain, as after a reorg: {}",
+            PARENT.id
+        ));
+    }
+    for (rule, shares) in rules {
+        lines.push(format!("refused      {shares} shares by {rule}"));
+    }
+    Ok(wrong)
+}
+
+/// The receipts, each checked to be a validator's for this certificate.
+fn receipts(
+    paths: &[std::path::PathBuf],
+    terms: &EscrowTerms,
+    certificate: &Certificate,
+) -> Result<Vec<Receipt>> {
+    let keys = terms.reward.federation.ruling_keys();
+    let subject = subject(certificate);
+    paths
+        .iter()
+        .map(|path| {
+            let named = |error: Error| error.within(path.display());
+            let receipt = dossier::receipt(path)?;
+            if (receipt.position, receipt.subject) != (certificate.position, subject) {
+                let by = Culprit::Validator(receipt.validator);
+                let (expected, found) = (certificate.digest(), format!("{:?}", receipt.subject));
+                return Err(named(RECEIPT.refuses(by, "receipt", expected, found)));
+            }
+            receipt.check(&keys).map_err(named)?;
+            Ok(receipt)
+        })
+        .collect()
+}
+
+fn subject(certificate: &Certificate) -> Subject {
+    Subject::Certificate { slice: certificate.slice, digest: certificate.digest() }
+}
+
+fn sealed(
+    certificate: &Certificate,
+    terms: &EscrowTerms,
+    receipts: &[Receipt],
+    known: Option<&Known>,
+) -> Result<String> {
+    let calendar = terms.calendar();
+    let k = terms.reward.federation.threshold;
+    let until = calendar.receipts_until(certificate.slice).unwrap_or_default();
+    let proof = calendar.proofs_until(certificate.slice).unwrap_or_default();
+    let demanded = format!("receipts of {k} validators whose tips are at height {until} or below");
+    let Some(Known { headers, proofs, .. }) = known else {
+        return Ok(format!(
+            "open         whether it is sealed: {demanded}; {} given, and headers must show how high their tips are",
+            receipts.len()
+        ));
+    };
+    if let Some(height) = proofs.get(&certificate.digest()).filter(|height| **height <= proof) {
+        return Ok(format!(
+            "sealed       by its digest in the block at height {height}, by {proof} at the latest"
+        ));
+    }
+    let keys = terms.reward.federation.ruling_keys();
+    let subject = subject(certificate);
+    let height =
+        sealed_height(certificate.position, &subject, receipts, &keys, usize::from(k), headers);
+    Ok(match height {
+        Some(height) if height <= until => format!(
+            "sealed       by {k} validators who had seen it at height {height}, by {until} at the latest"
         ),
-    ])
+        Some(height) => format!(
+            "not sealed   {k} validators had seen it at height {height}, later than {until}: it counts for nothing"
+        ),
+        None => {
+            let late = if headers.tip() > proof { "; it is too late for more" } else { "" };
+            format!("not sealed   it takes {demanded}; {} given{late}", receipts.len())
+        }
+    })
 }
 
 fn check_share(share: &Share, slice: u32, work: &WorkTerms) -> Result<()> {

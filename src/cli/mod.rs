@@ -22,19 +22,27 @@ use crate::error::{Error, Result, Rule};
 
 pub mod arguments;
 pub mod certificate;
+pub mod chart;
 #[cfg(feature = "regtest")]
 pub mod demo;
 pub mod descriptor;
+pub mod dossier;
 pub mod file;
+#[cfg(feature = "gateway")]
+pub mod gateway;
 pub mod headers;
+pub mod odds;
 pub mod psbt;
 pub mod record;
 pub mod rules;
 pub mod secret;
 pub mod seed;
+pub mod show;
+pub mod simulate;
 pub mod summary;
 pub mod terminal;
 pub mod terms;
+pub mod units;
 pub mod validator;
 pub mod wallet;
 pub mod work;
@@ -62,7 +70,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     match parse(arguments).and_then(|said| match said {
         Said::Text(text) => print(&text),
         Said::Command(command) => {
-            let Done { lines, but } = perform(command)?;
+            let Done { lines, but } = perform(*command)?;
             print(&text_of(&lines))?;
             but.map_or(Ok(()), Err)
         }
@@ -96,12 +104,12 @@ enum Said {
     /// Help or version.
     Text(String),
     /// Work.
-    Command(Command),
+    Command(Box<Command>),
 }
 
 fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Said> {
     match Arguments::try_parse_from(arguments) {
-        Ok(arguments) => Ok(Said::Command(arguments.command)),
+        Ok(arguments) => Ok(Said::Command(Box::new(arguments.command))),
         Err(error) => match error.kind() {
             ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Ok(Said::Text(error.to_string())),
             _ => Err(misused(&error)),
@@ -140,10 +148,13 @@ fn perform(command: Command) -> Result<Done> {
         Command::Demo { variant, world, keep } => {
             demo::run(variant.into(), &world, keep).map(|()| Vec::new())
         }
-        Command::Work(WorkCommand::Verify(arguments)) => work::verify(&arguments.into()),
-        Command::Work(WorkCommand::Certificate { file, terms }) => {
-            certificate::check(&file, &terms)
-        }
+        Command::Work(WorkCommand::Verify(arguments)) => match arguments.terms.clone() {
+            Some(terms) => return certificate::verify(&terms, &arguments),
+            None => work::verify_share(arguments),
+        },
+        Command::Work(WorkCommand::Show(arguments)) => show::show(&arguments),
+        Command::Work(WorkCommand::Odds { terms, alpha_ppm }) => odds::show(&terms, alpha_ppm),
+        Command::Work(WorkCommand::Simulate { seed, draws }) => simulate::simulate(seed, draws),
         Command::Seed(SeedCommand::New { out, passphrase }) => seed::new(&out, &passphrase),
         Command::Seed(SeedCommand::Words(source)) => seed::words(&source),
         Command::Seed(SeedCommand::Restore { out, words, passphrase }) => {
@@ -173,6 +184,14 @@ fn perform(command: Command) -> Result<Done> {
             wallet::send(&home, &server.electrum, &to, sat, fee_rate)
         }
         Command::Validator(command) => return at_desk(command),
+        #[cfg(feature = "gateway")]
+        Command::Gateway(arguments::GatewayCommand::Run(arguments)) => gateway::run(&arguments),
+        #[cfg(feature = "gateway")]
+        Command::Gateway(arguments::GatewayCommand::Check(arguments)) => gateway::check(&arguments),
+        #[cfg(feature = "gateway")]
+        Command::Gateway(arguments::GatewayCommand::Status { url, json }) => {
+            gateway::status(&url, json)
+        }
         Command::Headers(HeadersCommand::Sync { folder, server }) => {
             headers::sync(&folder, &server.electrum)
         }

@@ -44,7 +44,8 @@ pub fn all() -> Vec<Rule> {
     #[cfg(feature = "regtest")]
     rules.extend([chain::embedded::STARTS, chain::embedded::BLOCK, chain::embedded::REORG]);
     rules.extend([cli::ARGUMENTS, cli::OUTPUT]);
-    rules.extend([cli::certificate::POSITION]);
+    rules.extend([cli::certificate::POSITION, cli::certificate::RECEIPT]);
+    rules.extend([cli::dossier::FOLDER, cli::show::HEADERS, cli::show::OVER]);
     rules.extend([
         validator::answer::FORM,
         validator::desk::HOME,
@@ -66,6 +67,7 @@ pub fn all() -> Vec<Rule> {
         validator::registration::MEMBER,
         validator::registration::FIRST,
         validator::registration::NETWORK,
+        validator::registration::APART,
         validator::registration::ALIVE,
         validator::request::SIZE,
         validator::request::FORM,
@@ -105,6 +107,7 @@ pub fn all() -> Vec<Rule> {
     rules.extend([cli::terminal::PRESENT]);
     rules.extend([cli::terms::INDEX, cli::terms::CHECKSUM]);
     rules.extend([cli::wallet::HOME]);
+    rules.extend([cli::simulate::CLAIMS]);
     rules.extend([cli::work::ARGUMENT, cli::work::ADDRESS_NETWORK]);
     rules.extend([engine::SEAT, engine::POSSIBLE, engine::READABLE, engine::WALLET]);
     rules.extend([engine::joint::ROUND]);
@@ -136,6 +139,10 @@ pub fn all() -> Vec<Rule> {
     rules.extend([flow::reward::terms::SERVICE]);
     rules.extend([flow::reward::txs::SWEEPABLE]);
     rules.extend([flow::word::FORM, flow::word::CONTRACT, flow::word::SEAT]);
+    #[cfg(feature = "gateway")]
+    rules.extend([crate::gateway::collector::ONCE]);
+    #[cfg(feature = "gateway")]
+    rules.extend([crate::gateway::settings::PAYEE, crate::gateway::settings::LISTEN]);
     rules.extend([
         guard::ANCHOR,
         guard::PARENT,
@@ -196,6 +203,8 @@ pub fn all() -> Vec<Rule> {
         crate::rehearsal::reorg::DEPTH,
         crate::rehearsal::world::NAMED,
     ]);
+    #[cfg(all(feature = "regtest", feature = "gateway"))]
+    rules.extend([crate::rehearsal::stratum::TALKS]);
     rules.extend(policy::rules().into_iter().map(|reasoned| reasoned.rule));
     rules.extend([relay::folder::FOLDER, relay::folder::MESSAGE]);
     rules.extend([script::lock::SANE, script::lock::LEAF, script::lock::SIGNED]);
@@ -267,7 +276,22 @@ pub fn all() -> Vec<Rule> {
         work::coinbase::PAY_SERVICE,
         work::coinbase::PAY_TOTAL,
     ]);
+    rules.extend([
+        work::columns::FORM,
+        work::columns::CANONICAL,
+        work::columns::SIZE,
+        work::columns::SAME,
+    ]);
     rules.extend([work::credit::PERIOD]);
+    rules.extend([
+        work::farm::STAKES,
+        work::farm::LOCK,
+        work::farm::APART,
+        work::farm::SPENDABLE,
+        work::farm::PART,
+        work::farm::LENGTH,
+    ]);
+    rules.extend([work::odds::SIZE, work::odds::ALPHA]);
     rules.extend([work::receipt::SIGNATURE, work::receipt::VALIDATOR, work::receipt::FORMAT]);
     rules.extend([
         work::share::NETWORK,

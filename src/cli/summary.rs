@@ -4,6 +4,7 @@
 use bitcoin::Amount;
 
 use crate::amount::{installment, per_million};
+use crate::cli::odds;
 use crate::error::Result;
 use crate::flow::escrow::terms::EscrowTerms;
 use crate::party::Record;
@@ -21,6 +22,9 @@ pub fn of(terms: &EscrowTerms) -> Result<Vec<String>> {
     people(terms, &mut lines)?;
     deal(terms, &mut lines);
     periods(terms, &mut lines)?;
+    lines.push(String::new());
+    lines.push("Odds".to_owned());
+    lines.extend(odds::summary(&terms.work()?));
     duties(terms, &mut lines);
     lines.push(String::new());
     lines.push("Trust".to_owned());

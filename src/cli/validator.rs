@@ -52,7 +52,7 @@ fn sources(arguments: &DeskArguments) -> Result<Sources> {
         #[cfg(feature = "core")]
         core: match (&arguments.core, &arguments.cookie) {
             (None, _) => None,
-            (Some(url), Some(cookie)) => Some(crate::validator::sources::Node {
+            (Some(url), Some(cookie)) => Some(crate::chain::core::Node {
                 url: url.clone(),
                 auth: crate::chain::core::Auth::Cookie(cookie.clone()),
             }),

@@ -1,4 +1,4 @@
-//! `hashmix work`: what a share in a file proves.
+//! `hashmix work verify SHARE`: what a share in a file proves.
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -7,6 +7,7 @@ use bitcoin::address::NetworkUnchecked;
 use bitcoin::{Address, Amount, Network, ScriptBuf, Target};
 
 use crate::amount::{MAX_SATOSHIS, MILLION, bounded};
+use crate::cli::arguments::VerifyArguments;
 use crate::cli::file;
 use crate::error::{Result, Rule};
 use crate::work::agreement::Demand;
@@ -43,6 +44,20 @@ pub struct Verify {
     pub service_ppm: Option<u32>,
     /// Most that the coinbase may pay out beyond the subsidy (satoshis); any fees by default.
     pub cap: Option<u64>,
+}
+
+/// What a share proves; what only certificates can be asked is refused.
+pub fn verify_share(arguments: VerifyArguments) -> Result<Vec<String>> {
+    let chain = &arguments.chain;
+    let given = [
+        ("--electrum", chain.electrum.is_some()),
+        ("--home", chain.home.is_some()),
+        ("--receipt", !arguments.receipt.is_empty()),
+    ];
+    if let Some((name, _)) = given.into_iter().find(|(_, given)| *given) {
+        return Err(misused(name, "--terms with it, for a certificate", "a share"));
+    }
+    verify(&arguments.into())
 }
 
 /// Reads the file and says in lines of text what it proves, or refuses by rule.

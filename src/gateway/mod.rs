@@ -1,17 +1,28 @@
 //! The gateway: machines in front, Bitcoin Core behind, and the shares of positions kept.
 //!
 //! ```text
-//!  Bitcoin Core --template--> templates --Job a payee--> server <==Stratum V1==> machines
-//!        ^                                                 |
-//!        |<------- block, to every node -------------------+  before anything else is asked
-//!                                                          |
-//!                                   Find, hash ------------+--> collector --certificates--> validators
+//!  Bitcoin Core --offers--> foreman --Job a payee--> server <==Stratum V1==> machines
+//!        ^                                             |
+//!        |<------- block, to every node ---------------+  before anything else is asked
+//!                                                      |
+//!                               Find, hash ------------+--> collector --certificates--> validators
 //! ```
+//!
+//! | file | subject |
+//! |---|---|
+//! | [`config`] | what a gateway is told in its file |
+//! | [`plan`] | whom a coinbase pays, and the jobs that come of a template |
+//! | [`nodes`] | what our nodes offer, and where a block goes |
+//! | [`foreman`] | everything together, and the loop that moves it |
+//! | [`collector`] | finds of positions, kept |
+//! | [`seals`], [`sealing`] | certificates that are due; the miner's word, and receipts for it |
+//! | [`status`], [`rates`], `crew`, [`window`] | what it tells about itself, and where |
 //!
 //! The server is made of values that take the time from outside, and of one file that has sockets:
 //!
 //! | file | subject |
 //! |---|---|
+//! | [`job`] | the work itself, and what each find in it is good for |
 //! | [`settings`] | where it listens, whom it serves, who is told of finds |
 //! | [`stratum`] | lines in, lines out |
 //! | [`lines`] | bytes cut into lines |
@@ -27,16 +38,27 @@
 //! | [`server`] | sockets, threads and the clock |
 
 pub mod board;
+pub mod collector;
 pub mod conduct;
+pub mod config;
 mod connection;
+mod crew;
 pub mod difficulty;
+pub mod foreman;
 pub mod job;
 pub mod lines;
 pub mod machines;
+pub mod nodes;
+pub mod plan;
+pub mod rates;
 pub mod reject;
+pub mod sealing;
+pub mod seals;
 pub mod server;
 pub mod session;
 pub mod settings;
+pub mod status;
 pub mod stratum;
 pub mod submit;
 pub mod vardiff;
+pub mod window;

@@ -16,13 +16,23 @@
 //! | 168-191 | periods 5 and 6, nothing; the miner is gone |
 //! | 196-203 | dispute, close through the holder's leaf |
 //! | 267 | the holder sweeps the rewards |
+//!
+//! Beside it, tricks are rehearsed, and need no chain: [`simulation`].
 
+#[cfg(feature = "regtest")]
 pub mod daemons;
+#[cfg(feature = "regtest")]
 pub mod deal;
+#[cfg(feature = "regtest")]
 pub mod ledger;
+#[cfg(feature = "regtest")]
 pub mod machines;
+#[cfg(feature = "regtest")]
 pub mod people;
+#[cfg(feature = "regtest")]
 pub mod reorg;
+pub mod simulation;
 #[cfg(feature = "gateway")]
 pub mod stratum;
+#[cfg(feature = "regtest")]
 pub mod world;

@@ -1,6 +1,6 @@
 //! Where a party keeps what must not be lost: one SQLite file.
 //!
-//! Five things live in it, and nothing else does. What the chain knows is never stored to decide by
+//! Six things live in it, and nothing else does. What the chain knows is never stored to decide by
 //! it; it is read again. Headers are the exception: they prove themselves, and there are many.
 //!
 //! | table | holds | may change |
@@ -9,14 +9,16 @@
 //! | `wallet_changes` | the change sets of `bdk_wallet`, by account | be folded, never lose |
 //! | `memory` | what a validator has bound himself to | only grow; one value a name |
 //! | `header_runs` | headers that the guard let in, by network | only grow |
+//! | `positions` `jobs` `certificates` | certificates that are sealed, and jobs once for all of them | only grow |
+//! | `finds` | shares that no certificate lists | yes |
 //! | `seen` | what blocks held of a contract when we looked last, for reports alone | yes |
 //!
 //! **One commit.** [`Store::append`] writes a step's events and the wallet's changes in one
 //! transaction, and they lie on the disk when it returns (write-ahead log, `synchronous = FULL`).
 //! Only then may anything leave the process. A power cut leaves the whole step or none of it.
 //!
-//! **Append-only.** Triggers of the database itself forbid changing or deleting events and memory,
-//! so that neither a slip of ours nor another program's can rewrite what was promised.
+//! **Append-only.** Triggers of the database itself forbid changing or deleting events, memory and
+//! certificates, so that neither a slip of ours nor another program's can rewrite what was promised.
 //!
 //! **One writer.** Two processes may open the file; each waits a moment for the other's commit and
 //! is then refused with `store-busy`.
@@ -31,12 +33,14 @@
 //! **Versions.** `src/store/migrations/` is applied in order, each file once, under
 //! `PRAGMA user_version`. A file that a newer version wrote is refused, not guessed at.
 
+mod certificates;
 mod headers;
 mod seen;
 mod since;
 mod sqlite;
 mod wallet_changes;
 
+pub use certificates::{CertificateRow, FindsRow, JobRow};
 pub use headers::HEADER_RUN;
 pub use sqlite::{
     APPEND_ONLY, BUSY, DAMAGED, DISK, Entry, FOREIGN, FULL, MEMORY_CONFLICT, NOT_A_STORE, Store,

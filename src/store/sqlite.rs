@@ -76,10 +76,11 @@ const APPLICATION_ID: i32 = 0x484d_5831;
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Each migration once, in order; the number applied is the file's `user_version`.
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 4] = [
     include_str!("migrations/0001_events_wallet_memory.sql"),
     include_str!("migrations/0002_headers.sql"),
     include_str!("migrations/0003_seen.sql"),
+    include_str!("migrations/0004_certificates.sql"),
 ];
 
 /// Something that was said about a contract, as it was stored.

@@ -197,7 +197,7 @@ fn the_file_is_its_owners_alone_and_survives_power_cuts_by_its_settings() {
     assert_eq!(number("synchronous"), 2);
     assert_eq!(number("foreign_keys"), 1);
     assert_eq!(number("application_id"), 0x484d_5831);
-    assert_eq!(number("user_version"), 3);
+    assert_eq!(number("user_version"), 4);
 }
 
 #[test]
@@ -223,11 +223,11 @@ fn a_newer_versions_file_is_refused() {
     let (_dir, path) = place();
     drop(Store::open(&path).unwrap());
     let db = Connection::open(&path).unwrap();
-    db.pragma_update(None, "user_version", 4).unwrap();
+    db.pragma_update(None, "user_version", 5).unwrap();
     drop(db);
     let error = refused(&path);
     assert_eq!(error.rule(), "store-version");
-    assert_eq!(error.fault().found, "version 4");
+    assert_eq!(error.fault().found, "version 5");
 }
 
 #[test]

@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 
 use super::answer::Numbered;
 use super::query::{Query, Tips};
-use super::registration::{ALIVE, Registration};
+use super::registration::{ALIVE, Counted, Registration};
 use super::request::CONTRACT;
 use super::sources::Sources;
 use super::standing::{Standing, Told};
@@ -82,6 +82,7 @@ struct Who {
 /// A contract at the desk.
 pub(super) struct Sitting {
     pub(super) registration: Registration,
+    counted: Counted,
     pub(super) seat: Seat,
     pub(super) signer: SoftwareSigner,
     number: u32,
@@ -177,7 +178,8 @@ impl Desk {
         registration.bind(&mut self.store, place)?;
         let signer = self.signer(number)?;
         let (seat, told) = (Seat::Validator(place), Told::default());
-        Ok(Sitting { registration, seat, signer, number, engine: None, told })
+        let counted = registration.counted()?;
+        Ok(Sitting { registration, counted, seat, signer, number, engine: None, told })
     }
 
     fn signer(&self, number: u32) -> Result<SoftwareSigner> {
@@ -195,6 +197,8 @@ impl Desk {
         }
         let (place, _) = registration.member(&self.seed)?;
         registration.check_first(&self.store, place)?;
+        let others = self.sittings.iter().map(|(id, sitting)| (id, &sitting.counted));
+        registration.check_apart(others)?;
         self.check_alive(&registration)?;
         let file = registration.to_json()?;
         let sitting = self.sitting(registration)?;

@@ -27,6 +27,8 @@
 //! for ever.
 
 pub mod answer;
+#[cfg(feature = "core")]
+pub mod courier;
 pub mod desk;
 pub mod expected;
 mod hearing;
@@ -40,6 +42,8 @@ pub mod request;
 pub mod server;
 pub mod sources;
 pub mod standing;
+#[cfg(any(feature = "validator", feature = "gateway"))]
+pub mod stop;
 pub mod veil;
 
 #[cfg(all(test, feature = "regtest"))]

@@ -5,14 +5,18 @@
 //! id with the communication key in the record that the terms show of them; without both, one party
 //! could register terms that the other never saw, and ask to be paid by them. And a record of ours
 //! serves the first terms that it was registered with, for ever: it was made for one contract.
+//!
+//! A share shows one coinbase, and whoever verifies it for a position knows that position's scripts
+//! alone. So the desk, which knows several contracts, sees to it that no output counts for two of them.
 
-use bitcoin::Network;
 use bitcoin::bip32::ChildNumber;
 use bitcoin::secp256k1::schnorr;
+use bitcoin::{Network, ScriptBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Culprit, Result, Rule};
 use crate::flow::escrow::terms::{EscrowTerms, TERMS_MAX_BYTES};
+use crate::flow::reward;
 use crate::id::{TermsId, tagged_hash};
 use crate::message;
 use crate::party::{Record, Seat};
@@ -62,11 +66,27 @@ pub const ALIVE: Rule = Rule::new(
     "nothing is left to rule on; sweep rewards with the contract's other validators",
 );
 
+/// No output counts for two contracts.
+pub const APART: Rule = Rule::new(
+    "policy-registry-apart",
+    "a contract's reward lock is neither lock nor service script of another contract at the desk, and its service script is no other's lock",
+    "agree on new terms, with a payout script of the miner's own in his record",
+);
+
 /// The first field of every registration.
 pub const REGISTRATION_FORMAT: &str = "hashmix registration 1";
 
 /// Largest registration that is read, in bytes: terms, two signatures, and white space.
 pub const REGISTRATION_MAX_BYTES: usize = TERMS_MAX_BYTES + 4_096;
+
+/// The scripts for which a contract's shares are counted: an output to one of them counts for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Counted {
+    /// The reward lock.
+    pub lock: ScriptBuf,
+    /// The miner's payout script, directly behind.
+    pub service: ScriptBuf,
+}
 
 /// Terms, and who has agreed to them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -201,6 +221,39 @@ impl Registration {
             }
             _ => Ok(()),
         }
+    }
+
+    /// The scripts for which shares are counted.
+    pub fn counted(&self) -> Result<Counted> {
+        let terms = &self.terms.reward;
+        let lock = reward::coins::lock(terms)?.script_pubkey;
+        Ok(Counted { lock, service: terms.miner.payout_script() })
+    }
+
+    /// Refuses terms by which an output of a coinbase could count for another contract too: the miner
+    /// would sell the same hash power twice, and none of the holders could tell by his own terms.
+    ///
+    /// It sees the contracts of one desk. Locks of different contracts differ by themselves, for every
+    /// record is made for one; a payout script is whatever the miner wrote into his record.
+    pub fn check_apart<'a>(
+        &self,
+        others: impl IntoIterator<Item = (&'a TermsId, &'a Counted)>,
+    ) -> Result<()> {
+        let ours = self.counted()?;
+        for (id, theirs) in others {
+            for (place, script, other, what) in [
+                ("reward lock", &ours.lock, &theirs.lock, "lock"),
+                ("reward lock", &ours.lock, &theirs.service, "service script"),
+                ("miner's payout script", &ours.service, &theirs.lock, "lock"),
+            ] {
+                if script == other {
+                    let found = format_args!("the {what} of terms {id}").to_string();
+                    let expected = "a script that no other contract counts";
+                    return Err(APART.refuses(Culprit::Miner, place, expected, found));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Binds our record at `place` to these terms, durably; refused if it serves others.

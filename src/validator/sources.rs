@@ -13,16 +13,6 @@ use crate::chain::view::Source;
 use crate::error::Result;
 use crate::policy::outputs::VIEWS;
 
-/// The validator's own Bitcoin Core.
-#[cfg(feature = "core")]
-#[derive(Clone, Debug)]
-pub struct Node {
-    /// `http://host:port`.
-    pub url: String,
-    /// How we show that we may ask.
-    pub auth: crate::chain::core::Auth,
-}
-
 /// Whom a validator asks about the chain.
 #[derive(Clone, Debug)]
 pub struct Sources {
@@ -32,7 +22,7 @@ pub struct Sources {
     pub electrum: Vec<String>,
     /// Our own node.
     #[cfg(feature = "core")]
-    pub core: Option<Node>,
+    pub core: Option<crate::chain::core::Node>,
 }
 
 impl Sources {
@@ -68,7 +58,7 @@ impl Sources {
             sources.push(Source::Server(Electrum::connect(url, self.network)?));
         }
         #[cfg(feature = "core")]
-        if let Some(Node { url, auth }) = &self.core {
+        if let Some(crate::chain::core::Node { url, auth }) = &self.core {
             let node = crate::chain::core::Core::connect(url, auth.clone(), self.network)?;
             sources.push(Source::Node(node));
         }
@@ -132,7 +122,7 @@ mod tests {
     #[test]
     fn a_bitcoin_core_stands_beside_a_server_and_not_alone() {
         let auth = crate::chain::core::Auth::Cookie("x".into());
-        let core = Some(Node { url: "http://one:1".into(), auth });
+        let core = Some(crate::chain::core::Node { url: "http://one:1".into(), auth });
         let with = |electrum: &[&str]| Sources { core: core.clone(), ..sources(electrum) };
         with(&["tcp://one:50001"]).check().unwrap();
         with(&["tcp://one:50001", "tcp://two:50001"]).check().unwrap();

@@ -223,7 +223,7 @@ impl Certificate {
         Ok(certificate)
     }
 
-    fn check_order(&self) -> Result<()> {
+    pub(super) fn check_order(&self) -> Result<()> {
         let hashes: Vec<BlockHash> = self.shares.iter().map(Share::hash).collect();
         for (first, second) in hashes.iter().zip(hashes.iter().skip(1)) {
             if first == second {

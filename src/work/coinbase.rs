@@ -9,6 +9,7 @@ use bitcoin::{Amount, Network, Script};
 use crate::amount::{MAX_SATOSHIS, per_million};
 use crate::error::{Culprit, Error, Result, Rule};
 use crate::work::agreement::Demand;
+use crate::work::binary::Reader;
 use crate::work::hash;
 
 /// A coinbase is a transaction without witness data.
@@ -141,7 +142,7 @@ impl<'a> Coinbase<'a> {
         }
         let outputs = reader;
         for _ in 0..count {
-            reader.output().ok_or_else(short)?;
+            output(&mut reader).ok_or_else(short)?;
         }
         let lock_time = reader.u32().ok_or_else(short)?;
         if !reader.0.is_empty() {
@@ -218,7 +219,7 @@ impl<'a> Coinbase<'a> {
         let mut behind = None;
         let mut follows = false;
         for _ in 0..self.count {
-            let Some((value, script)) = outputs.output() else { break };
+            let Some((value, script)) = output(&mut outputs) else { break };
             // Both are at most 21e14 here, so the sum cannot overflow.
             total = total.saturating_add(value);
             if value > MAX_SATOSHIS || total > MAX_SATOSHIS {
@@ -279,52 +280,12 @@ fn check_service(
     Ok(value)
 }
 
-/// Bytes not yet read.
-#[derive(Clone, Copy, Debug)]
-struct Reader<'a>(&'a [u8]);
-
-impl<'a> Reader<'a> {
-    fn take(&mut self, length: usize) -> Option<&'a [u8]> {
-        let (taken, rest) = self.0.split_at_checked(length)?;
-        self.0 = rest;
-        Some(taken)
-    }
-
-    fn take_counted(&mut self, length: u64) -> Option<&'a [u8]> {
-        self.take(usize::try_from(length).ok()?)
-    }
-
-    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
-        let (taken, rest) = self.0.split_first_chunk::<N>()?;
-        self.0 = rest;
-        Some(*taken)
-    }
-
-    fn u32(&mut self) -> Option<u32> {
-        self.array().map(u32::from_le_bytes)
-    }
-
-    fn u64(&mut self) -> Option<u64> {
-        self.array().map(u64::from_le_bytes)
-    }
-
-    /// A CompactSize, refused when a shorter form would do, as Core refuses it.
-    fn compact(&mut self) -> Option<u64> {
-        let [first] = self.array()?;
-        let (value, least) = match first {
-            0xfd => (u64::from(u16::from_le_bytes(self.array()?)), 0xfd),
-            0xfe => (u64::from(self.u32()?), 0x1_0000),
-            0xff => (self.u64()?, 0x1_0000_0000),
-            short => (u64::from(short), 0),
-        };
-        (value >= least).then_some(value)
-    }
-
-    fn output(&mut self) -> Option<(u64, &'a [u8])> {
-        let value = self.u64()?;
-        let length = self.compact()?;
-        Some((value, self.take_counted(length)?))
-    }
+/// An output's value in satoshis and its script.
+#[inline]
+fn output<'a>(reader: &mut Reader<'a>) -> Option<(u64, &'a [u8])> {
+    let value = reader.u64()?;
+    let length = reader.compact()?;
+    Some((value, reader.take_counted(length)?))
 }
 
 fn refuse(rule: Rule, expected: impl core::fmt::Display, found: impl core::fmt::Display) -> Error {

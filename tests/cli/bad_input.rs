@@ -56,7 +56,7 @@ fn damaged_files_of_every_kind_are_refused_in_one_line_or_still_mean_the_same() 
         (
             "certificate",
             certificate(&terms, 125).to_json().into_bytes(),
-            vec!["work", "certificate", &file, "--terms", &terms_file],
+            vec!["work", "verify", &file, "--terms", &terms_file],
         ),
         ("binary PSBT", psbt.serialize(), vec!["psbt", "check", &file, "--terms", &terms_file]),
         (
@@ -105,7 +105,7 @@ fn empty_and_foreign_files_are_refused_by_their_parsers_rule() {
         };
         refused(&["terms", "check", &file], rule("terms-form", 262_144), 3);
         refused(&["record", "check", &file], rule("record-form", 16_384), 3);
-        let arguments = ["work", "certificate", &file, "--terms", &terms];
+        let arguments = ["work", "verify", &file, "--terms", &terms];
         refused(&arguments, rule("work-certificate-format", 1 << 26), 3);
         refused(&["psbt", "check", &file, "--terms", &terms], "psbt-form", 3);
         let own = rule("descriptor-form", 65_536);

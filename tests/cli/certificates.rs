@@ -67,7 +67,7 @@ fn a_certificate_is_checked_as_far_as_it_goes_without_headers() {
     let (terms_file, terms) = desk.terms();
     let certificate = certificate(&terms, 125);
     let file = desk.put("certificate.json", certificate.to_json());
-    let out = ok(&["work", "certificate", &file, "--terms", &terms_file]);
+    let out = ok(&["work", "verify", &file, "--terms", &terms_file]);
     assert!(out.contains(&certificate.digest().to_string()), "{out}");
     assert!(out.contains("5 of 180 expected"), "{out}");
     assert!(out.contains("needs headers") && out.contains("receipts of 2 validators"), "{out}");
@@ -80,7 +80,7 @@ fn a_certificate_of_another_position_slice_or_payment_is_refused() {
     let honest = certificate(&terms, 125);
     let refused = |certificate: &Certificate, rule| {
         let file = desk.put("certificate.json", certificate.to_json());
-        refused(&["work", "certificate", &file, "--terms", &terms_file], rule, 3);
+        refused(&["work", "verify", &file, "--terms", &terms_file], rule, 3);
     };
     refused(
         &Certificate { position: PositionId([1; 32]), ..honest.clone() },

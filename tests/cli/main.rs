@@ -9,3 +9,4 @@ mod documented_errors;
 mod headers;
 mod seeds;
 mod wallets;
+mod work;

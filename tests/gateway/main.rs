@@ -1,11 +1,16 @@
-//! The gateway's Stratum server: its sessions as values, and the server with miners over loopback.
+//! The gateway: its sessions as values, its server with miners over loopback, and the whole of it in
+//! front of Bitcoin Core.
 
+mod a_slice_is_mined_sealed_and_spent;
 mod codes;
 mod desk;
 mod limits;
 mod mining;
+mod nodes_come_and_go;
 mod recorded;
+mod site;
 mod soak_short;
 mod strangers;
+mod the_command_survives_kill_nine;
 mod verdicts;
 mod world;

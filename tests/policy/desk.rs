@@ -3,9 +3,9 @@
 
 use std::sync::LazyLock;
 
-use bitcoin::Network;
 use bitcoin::hashes::{Hash, sha256};
 use bitcoin::secp256k1::schnorr;
+use bitcoin::{Network, ScriptBuf};
 use hashmix::error::Result;
 use hashmix::flow::escrow::terms::EscrowTerms;
 use hashmix::flow::word::Word;
@@ -16,7 +16,8 @@ use hashmix::rehearsal::people;
 use hashmix::sign::seed::Seed;
 use hashmix::store::Store;
 use hashmix::validator::registration::{
-    FIRST, FORM, MEMBER, NETWORK, REGISTRATION_MAX_BYTES, Registration, SIGNED, SIZE, digest,
+    APART, Counted, FIRST, FORM, MEMBER, NETWORK, REGISTRATION_MAX_BYTES, Registration, SIGNED,
+    SIZE, digest,
 };
 use hashmix::validator::request::{REQUEST_FORMAT, Request};
 
@@ -112,6 +113,8 @@ struct Brought {
     seed: Seed,
     network: Network,
     memory: Store,
+    /// What counts for the contracts that are at the desk already.
+    others: Vec<(TermsId, Counted)>,
 }
 
 impl Bench for Brought {
@@ -121,7 +124,8 @@ impl Bench for Brought {
         read.check_network(self.network)?;
         read.check()?;
         let (place, _) = read.member(&self.seed)?;
-        read.check_first(&self.memory, place)
+        read.check_first(&self.memory, place)?;
+        read.check_apart(self.others.iter().map(|(id, counted)| (id, counted)))
     }
 }
 
@@ -135,6 +139,13 @@ impl Brought {
     fn served(&mut self, terms: EscrowTerms, place: u8) {
         signed(terms).bind(&mut self.memory, place).unwrap();
     }
+
+    /// Another contract stands at the desk, whose scripts are ours but for a change.
+    fn beside(&mut self, change: impl FnOnce(&mut Counted)) {
+        let mut counted = self.registration.counted().unwrap();
+        change(&mut counted);
+        self.others.push((others().id().unwrap(), counted));
+    }
 }
 
 fn brought() -> Brought {
@@ -144,7 +155,13 @@ fn brought() -> Brought {
         seed: seed(Seat::Validator(1)),
         network: Network::Regtest,
         memory: Store::open_in_memory().unwrap(),
+        others: Vec::new(),
     }
+}
+
+/// A script of people who are not here.
+fn nobodys(number: u8) -> ScriptBuf {
+    ScriptBuf::from_bytes([vec![0x51, 0x20], vec![number; 32]].concat())
 }
 
 /// Blanks behind a file, up to `length` bytes.
@@ -227,6 +244,23 @@ examine! {
                 b.served(terms(), 1);
                 b.registration = signed(others());
             },
+        }
+    }
+    apart: APART, "refused (miner)", brought {
+        accepts {
+            another_lock_with_the_same_service_script => |b| b.beside(|c| c.lock = nobodys(1)),
+            a_contract_of_strangers => |b| b.beside(|c| {
+                (c.lock, c.service) = (nobodys(1), nobodys(2));
+            }),
+        }
+        refuses {
+            the_same_lock => |b| b.beside(|c| c.service = nobodys(2)),
+            a_lock_that_is_anothers_service_script => |b| b.beside(|c| {
+                (c.lock, c.service) = (nobodys(1), c.lock.clone());
+            }),
+            a_service_script_that_is_anothers_lock => |b| b.beside(|c| {
+                (c.lock, c.service) = (c.service.clone(), nobodys(2));
+            }),
         }
     }
 }

@@ -19,9 +19,38 @@ pub const TEMPLATE: Rule = Rule::new(
 /// `!` marks the ones he must know).
 const KNOWN: &str = "!segwit";
 
+/// A template that hangs together, and what is to be known beside it.
+#[derive(Clone, Debug)]
+pub struct Offer {
+    /// What to build on.
+    pub template: BlockTemplate,
+    /// What each of its transactions pays (satoshis), in their order.
+    pub fees: Vec<Amount>,
+    /// The earliest time that the header may state (Unix seconds): BIP 113, on testnet4 BIP 94 too.
+    pub earliest: u32,
+    /// Names the offer, for the question whether there is a better one.
+    pub name: Option<String>,
+}
+
+impl Offer {
+    /// The template with a reward of at most `most` (satoshis): transactions are left out from the
+    /// end, where those stand that pay least for their weight, and none before what it spends.
+    pub fn at_most(&self, most: Amount) -> BlockTemplate {
+        let mut template = self.template.clone();
+        for fee in self.fees.iter().rev() {
+            let Some(less) = template.reward.checked_sub(*fee) else { break };
+            if template.reward <= most || template.transactions.pop().is_none() {
+                break;
+            }
+            template.reward = less;
+        }
+        template
+    }
+}
+
 /// A template as Core sends it, as far as it matters to a miner.
 #[derive(Deserialize)]
-pub(super) struct Offer {
+pub(super) struct Answer {
     version: i32,
     #[serde(default)]
     rules: Vec<String>,
@@ -34,6 +63,8 @@ pub(super) struct Offer {
     bits: String,
     height: u32,
     default_witness_commitment: ScriptBuf,
+    #[serde(default)]
+    longpollid: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -41,6 +72,7 @@ struct Offered {
     data: String,
     txid: Txid,
     hash: Wtxid,
+    fee: u64,
 }
 
 /// What Core says about the block that the template builds on.
@@ -51,14 +83,14 @@ pub(super) struct Parent {
     mediantime: u32,
 }
 
-impl Offer {
+impl Answer {
     /// The block to build on.
     pub(super) fn parent(&self) -> BlockHash {
         self.previousblockhash
     }
 
     /// The template, if it hangs together.
-    pub(super) fn checked(self, parent: &Parent) -> Result<BlockTemplate> {
+    pub(super) fn checked(self, parent: &Parent) -> Result<Offer> {
         let unknown = |rule: &&String| rule.starts_with('!') && *rule != KNOWN;
         if let Some(rule) = self.rules.iter().find(unknown) {
             return Err(wrong("rules", "none that we do not know", rule));
@@ -69,9 +101,9 @@ impl Offer {
         if parent.height.checked_add(1) != Some(self.height) {
             return Err(wrong("height", format_args!("one above {}", parent.height), self.height));
         }
-        if self.curtime < self.mintime || self.curtime <= parent.mediantime {
-            let least = self.mintime.max(parent.mediantime.saturating_add(1));
-            return Err(wrong("time", format_args!("at least {least}"), self.curtime));
+        let earliest = self.mintime.max(parent.mediantime.saturating_add(1));
+        if self.curtime < earliest {
+            return Err(wrong("time", format_args!("at least {earliest}"), self.curtime));
         }
         let bits = CompactTarget::from_unprefixed_hex(&self.bits)
             .map_err(|e| wrong("bits", "eight hex digits", e))?;
@@ -96,7 +128,8 @@ impl Offer {
             let found = format!("{:x}", self.default_witness_commitment);
             return Err(wrong("witness commitment", format_args!("{ours:x}"), found));
         }
-        Ok(template)
+        let fees = self.transactions.iter().map(|offered| Amount::from_sat(offered.fee)).collect();
+        Ok(Offer { template, fees, earliest, name: self.longpollid })
     }
 }
 

@@ -242,7 +242,9 @@ fn offer() -> (Value, Value) {
         "previousblockhash": parent,
         "transactions": [{
             "data": serialize_hex(&tx), "txid": tx.compute_txid(), "hash": tx.compute_wtxid(),
+            "fee": 123,
         }],
+        "longpollid": "the first",
         "coinbasevalue": 5_000_000_123u64,
         "target": format!("7fffff{}", "00".repeat(29)),
         "mintime": 1_700_000_001,
@@ -271,6 +273,37 @@ fn a_template_that_hangs_together_is_taken_as_it_is() {
     assert_eq!((template.height, template.time), (8, 1_700_000_600));
     assert_eq!(template.reward, Amount::from_sat(5_000_000_123));
     assert_eq!(template.transactions, [samples::any_job().coinbase]);
+}
+
+#[test]
+fn an_offer_names_itself_for_the_next_question_and_says_how_early_a_block_may_be() {
+    let (template, parent) = offer();
+    let answers = || [Turn::Result(template.clone()), Turn::Result(parent.clone())];
+    let turns = [vec![info()], answers().into(), answers().into()].concat();
+    let (url, asked) = scripted(turns);
+    let core = Core::connect_with(&url, password(), Network::Regtest, patience()).unwrap();
+    let first = core.offer(None).unwrap();
+    assert_eq!((first.earliest, first.name.as_deref()), (1_700_000_001, Some("the first")));
+    core.offer(first.name.as_deref()).unwrap();
+    let asked: Vec<String> = asked.iter().collect();
+    assert!(!asked[1].contains("longpollid"), "{}", asked[1]);
+    assert!(asked[3].contains(r#""longpollid":"the first""#), "{}", asked[3]);
+}
+
+#[test]
+fn a_reward_above_what_is_counted_leaves_out_transactions_from_the_end() {
+    let (template, parent) = offer();
+    let turns = vec![info(), Turn::Result(template), Turn::Result(parent)];
+    let (url, _) = scripted(turns);
+    let core = Core::connect_with(&url, password(), Network::Regtest, patience()).unwrap();
+    let offer = core.offer(None).unwrap();
+    assert_eq!(offer.fees, [Amount::from_sat(123)]);
+    assert_eq!(offer.at_most(Amount::MAX), offer.template);
+    assert_eq!(offer.at_most(Amount::from_sat(5_000_000_123)), offer.template);
+    let less = offer.at_most(Amount::from_sat(5_000_000_122));
+    assert_eq!((less.reward, less.transactions.len()), (Amount::from_sat(5_000_000_000), 0));
+    // A subsidy cannot be made smaller.
+    assert_eq!(offer.at_most(Amount::ZERO), less);
 }
 
 #[test]

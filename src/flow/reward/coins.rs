@@ -7,6 +7,7 @@ use crate::error::Result;
 use crate::flow::reward::terms::RewardTerms;
 use crate::script::lock::Lock;
 use crate::script::template::{self, Policy};
+use crate::work::farm::Part;
 
 /// The reward lock's policy: the file under `descriptors/` with people and numbers in place.
 pub fn policy(terms: &RewardTerms) -> Result<Policy> {
@@ -26,10 +27,6 @@ pub fn lock(terms: &RewardTerms) -> Result<Lock> {
 /// behind it the miner's service share, rounded down.
 pub fn payouts(terms: &RewardTerms, reward: Amount) -> Result<Vec<TxOut>> {
     let reward = amount::bounded(reward, "coinbase")?;
-    let service = amount::per_million(reward, terms.service_ppm);
-    let locked = reward.checked_sub(service).unwrap_or(Amount::ZERO);
-    Ok(vec![
-        TxOut { value: locked, script_pubkey: lock(terms)?.script_pubkey },
-        TxOut { value: service, script_pubkey: terms.miner.payout_script() },
-    ])
+    let part = Part::of(reward, terms.service_ppm);
+    Ok(part.outputs(lock(terms)?.script_pubkey, terms.miner.payout_script()).to_vec())
 }

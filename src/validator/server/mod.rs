@@ -36,6 +36,7 @@ use self::peers::Peers;
 use super::desk::Desk;
 use super::limits::{BUSY, LISTEN, Rate};
 use super::request::REQUEST_MAX_BYTES;
+use super::stop::told_to_stop;
 use crate::error::Result;
 
 pub use problem::status_of;
@@ -118,28 +119,4 @@ pub fn serve(desk: Desk, listen: SocketAddr, peers: &[String], limits: Limits) -
     worker.join().map_err(|_| BUSY.broken("the desk's thread", "an orderly end", "a panic"))?;
     log("stopped");
     Ok(())
-}
-
-/// Waits for SIGTERM or SIGINT.
-#[cfg(unix)]
-async fn told_to_stop() -> &'static str {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut term), Ok(mut interrupt)) =
-        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = term.recv() => "SIGTERM",
-        _ = interrupt.recv() => "SIGINT",
-    }
-}
-
-/// Waits for Ctrl-C.
-#[cfg(not(unix))]
-async fn told_to_stop() -> &'static str {
-    match tokio::signal::ctrl_c().await {
-        Ok(()) => "Ctrl-C",
-        Err(_) => std::future::pending().await,
-    }
 }

@@ -1,0 +1,266 @@
+//! `hashmix gateway`: machines in front, Bitcoin Core behind, and the shares of positions kept.
+//!
+//! On a terminal there is a live line with the slice's progress, and the log passes above it;
+//! anywhere else the log alone is written, a line for each thing that happened, to standard error.
+
+use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use bitcoin::Network;
+use indicatif::{ProgressBar, ProgressStyle};
+use zeroize::Zeroizing;
+
+use crate::chain::core::{Auth, Node};
+use crate::cli::arguments::{GatewayArguments, Home};
+use crate::cli::file;
+use crate::cli::{secret, seed, terms};
+use crate::error::{Result, Rule};
+use crate::gateway::config::{CONFIG_MAX_BYTES, Config, NodeEntry};
+use crate::gateway::foreman::{Gateway, Settings};
+use crate::gateway::plan::{Payee, Plan};
+use crate::gateway::rates::in_words;
+use crate::gateway::seals::{Seals, Signs};
+use crate::gateway::status::{Status, Work};
+use crate::gateway::window::STATUS_PATH;
+use crate::http::Address;
+use crate::validator::stop;
+use crate::wallet::address_on;
+
+/// A gateway's status can be asked for.
+pub const STATUS: Rule = Rule::new(
+    "gateway-status",
+    "a gateway tells its status at http://host:port",
+    "name the address that stands under `status` in the gateway's file, and start the gateway",
+);
+
+/// Longest password, and the longest status that is read, in bytes.
+const LONGEST_PASSWORD: usize = 1_024;
+const LONGEST_STATUS: usize = 16 << 20;
+/// Time for a status.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How often the live line is drawn anew.
+const LIVE: Duration = Duration::from_secs(1);
+
+/// Runs until told to stop.
+pub fn run(arguments: &GatewayArguments) -> Result<Vec<String>> {
+    let (settings, plan, seals) = read(&arguments.home, &arguments.config)?;
+    let stop = told_to_stop();
+    let gateway = Gateway::start(settings, plan, seals)?;
+    let log = Log::new();
+    log.line(&format!("machines connect to stratum+tcp://{}", gateway.address()));
+    for payee in gateway.payees() {
+        log.line(&format!("  user {payee}.WORKER, any password"));
+    }
+    if let Some(address) = gateway.window() {
+        log.line(&format!("status at http://{address}{STATUS_PATH}, metrics at /metrics"));
+    }
+    let mut drawn = Instant::now();
+    while !stop.load(Ordering::Relaxed) {
+        if let Some(line) = gateway.notice(Duration::from_millis(200)) {
+            log.line(&line);
+        }
+        if log.live.is_some() && drawn.elapsed() >= LIVE {
+            drawn = Instant::now();
+            log.draw(&gateway.status());
+        }
+    }
+    log.line("stopping: machines are let go, finds are put on the disk");
+    gateway.stop()?;
+    log.line("stopped");
+    Ok(Vec::new())
+}
+
+/// What the file says, without starting anything: whom each coinbase will pay.
+pub fn check(arguments: &GatewayArguments) -> Result<Vec<String>> {
+    let text = file::text(&arguments.config, CONFIG_MAX_BYTES)?;
+    let config = Config::from_json(&text).map_err(|e| e.within(arguments.config.display()))?;
+    let plan = plan(&config, arguments.home.network, folder(&arguments.config))?;
+    let mut lines = vec![
+        format!("machines   stratum+tcp://{}", config.listen),
+        format!("nodes      {}", config.nodes.len()),
+    ];
+    for payee in plan.payees() {
+        lines.push(format!(
+            "payee      {}, coinbase of {} bytes at most",
+            payee.name, payee.longest
+        ));
+        for (place, weight) in &payee.positions {
+            let Some(position) = plan.positions().get(*place) else { continue };
+            let calendar = position.work.calendar();
+            lines.push(format!("  position {}", position.id));
+            lines.push(format!(
+                "    weight {weight}, heights {} to {}, {} shares a slice of {} blocks",
+                calendar.start,
+                calendar.end(),
+                position.work.expected,
+                calendar.slice
+            ));
+            lines.push(format!("    lock   {:x}", position.work.lock));
+            lines.push(format!(
+                "    behind {:x}, {} ppm",
+                position.work.service, position.work.service_ppm
+            ));
+        }
+        if let Some((script, weight)) = &payee.own {
+            lines.push(format!("  own part weight {weight}, {script:x}"));
+        }
+    }
+    Ok(lines)
+}
+
+/// Asks a running gateway how it does.
+pub fn status(url: &str, json: bool) -> Result<Vec<String>> {
+    let address =
+        Address::parse(url).ok_or_else(|| STATUS.misused("--url", "http://host:port", url))?;
+    let (code, body) = address
+        .get(STATUS_PATH, PATIENCE, LONGEST_STATUS)
+        .map_err(|trouble| STATUS.unavailable(url, "a status", trouble))?;
+    let text = String::from_utf8_lossy(&body);
+    if code != 200 {
+        return Err(STATUS.unavailable(url, "a status", format_args!("HTTP {code}")));
+    }
+    let status = Status::from_json(&text).map_err(|error| error.within(url))?;
+    Ok(if json { vec![status.to_json().trim_end().to_owned()] } else { status.in_words() })
+}
+
+fn folder(config: &Path) -> &Path {
+    config.parent().unwrap_or(Path::new("."))
+}
+
+/// Everything that a gateway starts with, read from its file and what that names.
+fn read(home: &Home, path: &Path) -> Result<(Settings, Plan, Seals)> {
+    let text = file::text(path, CONFIG_MAX_BYTES)?;
+    let config = Config::from_json(&text).map_err(|error| error.within(path.display()))?;
+    let (network, folder) = (home.network, folder(path));
+    let plan = plan(&config, network, folder)?;
+    let nodes = config.nodes.iter().map(|entry| node(entry, folder)).collect::<Result<_>>()?;
+    let entries = config.payees.iter().flat_map(|payee| &payee.positions);
+    let positions: Vec<Option<Signs>> = entries
+        .map(|entry| {
+            Some(Signs {
+                record: entry.record?,
+                validators: entry.validators.clone(),
+                relay: entry.relay.as_ref().map(|relay| folder.join(relay)),
+            })
+        })
+        .collect();
+    // A gateway that seals nothing asks for no secrets.
+    let signs = positions.iter().any(Option::is_some);
+    let seed = if signs { Some(seed::read(&home.seed())?) } else { None };
+    let electrum = config.electrum.clone();
+    let seals = Seals { network, home: home.home.clone(), electrum, seed, positions };
+    let settings = Settings {
+        network,
+        home: home.home.clone(),
+        listen: config.listen,
+        status: config.status,
+        gateway: config.gateway,
+        shares_per_minute: config.shares_per_minute,
+        nodes,
+    };
+    Ok((settings, plan, seals))
+}
+
+/// The payees of the file, with the terms that it names.
+fn plan(config: &Config, network: Network, folder: &Path) -> Result<Plan> {
+    let (mut all, mut payees) = (Vec::new(), Vec::new());
+    for entry in &config.payees {
+        let mut positions = Vec::new();
+        for position in &entry.positions {
+            positions.push((all.len(), position.weight));
+            all.push(terms::read(&folder.join(&position.terms))?);
+        }
+        let own = match &entry.own {
+            Some(own) => {
+                let address = own.address.clone().assume_checked().to_string();
+                Some((address_on(network, &address)?.script_pubkey(), own.weight))
+            }
+            None => None,
+        };
+        let (name, longest) = (entry.name.clone(), entry.coinbase_bytes);
+        payees.push(Payee { name, positions, own, longest });
+    }
+    Plan::new(network, all, payees)
+}
+
+fn node(entry: &NodeEntry, folder: &Path) -> Result<Node> {
+    let auth = match (&entry.cookie, &entry.user, &entry.password_file) {
+        (_, Some(user), Some(path)) => {
+            let password: Zeroizing<String> = secret::text(&folder.join(path), LONGEST_PASSWORD)?;
+            Auth::Password { user: user.clone(), password: password.trim_end().to_owned() }
+        }
+        (cookie, ..) => {
+            Auth::Cookie(cookie.as_ref().map_or_else(PathBuf::new, |cookie| folder.join(cookie)))
+        }
+    };
+    Ok(Node { url: entry.url.clone(), auth })
+}
+
+/// Becomes true when the process is told to stop.
+fn told_to_stop() -> Arc<AtomicBool> {
+    let told = Arc::new(AtomicBool::new(false));
+    let tell = told.clone();
+    thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        // Without a runtime the signal ends the process at once, and nothing but a second of finds
+        // is lost.
+        if let Ok(runtime) = runtime {
+            runtime.block_on(stop::told_to_stop());
+            tell.store(true, Ordering::Relaxed);
+        }
+    });
+    told
+}
+
+/// The log, and the live line below it on a terminal.
+struct Log {
+    live: Option<ProgressBar>,
+}
+
+impl Log {
+    fn new() -> Self {
+        let live = std::io::stderr().is_terminal().then(|| {
+            let style = ProgressStyle::with_template("{msg} [{bar:24}] {pos}/{len} shares");
+            let bar = ProgressBar::new(1);
+            match style {
+                Ok(style) => bar.with_style(style.progress_chars("=> ")),
+                Err(_) => bar,
+            }
+        });
+        Self { live }
+    }
+
+    fn line(&self, line: &str) {
+        match &self.live {
+            Some(bar) => bar.println(line),
+            // Whoever closed standard error wants no log.
+            None => drop(writeln!(std::io::stderr(), "{line}")),
+        }
+    }
+
+    /// Draws the slice that is nearest to its end, or what keeps the machines idle.
+    fn draw(&self, status: &Status) {
+        let Some(bar) = &self.live else { return };
+        let machines = status.machines.len();
+        let rate = in_words(status.rates[0]);
+        let work = match &status.work {
+            Work::On { height, .. } => format!("height {height}"),
+            Work::Paused { .. } => "no work".to_owned(),
+        };
+        let running = status.positions.iter().find(|position| position.slice.is_some());
+        let slice = match running {
+            Some(position) => {
+                bar.set_length(u64::from(position.expected).max(position.shares));
+                bar.set_position(position.shares);
+                let number = position.slice.unwrap_or(0);
+                format!("slice {number}/{}", position.slices)
+            }
+            None => "no slice".to_owned(),
+        };
+        bar.set_message(format!("{work}, {machines} machines, {rate}, {slice}"));
+    }
+}

@@ -1,0 +1,377 @@
+//! The plan: which positions a payee's coinbase pays, and the jobs that come of a template.
+//!
+//! A job is judged before any machine sees it, by the very rule that will judge its shares: the
+//! coinbase is parsed from its bytes, and what it pays each position is compared with that
+//! position's terms. So a wrong script, a wrong service share or a total above the cap stops the
+//! gateway, and not the holder a month later.
+//!
+//! | at this height | the payee's coinbase pays |
+//! |---|---|
+//! | some of his positions run | those, by weight; the part of his own last |
+//! | fees exceed the cap in the terms | fewer transactions: what lies above the cap would count for nobody |
+//! | none does (before the term, after it) | all of it to him |
+
+use std::sync::Arc;
+
+use bitcoin::{Amount, ScriptBuf, TxOut};
+
+use crate::chain::core::Offer;
+use crate::error::{Result, Rule};
+use crate::flow::escrow::terms::EscrowTerms;
+use crate::gateway::job::{Claim, Job};
+use crate::id::PositionId;
+use crate::work::agreement::WorkTerms;
+use crate::work::coinbase::{Coinbase, subsidy};
+use crate::work::extended_job::ExtendedJob;
+use crate::work::farm::{Farm, Rest, Stake};
+use crate::work::share::hash_target;
+use crate::work::template::BlockTemplate;
+
+/// A position is paid by one payee only.
+pub const ONCE: Rule = Rule::new(
+    "gateway-position-once",
+    "a position stands once in a gateway's file",
+    "remove it from the other payee",
+);
+/// All are on one network.
+pub const NETWORK: Rule = Rule::new(
+    "gateway-position-network",
+    "every position of a gateway is on the gateway's network",
+    "start a gateway for each network",
+);
+
+/// Bytes of the extra nonce: 4 of the gateway's, 8 of the machine's. All firmware takes that.
+pub const EXTRANONCE: u8 = 12;
+
+/// A position that is mined for.
+#[derive(Clone, Debug)]
+pub struct Position {
+    /// Its id.
+    pub id: PositionId,
+    /// What was agreed.
+    pub terms: EscrowTerms,
+    /// What a share is judged by.
+    pub work: WorkTerms,
+}
+
+/// Who machines mine for.
+#[derive(Clone, Debug)]
+pub struct Payee {
+    /// What stands before the first dot of the machines' user names.
+    pub name: String,
+    /// His positions, by their place in the plan, each with its weight.
+    pub positions: Vec<(usize, u64)>,
+    /// The part of the coinbase that belongs to no position: script and weight.
+    pub own: Option<(ScriptBuf, u64)>,
+    /// Longest coinbase that his machines take, in bytes.
+    pub longest: usize,
+}
+
+/// All positions and payees of a gateway.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    positions: Vec<Position>,
+    payees: Vec<Payee>,
+}
+
+impl Plan {
+    /// Takes the positions' terms, each checked, and who pays which.
+    pub fn new(
+        network: bitcoin::Network,
+        terms: Vec<EscrowTerms>,
+        payees: Vec<Payee>,
+    ) -> Result<Self> {
+        let mut positions: Vec<Position> = Vec::new();
+        for terms in terms {
+            let (id, work) = (terms.position()?, terms.work()?);
+            if work.network != network {
+                return Err(NETWORK.misused(format_args!("position {id}"), network, work.network));
+            }
+            if positions.iter().any(|known| known.id == id) {
+                return Err(ONCE.misused(format_args!("position {id}"), "once", "twice"));
+            }
+            positions.push(Position { id, terms, work });
+        }
+        Ok(Self { positions, payees })
+    }
+
+    /// The positions, in the order in which claims name them.
+    pub fn positions(&self) -> &[Position] {
+        &self.positions
+    }
+
+    /// The payees, in the order in which jobs name them.
+    pub fn payees(&self) -> &[Payee] {
+        &self.payees
+    }
+
+    /// The job of a payee (by his place) on what a node offers.
+    pub fn job(&self, payee: usize, offer: &Offer, id: u64, clean: bool) -> Result<Job> {
+        let Some(of) = self.payees.get(payee) else {
+            return Err(ONCE.broken("payee", "one of the plan", payee));
+        };
+        let height = offer.template.height;
+        let place = || format!("payee {}, height {height}", of.name);
+        let running: Vec<(usize, u32, u64)> = of
+            .positions
+            .iter()
+            .filter_map(|(position, weight)| {
+                let calendar = self.positions.get(*position)?.work.calendar();
+                Some((*position, calendar.slice_of(height)?, *weight))
+            })
+            .collect();
+        let template = &self.capped(offer, &running);
+        let payouts = self.payouts(of, &running, template.reward).map_err(|e| e.within(place()))?;
+        let work = ExtendedJob::new(template, EXTRANONCE, &payouts)?;
+        // The bytes of any extra nonce will do: what is paid does not depend on them.
+        let coinbase = [work.prefix.as_slice(), &[0; EXTRANONCE as usize], &work.suffix].concat();
+        let claims = running
+            .iter()
+            .filter_map(|(position, slice, _)| {
+                Some((*position, *slice, self.positions.get(*position)?))
+            })
+            .map(|(position, slice, held)| {
+                let paid = Coinbase::parse(&coinbase)
+                    .and_then(|read| read.payment(height, &held.work.demand()))
+                    .map_err(|e| e.within(format_args!("{}, position {}", place(), held.id)))?;
+                let target = hash_target(held.work.target, paid.paid, paid.total);
+                Ok(Claim { position, slice, target })
+            })
+            .collect::<Result<Vec<Claim>>>()?;
+        let (template, earliest) = (Arc::new(template.clone()), offer.earliest);
+        Ok(Job { id, payee, work, template, earliest, clean, claims })
+    }
+
+    /// The template, paying out no more than any of the running positions counts.
+    fn capped(&self, offer: &Offer, running: &[(usize, u32, u64)]) -> BlockTemplate {
+        let works =
+            running.iter().filter_map(|(place, ..)| Some(&self.positions.get(*place)?.work));
+        let most = works.map(|work| subsidy(work.network, offer.template.height) + work.cap).min();
+        offer.at_most(most.unwrap_or(Amount::MAX))
+    }
+
+    /// The coinbase's outputs: the running positions by weight, then the payee's own part.
+    fn payouts(
+        &self,
+        of: &Payee,
+        running: &[(usize, u32, u64)],
+        reward: Amount,
+    ) -> Result<Vec<TxOut>> {
+        let stakes: Vec<Stake> = running
+            .iter()
+            .filter_map(|(position, _, weight)| {
+                let work = &self.positions.get(*position)?.work;
+                Some(Stake {
+                    lock: work.lock.clone(),
+                    service: work.service.clone(),
+                    service_ppm: work.service_ppm,
+                    weight: *weight,
+                })
+            })
+            .collect();
+        let first = of.positions.first().and_then(|(place, _)| self.positions.get(*place));
+        let his = || first.map(|first| first.work.service.clone()).unwrap_or_default();
+        if stakes.is_empty() {
+            let script = of.own.as_ref().map_or_else(his, |(script, _)| script.clone());
+            return Ok(vec![TxOut { value: reward, script_pubkey: script }]);
+        }
+        let rest = match of.own.clone() {
+            Some((script, weight)) => Rest::Script { script, weight },
+            None => Rest::Stake(0),
+        };
+        let farm = Farm::new(stakes, rest)?;
+        farm.check_length(EXTRANONCE, of.longest)?;
+        farm.payouts(reward)
+    }
+}
+
+#[cfg(all(test, feature = "regtest"))]
+mod tests {
+    use bitcoin::block::Version;
+    use bitcoin::hashes::Hash;
+    use bitcoin::{BlockHash, CompactTarget, Network};
+
+    use super::*;
+    use crate::party::Seat;
+    use crate::rehearsal::people::{self, Payouts};
+    use crate::script::template::Variant;
+    use crate::work::share::Share;
+
+    const START: u32 = 120;
+    const SUBSIDY: u64 = 5_000_000_000;
+
+    /// Terms that differ from others by their price, and so by their id; the lock is the same.
+    fn terms(price: u64) -> EscrowTerms {
+        let address = |seat| people::signer(seat, Network::Regtest).unwrap().address();
+        let payouts = Payouts {
+            miner: address(Seat::Miner),
+            holder: address(Seat::Holder),
+            federation: address(Seat::Validator(0)),
+        };
+        let mut terms = people::terms(Variant::Musig, START, &payouts).unwrap();
+        terms.price = Amount::from_sat(price);
+        terms
+    }
+
+    /// The same at the other variant of the lock, which is another script.
+    fn other() -> EscrowTerms {
+        let mut terms = terms(60_000_000);
+        terms.reward.variant = Variant::Nums;
+        terms
+    }
+
+    fn payee(positions: &[(usize, u64)], own: Option<u64>, longest: usize) -> Payee {
+        let script = people::network_script().unwrap();
+        let own = own.map(|weight| (script, weight));
+        Payee { name: "alice".into(), positions: positions.to_vec(), own, longest }
+    }
+
+    fn plan(terms: Vec<EscrowTerms>, payee: Payee) -> Plan {
+        Plan::new(Network::Regtest, terms, vec![payee]).unwrap()
+    }
+
+    fn offer(height: u32, fees: u64) -> Offer {
+        let template = BlockTemplate {
+            version: Version::from_consensus(0x2000_0000),
+            parent: BlockHash::all_zeros(),
+            height,
+            time: 1_700_000_000,
+            bits: CompactTarget::from_consensus(0x207f_ffff),
+            reward: Amount::from_sat(SUBSIDY + fees),
+            transactions: Vec::new(),
+        };
+        Offer { template, fees: Vec::new(), earliest: 1_699_999_000, name: None }
+    }
+
+    /// The outputs of a job's coinbase but for the witness commitment, in satoshis.
+    fn paid(job: &Job) -> Vec<(u64, ScriptBuf)> {
+        let coinbase = [job.work.prefix.as_slice(), &[0; 12], &job.work.suffix].concat();
+        let coinbase: bitcoin::Transaction = bitcoin::consensus::deserialize(&coinbase).unwrap();
+        let outputs = coinbase.output.iter().map(|out| (out.value.to_sat(), &out.script_pubkey));
+        outputs.filter(|(sat, _)| *sat > 0).map(|(sat, script)| (sat, script.clone())).collect()
+    }
+
+    #[test]
+    fn one_position_gets_lock_and_service_share_and_every_share_below_its_target() {
+        let plan = plan(vec![terms(60_000_000)], payee(&[(0, 1)], None, 250));
+        let job = plan.job(0, &offer(START + 13, 7), 5, true).unwrap();
+        let work = &plan.positions()[0].work;
+        assert_eq!((job.id, job.payee, job.clean, job.earliest), (5, 0, true, 1_699_999_000));
+        assert_eq!(job.claims, [Claim { position: 0, slice: 1, target: work.target }]);
+        let service = (SUBSIDY + 7) * 3 / 10;
+        assert_eq!(
+            paid(&job),
+            [(SUBSIDY + 7 - service, work.lock.clone()), (service, work.service.clone())]
+        );
+    }
+
+    #[test]
+    fn a_farm_is_paid_by_weight_and_each_claim_is_as_wide_as_its_part() {
+        let plan = plan(vec![terms(1_000_000), other()], payee(&[(0, 30), (1, 50)], Some(20), 400));
+        let job = plan.job(0, &offer(START, 0), 1, false).unwrap();
+        let paid: Vec<u64> = paid(&job).into_iter().map(|(sat, _)| sat).collect();
+        let part = |percent| SUBSIDY * percent / 100;
+        assert_eq!(
+            paid,
+            [30, 50]
+                .map(|p| [part(p) * 7 / 10, part(p) * 3 / 10])
+                .concat()
+                .into_iter()
+                .chain([part(20)])
+                .collect::<Vec<_>>()
+        );
+        for (claim, percent) in job.claims.iter().zip([30, 50]) {
+            let target = plan.positions()[claim.position].work.target;
+            let part = Amount::from_sat(part(percent));
+            assert_eq!(claim.target, hash_target(target, part, Amount::from_sat(SUBSIDY)));
+        }
+    }
+
+    #[test]
+    fn outside_of_the_term_the_miner_mines_for_himself() {
+        let his = terms(60_000_000).reward.miner.payout_script();
+        let own = people::network_script().unwrap();
+        for (share, script) in [(None, his), (Some(1), own)] {
+            let plan = plan(vec![terms(60_000_000)], payee(&[(0, 1)], share, 250));
+            let end = plan.positions()[0].work.calendar().end();
+            for height in [START - 1, end + 1] {
+                let job = plan.job(0, &offer(height, 0), 1, true).unwrap();
+                assert_eq!(job.claims, []);
+                assert_eq!(paid(&job), [(SUBSIDY, script.clone())]);
+            }
+        }
+    }
+
+    #[test]
+    fn a_total_above_the_cap_is_refused_by_the_rule_of_shares_before_a_machine_sees_it() {
+        let plan = plan(vec![terms(60_000_000)], payee(&[(0, 1)], None, 250));
+        let cap = plan.positions()[0].work.cap.to_sat();
+        plan.job(0, &offer(START, cap), 1, true).unwrap();
+        // Without transactions to leave out there is nothing to be done about it.
+        let refused = plan.job(0, &offer(START, cap + 1), 1, true).unwrap_err();
+        assert_eq!(refused.rule(), "work-pay-total");
+        assert!(refused.to_string().contains("payee alice, height 120"), "{refused}");
+    }
+
+    #[test]
+    fn fees_above_the_cap_leave_out_transactions() {
+        let plan = plan(vec![terms(60_000_000)], payee(&[(0, 1)], None, 250));
+        let cap = plan.positions()[0].work.cap.to_sat();
+        let mut offer = offer(START, cap + 1);
+        offer.template.transactions = vec![
+            crate::work::template::BlockTemplate::coinbase(
+                &offer.template,
+                &[],
+                &[TxOut { value: offer.template.reward, script_pubkey: ScriptBuf::new() }],
+            )
+            .unwrap(),
+        ];
+        offer.fees = vec![Amount::from_sat(cap + 1)];
+        let job = plan.job(0, &offer, 1, true).unwrap();
+        assert_eq!((job.template.transactions.len(), job.template.reward.to_sat()), (0, SUBSIDY));
+    }
+
+    #[test]
+    fn a_coinbase_that_firmware_would_cut_off_is_refused_with_its_length() {
+        let plan = plan(vec![terms(1_000_000), other()], payee(&[(0, 1), (1, 1)], None, 250));
+        let refused = plan.job(0, &offer(START, 0), 1, true).unwrap_err();
+        assert_eq!(refused.rule(), "work-farm-length");
+    }
+
+    #[test]
+    fn the_same_lock_twice_the_same_position_twice_and_another_network_are_refused() {
+        let twice =
+            plan(vec![terms(1_000_000), terms(2_000_000)], payee(&[(0, 1), (1, 1)], None, 700));
+        let refused = twice.job(0, &offer(START, 0), 1, true).unwrap_err();
+        assert_eq!(refused.rule(), "work-farm-lock");
+        let same = vec![terms(1_000_000), terms(1_000_000)];
+        let refused = Plan::new(Network::Regtest, same, Vec::new()).unwrap_err();
+        assert_eq!(refused.rule(), "gateway-position-once");
+        let refused = Plan::new(Network::Signet, vec![terms(1)], Vec::new()).unwrap_err();
+        assert_eq!(refused.rule(), "gateway-position-network");
+    }
+
+    #[test]
+    fn what_machines_find_in_a_job_is_a_share_by_the_rules_of_the_terms() {
+        let plan = plan(vec![terms(60_000_000)], payee(&[(0, 1)], None, 250));
+        let job = plan.job(0, &offer(START, 0), 1, true).unwrap();
+        let work = &plan.positions()[0].work;
+        let mut found = None;
+        for nonce in 0.. {
+            let extranonce = crate::work::extended_job::Extranonce::new(&[7; 4], &[9; 8]).unwrap();
+            let find = crate::work::extended_job::Find {
+                extranonce,
+                version: 0x2000_0000,
+                time: 1_700_000_000,
+                nonce,
+            };
+            let share: Share = job.work.share(&find).unwrap();
+            if job.claims[0].target.is_met_by(share.hash()) {
+                found = Some(share);
+                break;
+            }
+        }
+        let share = found.unwrap();
+        crate::work::share::prove(&share, START, 1_699_999_999, &work.demand()).unwrap();
+    }
+}
