@@ -61,6 +61,10 @@ figures:
 rulings:
     HASHMIX_WRITE_DOCS=1 cargo bench --locked --bench rulings
 
+# A thousand machines on loopback against the gateway for a minute.
+soak *seconds="60":
+    cargo bench --locked --features gateway,regtest --bench gateway -- {{ seconds }}
+
 # Play every known trick with work, at length, and print what it yields beside what is claimed.
 simulate:
     cargo bench --locked --bench simulation

@@ -141,6 +141,8 @@ pub fn all() -> Vec<Rule> {
     rules.extend([flow::word::FORM, flow::word::CONTRACT, flow::word::SEAT]);
     #[cfg(feature = "gateway")]
     rules.extend([crate::gateway::collector::ONCE]);
+    #[cfg(feature = "gateway")]
+    rules.extend([crate::gateway::settings::PAYEE, crate::gateway::settings::LISTEN]);
     rules.extend([
         guard::ANCHOR,
         guard::PARENT,
@@ -201,6 +203,8 @@ pub fn all() -> Vec<Rule> {
         crate::rehearsal::reorg::DEPTH,
         crate::rehearsal::world::NAMED,
     ]);
+    #[cfg(all(feature = "regtest", feature = "gateway"))]
+    rules.extend([crate::rehearsal::stratum::TALKS]);
     rules.extend(policy::rules().into_iter().map(|reasoned| reasoned.rule));
     rules.extend([relay::folder::FOLDER, relay::folder::MESSAGE]);
     rules.extend([script::lock::SANE, script::lock::LEAF, script::lock::SIGNED]);
