@@ -140,9 +140,19 @@ pub fn all() -> Vec<Rule> {
     rules.extend([flow::reward::txs::SWEEPABLE]);
     rules.extend([flow::word::FORM, flow::word::CONTRACT, flow::word::SEAT]);
     #[cfg(feature = "gateway")]
-    rules.extend([crate::gateway::collector::ONCE]);
-    #[cfg(feature = "gateway")]
-    rules.extend([crate::gateway::settings::PAYEE, crate::gateway::settings::LISTEN]);
+    rules.extend([
+        cli::gateway::STATUS,
+        crate::gateway::collector::ONCE,
+        crate::gateway::config::FORM,
+        crate::gateway::config::PAYEES,
+        crate::gateway::config::NODES,
+        crate::gateway::foreman::HOME,
+        crate::gateway::plan::NETWORK,
+        crate::gateway::settings::PAYEE,
+        crate::gateway::settings::LISTEN,
+        crate::gateway::status::FORM,
+        crate::gateway::window::LISTEN,
+    ]);
     rules.extend([
         guard::ANCHOR,
         guard::PARENT,

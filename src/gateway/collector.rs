@@ -44,8 +44,8 @@ use crate::work::share::Share;
 /// A gateway serves a position once.
 pub const ONCE: Rule = Rule::new(
     "gateway-position-twice",
-    "a gateway keeps the shares of a position once",
-    "name each position once",
+    "a gateway mines for a position once, and keeps its shares once",
+    "name each position once in the gateway's file",
 );
 
 /// A position whose shares are kept.

@@ -93,7 +93,7 @@ fn seen(machine: &MachineStatus, crew: &Crew, now: u64) -> Machine {
     let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     Machine {
         user: machine.user.to_string(),
-        agent: machine.agent.to_string(),
+        firmware: machine.firmware.to_string(),
         address: machine.address.to_string(),
         rate: crew.rate_of(machine, now),
         last: machine.last.map(|last| unix.saturating_sub(u64::from(last))),

@@ -58,7 +58,7 @@ pub struct MachineStatus {
     /// User and worker, as it called itself; empty before authorisation.
     pub user: Arc<str>,
     /// Its firmware, as it called itself; empty before subscription.
-    pub agent: Arc<str>,
+    pub firmware: Arc<str>,
     /// Whose coinbase it works on: his place in the gateway's list.
     pub payee: Option<usize>,
     /// The difficulty of its present job.

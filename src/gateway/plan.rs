@@ -18,6 +18,7 @@ use bitcoin::{Amount, ScriptBuf, TxOut};
 use crate::chain::core::Offer;
 use crate::error::{Result, Rule};
 use crate::flow::escrow::terms::EscrowTerms;
+use crate::gateway::collector::ONCE;
 use crate::gateway::job::{Claim, Job};
 use crate::id::PositionId;
 use crate::work::agreement::WorkTerms;
@@ -27,12 +28,6 @@ use crate::work::farm::{Farm, Rest, Stake};
 use crate::work::share::hash_target;
 use crate::work::template::BlockTemplate;
 
-/// A position is paid by one payee only.
-pub const ONCE: Rule = Rule::new(
-    "gateway-position-once",
-    "a position stands once in a gateway's file",
-    "remove it from the other payee",
-);
 /// All are on one network.
 pub const NETWORK: Rule = Rule::new(
     "gateway-position-network",
@@ -346,7 +341,7 @@ mod tests {
         assert_eq!(refused.rule(), "work-farm-lock");
         let same = vec![terms(1_000_000), terms(1_000_000)];
         let refused = Plan::new(Network::Regtest, same, Vec::new()).unwrap_err();
-        assert_eq!(refused.rule(), "gateway-position-once");
+        assert_eq!(refused.rule(), "gateway-position-twice");
         let refused = Plan::new(Network::Signet, vec![terms(1)], Vec::new()).unwrap_err();
         assert_eq!(refused.rule(), "gateway-position-network");
     }

@@ -146,7 +146,7 @@ impl Session {
             number,
             address,
             user: "".into(),
-            agent: "".into(),
+            firmware: "".into(),
             payee: None,
             difficulty: None,
             mask: 0,
@@ -218,7 +218,7 @@ impl Session {
             "mining.configure" => self.configure(&request, now, out),
             "mining.subscribe" => {
                 self.subscribed = true;
-                self.status.agent = request.text(0).unwrap_or_default().into();
+                self.status.firmware = request.text(0).unwrap_or_default().into();
                 let result = stratum::subscribed(self.extranonce, OWN_EXTRANONCE);
                 stratum::answer(out, request.id(), &result);
                 self.start(now, out);

@@ -88,7 +88,7 @@ pub struct Machine {
     /// Its user name.
     pub user: String,
     /// Its firmware, as it names itself.
-    pub agent: String,
+    pub firmware: String,
     /// Where it connects from.
     pub address: String,
     /// Hashes a second, over five minutes.
@@ -283,7 +283,7 @@ impl Status {
                 machine.accepted,
                 machine.rejected,
                 last,
-                machine.agent,
+                machine.firmware,
                 trouble.unwrap_or_default()
             ));
         }

@@ -83,7 +83,7 @@ fn a_subscription_gives_four_bytes_and_leaves_eight() {
     assert_eq!(answer["result"][1], "00000001");
     assert_eq!(answer["result"][2], 8);
     assert_eq!(answer["result"][0][1][0], "mining.notify");
-    assert_eq!(&*desk.session.status().agent, "a/1");
+    assert_eq!(&*desk.session.status().firmware, "a/1");
     // Without parameters too.
     assert!(desk.say("{\"id\":1,\"method\":\"mining.subscribe\"}")[0].contains("\"error\":null"));
 }

@@ -21,12 +21,12 @@ fn machines_of_every_kind_mine_as_they_are() {
         let mut miner = StratumMiner::start(server.address(), "alice.rack-1", habits).unwrap();
         for _ in 0..5 {
             let found = miner.search(100_000).unwrap();
-            assert_eq!(miner.submit(&found).unwrap(), Answer::Yes, "{}", habits.agent);
+            assert_eq!(miner.submit(&found).unwrap(), Answer::Yes, "{}", habits.firmware);
             assert_eq!(found.bits.is_some(), habits.rolls.is_some());
             miner.roll();
         }
         let machines = server.machines();
-        let machine = machines.iter().find(|machine| &*machine.agent == habits.agent).unwrap();
+        let machine = machines.iter().find(|machine| &*machine.firmware == habits.firmware).unwrap();
         assert_eq!((&*machine.user, machine.payee), ("alice.rack-1", Some(1)));
         assert_eq!((machine.tally.accepted, machine.tally.shares), (5, 5));
         assert_eq!(machine.mask != 0, habits.rolls.is_some());

@@ -21,7 +21,7 @@ const PLAYS: [(&str, Habits); 5] = [
     ("antminer", Habits::ANTMINER),
     ("whatsminer", Habits::WHATSMINER),
     // A display's worth of memory: everything it finds is of another coinbase.
-    ("short_of_memory", Habits { room: Some(100), agent: "NerdMinerV2", ..Habits::MINERD }),
+    ("short_of_memory", Habits { room: Some(100), firmware: "NerdMinerV2", ..Habits::MINERD }),
 ];
 
 fn path(name: &str) -> PathBuf {

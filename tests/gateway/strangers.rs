@@ -44,7 +44,7 @@ fn any_method() -> impl Strategy<Value = String> {
 
 /// What a person would see of the machine stays short.
 fn bounded(status: &MachineStatus) -> bool {
-    status.user.chars().count() <= 96 && status.agent.chars().count() <= 96
+    status.user.chars().count() <= 96 && status.firmware.chars().count() <= 96
 }
 
 proptest! {

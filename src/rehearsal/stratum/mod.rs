@@ -38,7 +38,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Clone, Copy, Debug)]
 pub struct Habits {
     /// How it calls itself.
-    pub agent: &'static str,
+    pub firmware: &'static str,
     /// The version bits that it asks for, if it rolls any.
     pub rolls: Option<&'static str>,
     /// The id of every request, if they do not count up.
@@ -58,7 +58,7 @@ pub struct Habits {
 impl Habits {
     /// Sends configure, subscribe, authorize, then its wish for a difficulty.
     pub const BITAXE: Self = Self {
-        agent: "bitaxe/BM1370/v2.9.0",
+        firmware: "bitaxe/BM1370/v2.9.0",
         rolls: Some("ffffffff"),
         id: None,
         wishes: Some(("mining.suggest_difficulty", "[1000]")),
@@ -69,7 +69,7 @@ impl Habits {
     };
     /// A CPU miner: no version bits, the same id in every submit.
     pub const MINERD: Self = Self {
-        agent: "cpuminer/2.5.1",
+        firmware: "cpuminer/2.5.1",
         rolls: None,
         id: Some(4),
         wishes: None,
@@ -80,7 +80,7 @@ impl Habits {
     };
     /// Stock firmware of Bitmain: a mask of its own.
     pub const ANTMINER: Self = Self {
-        agent: "Antminer S21/Thu Jul 11 10:24:28 CST 2024",
+        firmware: "Antminer S21/Thu Jul 11 10:24:28 CST 2024",
         rolls: Some("1fffe000"),
         id: None,
         wishes: None,
@@ -91,7 +91,7 @@ impl Habits {
     };
     /// Stock firmware of MicroBT: fewer bits, digits in capitals.
     pub const WHATSMINER: Self = Self {
-        agent: "whatsminer/v1.1",
+        firmware: "whatsminer/v1.1",
         rolls: Some("00c00000"),
         id: None,
         wishes: None,
@@ -205,7 +205,7 @@ impl StratumMiner {
         if self.habits.hasty {
             self.grant("mining.authorize", login.clone())?;
         }
-        let said = self.ask("mining.subscribe", json!([self.habits.agent]))?;
+        let said = self.ask("mining.subscribe", json!([self.habits.firmware]))?;
         let extranonce = said["result"][1].as_str().unwrap_or_default();
         self.extranonce = Vec::from_hex(extranonce).map_err(odd)?;
         if self.extranonce.len() != 4 || said["result"][2] != 8 {
