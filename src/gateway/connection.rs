@@ -1,15 +1,20 @@
 //! One connection's task: bytes from the socket to the session, bytes from the session to the
 //! socket, and nothing held meanwhile.
 
+use std::future::poll_fn;
 use std::io::ErrorKind;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 
+use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::watch;
 
 use super::board::Board;
 use super::lines::Lines;
-use super::server::{Guard, held};
+use super::server::{Clock, Guard, held};
 use super::session::{Ended, Next, Session};
 
 /// Bytes that are read at once.
@@ -19,13 +24,30 @@ const ROOM: usize = 4 * 1_024;
 
 /// A connection: its socket, its machine, and what is on the way in and out.
 struct Connection {
-    stream: TcpStream,
+    reader: OwnedReadHalf,
+    writer: OwnedWriteHalf,
     session: Session,
     lines: Lines,
     out: Vec<u8>,
     guard: Guard,
     /// Whether the machine has delivered: told to the door once.
     delivered: bool,
+}
+
+/// What a connection has waited for.
+enum Event {
+    /// The board has changed.
+    Board,
+    /// It is time to look around.
+    Alarm,
+    /// The socket takes bytes again.
+    Writable,
+    /// So many bytes have arrived; none at the connection's end.
+    Arrived(usize),
+    /// The connection has failed.
+    Failed,
+    /// The server has been dropped.
+    Dropped,
 }
 
 /// Serves a machine until one of both hangs up.
@@ -40,36 +62,41 @@ pub(super) async fn serve(
     // Often enough to notice the shortest of the bounds.
     let shortest = limits.greeting.min(limits.line_time).min(limits.idle);
     let tick = (shortest / 4).clamp(10, 1_000);
+    let (reader, writer) = stream.into_split();
     let lines = Lines::new(limits.line);
+    let out = Vec::new();
     let mut connection =
-        Connection { stream, session, lines, out: Vec::new(), guard, delivered: false };
+        Connection { reader, writer, session, lines, out, guard, delivered: false };
     let mut next_tick = clock.now().ms.saturating_add(tick);
     let alarm = tokio::time::sleep_until(clock.at(next_tick));
     tokio::pin!(alarm);
     let ended = loop {
-        let wait = connection.session.wait(clock.now().ms);
-        let next = tokio::select! {
+        let waits = connection.session.wait(clock.now().ms).is_some();
+        let Connection { reader, writer, lines, out, .. } = &mut connection;
+        let event = tokio::select! {
+            // New work first, and then the clock, lest one who talks all the time escapes it.
             biased;
-            changed = board.changed() => match changed {
-                Ok(()) => {
-                    let board = Arc::clone(&board.borrow_and_update());
-                    let Connection { session, out, .. } = &mut connection;
-                    session.board(&board, clock.now(), out)
-                }
-                Err(_) => Err(Ended::Stopping),
-            },
-            () = alarm.as_mut() => {
-                let now = clock.now();
-                next_tick = now.ms.saturating_add(tick);
-                connection.tick(wait.is_some())
+            changed = board.changed() => changed.map_or(Event::Dropped, |()| Event::Board),
+            () = alarm.as_mut() => Event::Alarm,
+            ready = writer.writable(), if !out.is_empty() => {
+                ready.map_or(Event::Failed, |()| Event::Writable)
             }
-            ready = connection.stream.writable(), if !connection.out.is_empty() => {
-                ready.map_err(|_| Ended::ByMachine)
+            event = arrival(reader, lines, clock), if !waits => event,
+        };
+        let next = match event {
+            Event::Board => {
+                let board = Arc::clone(&board.borrow_and_update());
+                let Connection { session, out, .. } = &mut connection;
+                session.board(&board, clock.now(), out)
             }
-            ready = connection.stream.readable(), if wait.is_none() => match ready {
-                Ok(()) => connection.read(),
-                Err(_) => Err(Ended::ByMachine),
-            },
+            Event::Alarm => {
+                next_tick = clock.now().ms.saturating_add(tick);
+                connection.tick(waits)
+            }
+            Event::Writable => Ok(()),
+            Event::Arrived(0) | Event::Failed => Err(Ended::ByMachine),
+            Event::Arrived(_) => connection.take(),
+            Event::Dropped => Err(Ended::Stopping),
         };
         connection.report();
         let written = connection.write();
@@ -86,26 +113,31 @@ pub(super) async fn serve(
     connection.guard.ended = ended;
 }
 
-impl Connection {
-    /// Reads what is there, one chunk: others want to be served too.
-    fn read(&mut self) -> Next {
+/// Waits for bytes and takes one chunk of them: others want to be served too. The chunk lies on the
+/// stack, so that a silent connection costs no buffer.
+async fn arrival(reader: &mut OwnedReadHalf, lines: &mut Lines, clock: Clock) -> Event {
+    poll_fn(|context| {
         let mut chunk = [0; CHUNK];
-        let length = match self.stream.try_read(&mut chunk) {
-            Ok(0) => return Err(Ended::ByMachine),
-            Ok(length) => length,
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
-            Err(_) => return Err(Ended::ByMachine),
-        };
-        let now = self.guard.place.clock.now().ms;
-        self.lines.push(chunk.get(..length).unwrap_or_default(), now);
-        self.take()
-    }
+        let mut chunk = ReadBuf::new(&mut chunk);
+        match Pin::new(&mut *reader).poll_read(context, &mut chunk) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Err(_)) => Poll::Ready(Event::Failed),
+            Poll::Ready(Ok(())) => {
+                let bytes = chunk.filled();
+                lines.push(bytes, clock.now().ms);
+                Poll::Ready(Event::Arrived(bytes.len()))
+            }
+        }
+    })
+    .await
+}
 
+impl Connection {
     /// Takes the lines that are whole, as long as the machine need not wait.
     fn take(&mut self) -> Next {
         let place = Arc::clone(&self.guard.place);
+        let now = place.clock.now();
         loop {
-            let now = place.clock.now();
             if self.session.wait(now.ms).is_some() {
                 return Ok(());
             }
@@ -148,7 +180,7 @@ impl Connection {
     fn write(&mut self) -> Next {
         let mut written = 0;
         while let Some(rest) = self.out.get(written..).filter(|rest| !rest.is_empty()) {
-            match self.stream.try_write(rest) {
+            match self.writer.try_write(rest) {
                 Ok(0) => return Err(Ended::ByMachine),
                 Ok(length) => written = written.saturating_add(length),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,

@@ -95,7 +95,8 @@ impl Seen {
             return false;
         }
         if self.young.len() >= GENERATION {
-            self.old = core::mem::take(&mut self.young);
+            core::mem::swap(&mut self.young, &mut self.old);
+            self.young.clear();
         }
         true
     }

@@ -17,6 +17,8 @@ const BETWEEN: u64 = 30_000;
 const WINDOW: u64 = 300_000;
 /// Least time that a rate is measured over, ms.
 const LEAST: u64 = 250;
+/// Time between two looks, ms: a look takes as long as a share's hashes.
+const LOOK: u64 = 1_000;
 
 /// How often machines are to send shares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,15 +55,17 @@ pub struct Vardiff {
     shares: u32,
     /// Hashes that they stand for.
     work: u128,
-    /// Whether it was ever changed by what the machine delivered.
+    /// Whether it was ever judged by what the machine delivered.
     settled: bool,
+    /// When it was last looked at, ms.
+    looked: u64,
 }
 
 impl Vardiff {
     /// Starts as the pace says.
     pub fn new(pace: Pace) -> Self {
         let difficulty = pace.start.clamp(pace.least, pace.most.max(pace.least));
-        Self { pace, difficulty, since: None, shares: 0, work: 0, settled: false }
+        Self { pace, difficulty, since: None, shares: 0, work: 0, settled: false, looked: 0 }
     }
 
     /// What the machine's next job is sent with, if nothing else bounds it.
@@ -94,9 +98,11 @@ impl Vardiff {
     pub fn next(&mut self, now: u64) -> Option<Difficulty> {
         let passed = now.saturating_sub(self.since?);
         let early = !self.settled && self.shares >= FIRST_SHARES;
-        if passed < BETWEEN && !early {
+        let lately = now.saturating_sub(self.looked) < LOOK;
+        if (passed < BETWEEN || lately) && !early {
             return None;
         }
+        self.looked = now;
         let passed = passed.max(LEAST);
         let per_minute = u64::from(self.pace.per_minute.max(1));
         let expected = passed.saturating_mul(per_minute) / 60_000;
@@ -118,6 +124,8 @@ impl Vardiff {
             self.settled = true;
             return Some(ideal);
         }
+        // What a dozen shares said is said; the next look is in its time.
+        self.settled |= early;
         if passed >= WINDOW {
             self.set(self.difficulty, now);
         }
