@@ -26,7 +26,8 @@ fn machines_of_every_kind_mine_as_they_are() {
             miner.roll();
         }
         let machines = server.machines();
-        let machine = machines.iter().find(|machine| &*machine.firmware == habits.firmware).unwrap();
+        let machine =
+            machines.iter().find(|machine| &*machine.firmware == habits.firmware).unwrap();
         assert_eq!((&*machine.user, machine.payee), ("alice.rack-1", Some(1)));
         assert_eq!((machine.tally.accepted, machine.tally.shares), (5, 5));
         assert_eq!(machine.mask != 0, habits.rolls.is_some());
