@@ -45,7 +45,7 @@ format:
 
 # Write docs/rules.md anew from the rules in the code.
 rules:
-    cargo run --locked --quiet --features regtest --bin hashmix -- rules --markdown > docs/rules.md.new
+    cargo run --locked --quiet --features regtest,gateway --bin hashmix -- rules --markdown > docs/rules.md.new
     mv docs/rules.md.new docs/rules.md
 
 # Write docs/policy.md and the figures of docs/reliability.md anew, counted by the tests.

@@ -110,6 +110,10 @@ const LONGEST: usize = 200;
 /// What a peer sent must not break our line, hide in control characters or fill a screen.
 fn one_line(text: impl fmt::Display) -> String {
     let text = text.to_string();
+    // Nearly always there is nothing to do.
+    if text.len() <= LONGEST && text.bytes().all(|byte| (0x20..0x7f).contains(&byte)) {
+        return text;
+    }
     let mut line: String =
         text.chars().take(LONGEST).map(|c| if c.is_control() { ' ' } else { c }).collect();
     if text.chars().nth(LONGEST).is_some() {

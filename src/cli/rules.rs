@@ -378,7 +378,7 @@ mod tests {
         }
     }
 
-    #[cfg(feature = "regtest")]
+    #[cfg(all(feature = "regtest", feature = "gateway"))]
     #[test]
     fn every_rule_of_the_sources_is_listed() {
         let mut ids = BTreeSet::new();
@@ -400,7 +400,7 @@ mod tests {
         }
     }
 
-    #[cfg(feature = "regtest")]
+    #[cfg(all(feature = "regtest", feature = "gateway"))]
     #[test]
     fn the_document_of_all_rules_is_fresh() {
         let fresh: String = document(&all()).iter().map(|line| format!("{line}\n")).collect();

@@ -3,9 +3,9 @@
 //! The bytes of jobs and rows are whatever the gateway makes of them; the store gives jobs their
 //! numbers and sees to it that what is sealed stays.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 
-use rusqlite::{OptionalExtension, Transaction, params};
+use rusqlite::{CachedStatement, OptionalExtension, Transaction, params};
 
 use super::sqlite::{Store, fault};
 use crate::error::Result;
@@ -55,9 +55,9 @@ impl Store {
         self.write(|tx| {
             let numbers =
                 jobs.iter().map(|job| number_job(tx, job)).collect::<Result<Vec<_>, _>>()?;
-            let mut places = BTreeMap::new();
+            let mut put = PutFinds::new(tx)?;
             for row in rows(&numbers) {
-                put_finds(tx, &row, &mut places)?;
+                put.row(&row)?;
             }
             Ok(numbers)
         })
@@ -67,14 +67,13 @@ impl Store {
     /// one transaction. A certificate with this number that is there already stays, and refuses it.
     pub fn seal_finds(&mut self, sealed: &CertificateRow, left: &FindsRow) -> Result<()> {
         self.write(|tx| {
-            let mut places = BTreeMap::new();
-            put_finds(tx, left, &mut places)?;
+            let position = PutFinds::new(tx)?.row(left)?;
             tx.prepare_cached(
                 "INSERT INTO certificates (position, slice, number, digest, finds)
                  VALUES (?1, ?2, ?3, ?4, ?5)",
             )?
             .execute(params![
-                number_position(tx, &sealed.position, &mut places)?,
+                position,
                 sealed.slice,
                 sealed.number,
                 sealed.digest,
@@ -143,39 +142,49 @@ fn number_job(tx: &Transaction<'_>, (digest, job): &JobRow) -> rusqlite::Result<
         .query_row([digest], |row| row.get(0))
 }
 
-/// The number of a position, given to it now if it is new.
-fn number_position(
-    tx: &Transaction<'_>,
-    position: &[u8; 32],
-    known: &mut BTreeMap<[u8; 32], i64>,
-) -> rusqlite::Result<i64> {
-    if let Some(number) = known.get(position) {
-        return Ok(*number);
-    }
-    tx.prepare_cached(
-        "INSERT INTO positions (position) VALUES (?1) ON CONFLICT (position) DO NOTHING",
-    )?
-    .execute([position])?;
-    let number = tx
-        .prepare_cached("SELECT number FROM positions WHERE position = ?1")?
-        .query_row([position], |row| row.get(0))?;
-    known.insert(*position, number);
-    Ok(number)
+/// Puts rows of finds, one after the other, with statements that are prepared once.
+struct PutFinds<'a> {
+    tx: &'a Transaction<'a>,
+    find: CachedStatement<'a>,
+    put: CachedStatement<'a>,
+    /// Numbers of positions, as far as they were needed.
+    positions: HashMap<[u8; 32], i64>,
 }
 
-fn put_finds(
-    tx: &Transaction<'_>,
-    row: &FindsRow,
-    known: &mut BTreeMap<[u8; 32], i64>,
-) -> rusqlite::Result<()> {
-    let position = number_position(tx, &row.position, known)?;
-    tx.prepare_cached(
-        "INSERT INTO finds (position, slice, dropped, late, finds) VALUES (?1, ?2, ?3, ?4, ?5)
-         ON CONFLICT (position, slice) DO UPDATE SET
-         dropped = excluded.dropped, late = excluded.late, finds = excluded.finds",
-    )?
-    .execute(params![position, row.slice, row.dropped, row.late, row.finds])?;
-    Ok(())
+impl<'a> PutFinds<'a> {
+    fn new(tx: &'a Transaction<'a>) -> rusqlite::Result<Self> {
+        let find = tx.prepare_cached("SELECT number FROM positions WHERE position = ?1")?;
+        let put = tx.prepare_cached(
+            "INSERT INTO finds (position, slice, dropped, late, finds) VALUES (?1, ?2, ?3, ?4, ?5)
+             ON CONFLICT (position, slice) DO UPDATE SET
+             dropped = excluded.dropped, late = excluded.late, finds = excluded.finds",
+        )?;
+        Ok(Self { tx, find, put, positions: HashMap::new() })
+    }
+
+    /// Puts a row in the place of the one of its slice; answers with the number of its position.
+    fn row(&mut self, row: &FindsRow) -> rusqlite::Result<i64> {
+        let position = match self.positions.get(&row.position) {
+            Some(number) => *number,
+            None => self.number(&row.position)?,
+        };
+        self.put.execute(params![position, row.slice, row.dropped, row.late, row.finds])?;
+        Ok(position)
+    }
+
+    /// The number of a position, given to it now if it is new.
+    fn number(&mut self, position: &[u8; 32]) -> rusqlite::Result<i64> {
+        let known = self.find.query_row([position], |row| row.get(0)).optional()?;
+        let number = match known {
+            Some(number) => number,
+            None => {
+                self.tx.execute("INSERT INTO positions (position) VALUES (?1)", [position])?;
+                self.tx.last_insert_rowid()
+            }
+        };
+        self.positions.insert(*position, number);
+        Ok(number)
+    }
 }
 
 #[cfg(test)]

@@ -344,6 +344,12 @@ pub struct Proof {
     pub payment: Payment,
 }
 
+/// Whether a header's hash is above the target, so that it is a share of nobody, whatever its coinbase
+/// pays: what [`prove`] asks first, without a word about it, for whoever turns away many.
+pub fn misses(header: &Header, target: Target) -> bool {
+    U256::from_le_bytes(hash::header(header)) > U256::from_le_bytes(target.to_le_bytes())
+}
+
 /// Rules 2-5: whether a share at `height` proves work that pays as demanded. Without the chain the
 /// header's own time stands in for its parent's median-time-past, which it must exceed.
 pub fn prove(share: &Share, height: u32, median: u32, demand: &Demand<'_>) -> Result<Proof> {

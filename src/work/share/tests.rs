@@ -421,6 +421,20 @@ fn a_hash_above_the_target_is_refused() {
 }
 
 #[test]
+fn a_header_misses_exactly_what_its_hash_is_above() {
+    let share = made(|_| ()).tied(terms().target);
+    let hash = Target::from_le_bytes(share.hash().to_byte_array());
+    let mut below = hash.to_be_bytes();
+    let last = below.iter().rposition(|byte| *byte > 0).unwrap();
+    below[last] -= 1;
+    below[last + 1..].fill(0xff);
+    assert!(!misses(&share.header, hash));
+    assert!(!misses(&share.header, Target::from_be_bytes([0xff; 32])));
+    assert!(misses(&share.header, Target::from_be_bytes(below)));
+    assert!(misses(&share.header, Target::ZERO));
+}
+
+#[test]
 fn work_that_pays_the_lock_a_part_weighs_by_that_part() {
     let all = 5_000_000_000;
     let third = |m: &mut Made| m.tx.output = pay(all / 3, all);
