@@ -29,7 +29,7 @@ use crate::work::share::{SLICE, Share, Weighed, weigh_all};
 /// A certificate's file is one we can read.
 pub const FORMAT: Rule = Rule::new(
     "work-certificate-format",
-    "a certificate is a JSON file of format \"hashmix certificate 1\", of at most 64 MiB",
+    "a certificate is a file in columns, or JSON of format \"hashmix certificate 1\", of at most 64 MiB",
     "export the certificate again",
 );
 /// Shares stand in order, each once.

@@ -106,7 +106,8 @@ fn empty_and_foreign_files_are_refused_by_their_parsers_rule() {
         refused(&["terms", "check", &file], rule("terms-form", 262_144), 3);
         refused(&["record", "check", &file], rule("record-form", 16_384), 3);
         let arguments = ["work", "verify", &file, "--terms", &terms];
-        refused(&arguments, rule("work-certificate-format", 1 << 26), 3);
+        // A certificate may be in columns, which are no text.
+        refused(&arguments, "work-certificate-format", 3);
         refused(&["psbt", "check", &file, "--terms", &terms], "psbt-form", 3);
         let own = rule("descriptor-form", 65_536);
         refused(&["descriptor", "check", &file], own, 3);

@@ -75,7 +75,8 @@ const AREAS_OF_RULES: &[&str] = &[
 ];
 
 /// Rules among them that are about a file or a command beside: they are tested beside their code.
-const ELSEWHERE: &[&str] = &["work-receipt-format", "work-certificate-position"];
+const ELSEWHERE: &[&str] =
+    &["work-receipt-format", "work-certificate-position", "work-certificate-receipt"];
 
 fn examined() -> BTreeMap<&'static str, &'static Examined> {
     AREAS.iter().flat_map(|area| area.iter()).map(|one| (one.rule.id, one)).collect()

@@ -12,15 +12,16 @@ CREATE TABLE jobs (
 ) STRICT;
 
 -- Finds of a slice that no certificate lists: all of them before it is sealed, then those that did not
--- count when it was. dropped: more came than the terms allow; late: came when it was sealed.
+-- count when it was. dropped: more came than the terms allow; late: came when it was sealed. Rows lie in
+-- the order in which slices began, whosever they are: what a flush writes lies together.
 CREATE TABLE finds (
     position INTEGER NOT NULL REFERENCES positions (number),
     slice    INTEGER NOT NULL CHECK (slice >= 0),
     dropped  INTEGER NOT NULL CHECK (dropped >= 0),
     late     INTEGER NOT NULL CHECK (late >= 0),
     finds    BLOB NOT NULL,
-    PRIMARY KEY (position, slice)
-) STRICT, WITHOUT ROWID;
+    UNIQUE (position, slice)
+) STRICT;
 
 -- Certificates, sealed: a slice's first has number 0.
 CREATE TABLE certificates (
@@ -29,8 +30,8 @@ CREATE TABLE certificates (
     number   INTEGER NOT NULL CHECK (number >= 0),
     digest   BLOB NOT NULL CHECK (length(digest) = 32),
     finds    BLOB NOT NULL,
-    PRIMARY KEY (position, slice, number)
-) STRICT, WITHOUT ROWID;
+    UNIQUE (position, slice, number)
+) STRICT;
 
 CREATE TRIGGER positions_never_change BEFORE UPDATE ON positions
 BEGIN SELECT RAISE(ABORT, 'positions are append-only'); END;
