@@ -7,7 +7,7 @@
 //!
 //! | at this height | the payee's coinbase pays |
 //! |---|---|
-//! | some of his positions run | those, by weight; the part of his own last |
+//! | some of his positions run | those, by weight; the parts of the others and of his own to him, last |
 //! | fees exceed the cap in the terms | fewer transactions: what lies above the cap would count for nobody |
 //! | none does (before the term, after it) | all of it to him |
 
@@ -170,8 +170,12 @@ impl Plan {
             let script = of.own.as_ref().map_or_else(his, |(script, _)| script.clone());
             return Ok(vec![TxOut { value: reward, script_pubkey: script }]);
         }
+        // The part of a position that does not run goes to nobody else's lock: nobody agreed on more.
+        let all: u64 = of.positions.iter().map(|(_, weight)| weight).sum();
+        let idle = all.saturating_sub(stakes.iter().map(|stake| stake.weight).sum());
         let rest = match of.own.clone() {
-            Some((script, weight)) => Rest::Script { script, weight },
+            Some((script, weight)) => Rest::Script { script, weight: weight.saturating_add(idle) },
+            None if idle > 0 => Rest::Script { script: his(), weight: idle },
             None => Rest::Stake(0),
         };
         let farm = Farm::new(stakes, rest)?;
@@ -279,6 +283,27 @@ mod tests {
             let target = plan.positions()[claim.position].work.target;
             let part = Amount::from_sat(part(percent));
             assert_eq!(claim.target, hash_target(target, part, Amount::from_sat(SUBSIDY)));
+        }
+    }
+
+    #[test]
+    fn the_part_of_a_position_that_does_not_run_goes_to_the_miner_and_to_no_other_lock() {
+        let mut late = other();
+        late.delivery.start = START + 12;
+        for (own, percent) in [(None, 60), (Some(40), 100)] {
+            let payee = payee(&[(0, 40), (1, 60)], own, 400);
+            let plan = plan(vec![terms(1_000_000), late.clone()], payee);
+            let job = plan.job(0, &offer(START, 0), 1, true).unwrap();
+            let paid = paid(&job);
+            let all = 100 + own.unwrap_or(0);
+            assert_eq!(paid.iter().map(|(sat, _)| sat).sum::<u64>(), SUBSIDY);
+            assert_eq!((job.claims.len(), paid.len()), (1, 3));
+            let (rest, script) = paid.last().unwrap();
+            assert!(rest.abs_diff(SUBSIDY * percent / all) <= 1, "{rest}");
+            let his = plan.positions()[0].work.service.clone();
+            assert_eq!(*script, own.map_or(his, |_| people::network_script().unwrap()));
+            // Once it runs, both are paid.
+            assert_eq!(plan.job(0, &offer(START + 12, 0), 1, true).unwrap().claims.len(), 2);
         }
     }
 
