@@ -18,15 +18,18 @@ use crate::chain::core::{Auth, Node};
 use crate::cli::arguments::{GatewayArguments, Home};
 use crate::cli::file;
 use crate::cli::{secret, seed, terms};
+use crate::engine::SEAT;
 use crate::error::{Result, Rule};
 use crate::gateway::config::{CONFIG_MAX_BYTES, Config, NodeEntry};
 use crate::gateway::foreman::{Gateway, Settings};
-use crate::gateway::plan::{Payee, Plan};
+use crate::gateway::plan::{Payee, Plan, Position};
 use crate::gateway::rates::in_words;
-use crate::gateway::seals::{Seals, Signs};
+use crate::gateway::sealing::{Seals, Signs};
 use crate::gateway::status::{Status, Work};
 use crate::gateway::window::STATUS_PATH;
 use crate::http::Address;
+use crate::sign::seed::Seed;
+use crate::sign::software::SoftwareSigner;
 use crate::validator::stop;
 use crate::wallet::address_on;
 
@@ -59,7 +62,7 @@ pub fn run(arguments: &GatewayArguments) -> Result<Vec<String>> {
         log.line(&format!("status at http://{address}{STATUS_PATH}, metrics at /metrics"));
     }
     let mut drawn = Instant::now();
-    while !stop.load(Ordering::Relaxed) {
+    while !stop.load(Ordering::Relaxed) && !gateway.has_failed() {
         if let Some(line) = gateway.notice(Duration::from_millis(200)) {
             log.line(&line);
         }
@@ -79,6 +82,7 @@ pub fn check(arguments: &GatewayArguments) -> Result<Vec<String>> {
     let text = file::text(&arguments.config, CONFIG_MAX_BYTES)?;
     let config = Config::from_json(&text).map_err(|e| e.within(arguments.config.display()))?;
     let plan = plan(&config, arguments.home.network, folder(&arguments.config))?;
+    plan.rehearse()?;
     let mut lines = vec![
         format!("machines   stratum+tcp://{}", config.listen),
         format!("nodes      {}", config.nodes.len()),
@@ -151,6 +155,11 @@ fn read(home: &Home, path: &Path) -> Result<(Settings, Plan, Seals)> {
     // A gateway that seals nothing asks for no secrets.
     let signs = positions.iter().any(Option::is_some);
     let seed = if signs { Some(seed::read(&home.seed())?) } else { None };
+    for (position, signs) in plan.positions().iter().zip(&positions) {
+        if let (Some(signs), Some(seed)) = (signs, &seed) {
+            check_record(position, seed, signs.record)?;
+        }
+    }
     let electrum = config.electrum.clone();
     let seals = Seals { network, home: home.home.clone(), electrum, seed, positions };
     let settings = Settings {
@@ -163,6 +172,19 @@ fn read(home: &Home, path: &Path) -> Result<(Settings, Plan, Seals)> {
         nodes,
     };
     Ok((settings, plan, seals))
+}
+
+/// Refuses a record that is not the miner's in the position's terms.
+fn check_record(position: &Position, seed: &Seed, record: u32) -> Result<()> {
+    let network = position.work.network;
+    let ours = SoftwareSigner::new(seed.record(network, record)?, network)?.keys().communication;
+    let agreed = position.terms.reward.miner.record.communication;
+    match ours == agreed {
+        true => Ok(()),
+        false => {
+            Err(SEAT.misused(format_args!("record {record} for {}", position.id), agreed, ours))
+        }
+    }
 }
 
 /// The payees of the file, with the terms that it names.
@@ -211,6 +233,9 @@ fn told_to_stop() -> Arc<AtomicBool> {
         if let Ok(runtime) = runtime {
             runtime.block_on(stop::told_to_stop());
             tell.store(true, Ordering::Relaxed);
+            // Whoever says it again means at once.
+            runtime.block_on(stop::told_to_stop());
+            std::process::exit(1);
         }
     });
     told
@@ -242,14 +267,14 @@ impl Log {
         }
     }
 
-    /// Draws the slice that is nearest to its end, or what keeps the machines idle.
+    /// Draws the slice of the first position that runs, and what keeps the machines idle.
     fn draw(&self, status: &Status) {
         let Some(bar) = &self.live else { return };
         let machines = status.machines.len();
         let rate = in_words(status.rates[0]);
         let work = match &status.work {
             Work::On { height, .. } => format!("height {height}"),
-            Work::Paused { .. } => "no work".to_owned(),
+            Work::Paused { why } => format!("no work ({:.60})", why),
         };
         let running = status.positions.iter().find(|position| position.slice.is_some());
         let slice = match running {

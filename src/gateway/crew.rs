@@ -1,11 +1,12 @@
 //! The crew: machines as a person sees them, with their rates, and the status that is made of it all.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bitcoin::hashes::Hash;
 use bitcoin::{BlockHash, Target};
 
+use crate::gateway::collector::OpenSlice;
 use crate::gateway::foreman::{Floor, Standing, locked};
 use crate::gateway::rates::{Rates, SPANS};
 use crate::gateway::reject::Reject;
@@ -33,7 +34,8 @@ impl Crew {
     pub(super) fn note(&mut self, now: u64, work: u128, machines: &[MachineStatus]) {
         self.all.note(now, work);
         // Who has left is forgotten; his work stands in the sum.
-        self.each.retain(|number, _| machines.iter().any(|machine| machine.number == *number));
+        let here: BTreeSet<u64> = machines.iter().map(|machine| machine.number).collect();
+        self.each.retain(|number, _| here.contains(number));
         for machine in machines {
             let [short, ..] = SPANS;
             let rates =
@@ -58,6 +60,8 @@ fn lower(one: Option<BlockHash>, other: Option<BlockHash>) -> Option<BlockHash> 
 /// Everything worth knowing, now.
 pub(super) fn status(floor: &Floor, server: &Server) -> Status {
     let (totals, machines) = (server.totals(), server.machines());
+    // Locked one after the other: whoever brings new work waits for no disk.
+    let open = locked(&floor.collector).open_slices();
     let standing = locked(&floor.standing);
     let now = floor.begun.elapsed().as_secs();
     let rejected =
@@ -71,10 +75,10 @@ pub(super) fn status(floor: &Floor, server: &Server) -> Status {
         best: machines.iter().fold(standing.crew.best, |best, one| lower(best, one.best)),
         accepted: totals.tally.accepted,
         rejected: rejected.collect(),
-        banned: totals.closed,
+        banned: totals.bans,
         blocks: standing.blocks.iter().cloned().collect(),
         machines: machines.iter().map(|machine| seen(machine, &standing.crew, now)).collect(),
-        positions: positions(floor, &standing),
+        positions: positions(floor, &standing, &open),
     }
 }
 
@@ -103,11 +107,10 @@ fn seen(machine: &MachineStatus, crew: &Crew, now: u64) -> Machine {
     }
 }
 
-fn positions(floor: &Floor, standing: &Standing) -> Vec<PositionStatus> {
+fn positions(floor: &Floor, standing: &Standing, open: &[OpenSlice]) -> Vec<PositionStatus> {
     let height = standing.work.as_ref().map(|work| work.offer.template.height);
-    let open = locked(&floor.collector).open_slices();
     let mut positions = Vec::new();
-    for payee in floor.plan.payees() {
+    for (payee, refused) in floor.plan.payees().iter().zip(&standing.refused) {
         for (place, _) in &payee.positions {
             let Some(position) = floor.plan.positions().get(*place) else { continue };
             let calendar = position.work.calendar();
@@ -128,7 +131,7 @@ fn positions(floor: &Floor, standing: &Standing) -> Vec<PositionStatus> {
                 expected: position.work.expected,
                 blocks: (done.unwrap_or(0), calendar.slice),
                 sealed,
-                trouble,
+                trouble: refused.clone().or(trouble),
             });
         }
     }

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!  News (offers, silence, judged blocks) --> which node's offer? --> a job for each payee --> server
-//!  finds of positions ----------------------> collector, on the disk each second
-//!  a new tip -------------------------------> sealing, in a thread of its own: it may wait
+//!  finds of positions --> keeper, a thread --> collector, on the disk each second
+//!  a new tip -----------> sealing, a thread -> certificates, the miner's word, receipts
 //! ```
 //! | trouble | what happens |
 //! |---|---|
@@ -14,7 +14,6 @@
 //! | the Electrum server or the validators are away | sealing is tried again; what was found is on the disk |
 
 use std::collections::VecDeque;
-use std::fs;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,17 +22,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use bitcoin::consensus::encode::serialize_hex;
 use bitcoin::{BlockHash, Network};
 
 use crate::chain::core::{Node, Offer};
 use crate::error::{Error, Result, Rule};
+use crate::gateway::blocks::Blocks;
 use crate::gateway::collector::{Collector, Held};
 use crate::gateway::crew::{Crew, status};
 use crate::gateway::job::Job;
 use crate::gateway::nodes::{FRESH, News, Nodes};
 use crate::gateway::plan::Plan;
-use crate::gateway::seals::{SealingThread, Seals};
+use crate::gateway::sealing::{SealingThread, Seals};
 use crate::gateway::server::{self, Server, Sink};
 use crate::gateway::status::{FoundBlock, NodeStatus, SealedSlice, Status};
 use crate::gateway::window::Window;
@@ -51,6 +50,8 @@ pub const HOME: Rule = Rule::new(
 const LOOK: Duration = Duration::from_millis(200);
 /// How often finds are put on the disk.
 const FLUSH: Duration = Duration::from_secs(1);
+/// How long servers, validators and nodes may keep the end waiting.
+const FAREWELL: Duration = Duration::from_secs(10);
 /// Blocks that are remembered for the status.
 const BLOCKS: usize = 20;
 
@@ -74,15 +75,14 @@ pub struct Settings {
 }
 
 /// A find of a position, on its way from the machine that made it.
-type Kept = (Arc<Job>, Find, BlockHash);
+pub(super) type Kept = (Arc<Job>, Find, BlockHash);
 
-/// What foreman, window and sealing share.
+/// What the threads of a gateway share.
 pub(super) struct Floor {
     pub(super) plan: Plan,
     pub(super) collector: Mutex<Collector>,
     pub(super) standing: Mutex<Standing>,
     notices: Mutex<Sender<String>>,
-    finds: Mutex<Receiver<Kept>>,
     over: AtomicBool,
     pub(super) begun: Instant,
 }
@@ -94,6 +94,8 @@ pub(super) struct Standing {
     /// Why there is none.
     pub(super) why: String,
     pub(super) nodes: Vec<NodeStatus>,
+    /// Of each payee: why his coinbase is refused, if it is.
+    pub(super) refused: Vec<Option<String>>,
     pub(super) crew: Crew,
     pub(super) blocks: VecDeque<FoundBlock>,
     /// Of each position: what was sealed last, and what keeps the sealing.
@@ -114,23 +116,32 @@ impl Floor {
         let _ = locked(&self.notices).send(line.to_string());
     }
 
-    /// Keeps what was found since it was asked last, without putting it on the disk.
-    fn keep(&self, collector: &mut Collector) {
-        for (job, find, hash) in locked(&self.finds).try_iter() {
-            collector.keep(&job, &find, hash);
-        }
-    }
-
-    /// Keeps what was found, on the disk.
-    fn keep_all(&self) -> Result<()> {
-        let mut collector = locked(&self.collector);
-        self.keep(&mut collector);
-        collector.flush().map(|_| ())
-    }
-
     /// Whether the gateway was told to stop.
     pub(super) fn is_over(&self) -> bool {
         self.over.load(Ordering::Relaxed)
+    }
+
+    /// Keeps what machines find, on the disk within a second, until the server is gone.
+    fn keep(&self, finds: &Receiver<Kept>) {
+        let mut flushed = Instant::now();
+        loop {
+            let next = finds.recv_timeout(FLUSH);
+            let gone = matches!(next, Err(RecvTimeoutError::Disconnected));
+            let mut collector = locked(&self.collector);
+            for (job, find, hash) in next.into_iter().chain(finds.try_iter()) {
+                collector.keep(&job, &find, hash);
+            }
+            if flushed.elapsed() >= FLUSH || gone {
+                flushed = Instant::now();
+                if let Err(error) = collector.flush() {
+                    // It stays in memory, and is tried again.
+                    self.tell(&error);
+                }
+            }
+            if gone {
+                return;
+            }
+        }
     }
 }
 
@@ -141,30 +152,37 @@ pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// Hears of finds in the server's threads.
 struct Ear {
-    finds: Mutex<Sender<Kept>>,
+    finds: Sender<Kept>,
     nodes: Arc<Nodes>,
-    home: PathBuf,
+    blocks: Arc<Blocks>,
     floor: Arc<Floor>,
 }
 
 impl Sink for Ear {
     fn block(&self, job: &Arc<Job>, find: &Find) {
-        let Some(block) = job.work.block(&job.template, find) else { return };
-        let (height, hash, text) = (job.template.height, block.block_hash(), serialize_hex(&block));
-        self.nodes.submit(block);
-        // Should no node be there to take it, it is not lost.
-        let path = self.home.join("blocks").join(format!("{height}-{hash}.hex"));
-        if let Err(error) = fs::write(&path, text) {
-            self.floor.tell(HOME.unstored(path.display(), "a place for the block", error));
-        }
-        self.floor.tell(format_args!("block {hash} at height {height} goes to every node"));
+        let height = job.template.height;
+        let Some(block) = job.work.block(&job.template, find).map(Arc::new) else {
+            self.floor.tell(format_args!("a find at height {height} makes no block of its job"));
+            return;
+        };
+        let hash = block.block_hash();
+        self.nodes.submit(&block);
         let mut standing = locked(&self.floor.standing);
         standing.blocks.push_front(FoundBlock { height, hash, judged: Vec::new() });
         standing.blocks.truncate(BLOCKS);
+        drop(standing);
+        self.floor.tell(format_args!("block {hash} at height {height} goes to every node"));
+        // Machines do not wait for the disk.
+        let (blocks, floor) = (self.blocks.clone(), self.floor.clone());
+        thread::spawn(move || {
+            if let Err(error) = blocks.keep(height, &block) {
+                floor.tell(error);
+            }
+        });
     }
 
     fn share(&self, job: &Arc<Job>, find: &Find, hash: BlockHash) {
-        let _ = locked(&self.finds).send((job.clone(), *find, hash));
+        let _ = self.finds.send((job.clone(), *find, hash));
     }
 
     fn note(&self, machine: SocketAddr, words: &str) {
@@ -179,16 +197,18 @@ pub struct Gateway {
     nodes: Arc<Nodes>,
     window: Option<Window>,
     notices: Receiver<String>,
-    threads: Vec<thread::JoinHandle<()>>,
+    foreman: thread::JoinHandle<()>,
+    keeper: thread::JoinHandle<()>,
+    sealing: thread::JoinHandle<()>,
 }
 
 impl Gateway {
-    /// Opens the store, listens, asks the nodes. Returns before anybody has answered.
+    /// Rehearses every coinbase, opens the store, listens, asks the nodes. Returns before anybody has
+    /// answered. Blocks that no node had taken when the process ended are brought again.
     pub fn start(settings: Settings, plan: Plan, seals: Seals) -> Result<Self> {
+        plan.rehearse()?;
         let home = settings.home;
-        let failed =
-            |error: std::io::Error| HOME.unstored(home.display(), "a folder of ours", error);
-        fs::create_dir_all(home.join("blocks")).map_err(failed)?;
+        let blocks = Arc::new(Blocks::open(&home)?);
         let held = plan
             .positions()
             .iter()
@@ -200,23 +220,29 @@ impl Gateway {
         let standing = Standing {
             why: "no node has answered yet".to_owned(),
             nodes,
+            refused: vec![None; plan.payees().len()],
             sealed: vec![(None, None); plan.positions().len()],
             ..Standing::default()
         };
         let (tell, notices) = channel();
-        let (find, finds) = channel();
         let floor = Arc::new(Floor {
             plan,
             collector: Mutex::new(collector),
             standing: Mutex::new(standing),
             notices: Mutex::new(tell),
-            finds: Mutex::new(finds),
             over: AtomicBool::new(false),
             begun: Instant::now(),
         });
         let (told, news) = channel();
         let nodes = Arc::new(Nodes::watch(&settings.nodes, settings.network, &told));
-        let ear = Ear { finds: Mutex::new(find), nodes: nodes.clone(), home, floor: floor.clone() };
+        for block in blocks.waiting()? {
+            let hash = block.block_hash();
+            floor.tell(format_args!("block {hash}, which no node had taken, goes to every node"));
+            nodes.submit(&Arc::new(block));
+        }
+        let (find, finds) = channel();
+        let ear =
+            Ear { finds: find, nodes: nodes.clone(), blocks: blocks.clone(), floor: floor.clone() };
         let payees = floor.plan.payees().iter();
         let payees = payees.map(|payee| server::Payee { name: payee.name.clone() }).collect();
         let mut machines = server::Settings::new(settings.listen);
@@ -227,14 +253,15 @@ impl Gateway {
         let foreman = Foreman {
             floor: floor.clone(),
             server: server.clone(),
-            offers: settings.nodes.iter().map(|_| None).collect(),
+            blocks,
+            offers: settings.nodes.iter().map(|_| Offered::default()).collect(),
             tips: tip,
             next: 1,
-            flushed: Instant::now(),
+            refused: None,
+            noted: Instant::now(),
         };
         let sealing = SealingThread::new(floor.clone(), tips, seals);
-        let threads =
-            vec![thread::spawn(move || foreman.run(&news)), thread::spawn(move || sealing.run())];
+        let keeper = floor.clone();
         let window = match settings.status {
             Some(address) => {
                 let (floor, server) = (floor.clone(), server.clone());
@@ -242,7 +269,16 @@ impl Gateway {
             }
             None => None,
         };
-        Ok(Self { floor, server, nodes, window, notices, threads })
+        Ok(Self {
+            floor,
+            server,
+            nodes,
+            window,
+            notices,
+            foreman: thread::spawn(move || foreman.run(&news)),
+            keeper: thread::spawn(move || keeper.keep(&finds)),
+            sealing: thread::spawn(move || sealing.run()),
+        })
     }
 
     /// Where machines connect.
@@ -275,91 +311,114 @@ impl Gateway {
         self.notices.recv_timeout(within).ok()
     }
 
-    /// Lets the machines go, puts what they have found on the disk, and ends.
+    /// Whether a thread has ended that should not have: the gateway should be stopped then, which puts
+    /// on the disk what was found.
+    pub fn has_failed(&self) -> bool {
+        let threads = [&self.foreman, &self.keeper, &self.sealing];
+        threads.iter().any(|thread| thread.is_finished())
+    }
+
+    /// Lets the machines go, puts what they have found on the disk, brings blocks to nodes that answer,
+    /// and ends. Whoever keeps the sealing waiting is waited for ten seconds, and no longer: what is
+    /// sealed is on the disk, and said at the next start.
     pub fn stop(self) -> Result<()> {
-        let Self { floor, server, window, threads, .. } = self;
+        let Self { floor, server, nodes, window, foreman, keeper, sealing, .. } = self;
         drop(window);
         server.pause("the gateway stops".to_owned());
         floor.over.store(true, Ordering::Relaxed);
-        for thread in threads {
-            let ended = thread.join();
-            ended.map_err(|_| HOME.broken("a gateway's thread", "an orderly end", "a panic"))?;
+        let mut panicked = foreman.join().is_err();
+        // The other threads' hold on it is gone, and with it goes the way of finds to the keeper.
+        match Arc::into_inner(server) {
+            Some(server) => server.stop(),
+            None => return Err(HOME.broken("stopping", "a server that nobody holds", "a holder")),
         }
-        // The threads' hold on it is gone.
-        if let Some(server) = Arc::into_inner(server) {
-            server.stop();
+        panicked |= keeper.join().is_err();
+        let begin = Instant::now();
+        while begin.elapsed() < FAREWELL && (nodes.busy() || !sealing.is_finished()) {
+            thread::sleep(LOOK / 10);
         }
-        floor.keep_all()
+        if sealing.is_finished() {
+            panicked |= sealing.join().is_err();
+        }
+        match panicked {
+            true => Err(HOME.broken("a gateway's thread", "an orderly end", "a panic")),
+            false => Ok(()),
+        }
     }
+}
+
+/// The last offer of a node.
+#[derive(Default)]
+struct Offered {
+    offer: Option<Arc<Offer>>,
+    /// A parent below the present one that was offered once: an answer that was long on its way, or a
+    /// node that has given up a block.
+    doubted: Option<BlockHash>,
 }
 
 /// The loop's own memory.
 struct Foreman {
     floor: Arc<Floor>,
     server: Arc<Server>,
-    /// The last offer of each node that answers.
-    offers: Vec<Option<Arc<Offer>>>,
+    blocks: Arc<Blocks>,
+    offers: Vec<Offered>,
     /// Told at each new tip.
     tips: Sender<()>,
     /// The next job's number.
     next: u64,
-    flushed: Instant,
+    /// An offer that every payee's plan refused.
+    refused: Option<Arc<Offer>>,
+    /// When the machines' rates were noted last.
+    noted: Instant,
 }
 
 impl Foreman {
     fn run(mut self, news: &Receiver<News>) {
         while !self.floor.is_over() {
             match news.recv_timeout(LOOK) {
-                Ok(News::Offer { node, offer }) => self.take_offer(node, offer),
+                Ok(News::Offer { node, offer }) => self.take_offer(node, Arc::from(offer)),
                 Ok(News::Away { node, error }) => self.miss(node, &error),
                 Ok(News::Judged { node, block, outcome }) => {
                     self.judged(node, block, outcome.err());
                 }
                 Err(RecvTimeoutError::Timeout) => self.choose(),
-                // No node is watched any more: all that is left is to keep what is found.
+                // No node is watched any more.
                 Err(RecvTimeoutError::Disconnected) => thread::sleep(LOOK),
             }
-            self.keep();
+            if self.noted.elapsed() >= FLUSH {
+                self.noted = Instant::now();
+                let (work, machines) = (self.server.totals().tally.work, self.server.machines());
+                let now = self.floor.begun.elapsed().as_secs();
+                locked(&self.floor.standing).crew.note(now, work, &machines);
+            }
         }
     }
 
-    /// Keeps what was found; every second it is put on the disk.
-    fn keep(&mut self) {
-        let mut collector = locked(&self.floor.collector);
-        self.floor.keep(&mut collector);
-        if self.flushed.elapsed() < FLUSH {
+    fn take_offer(&mut self, node: usize, offer: Arc<Offer>) {
+        let Some(known) = self.offers.get_mut(node) else { return };
+        let parent = offer.template.parent;
+        let falls = |last: &Arc<Offer>| offer.template.height < last.template.height;
+        if known.offer.as_ref().is_some_and(falls) && known.doubted != Some(parent) {
+            known.doubted = Some(parent);
             return;
         }
-        self.flushed = Instant::now();
-        if let Err(error) = collector.flush() {
-            // It stays in memory, and is tried again.
-            self.floor.tell(&error);
-        }
-        drop(collector);
-        let (work, machines) = (self.server.totals().tally.work, self.server.machines());
-        let now = self.floor.begun.elapsed().as_secs();
-        locked(&self.floor.standing).crew.note(now, work, &machines);
-    }
-
-    fn take_offer(&mut self, node: usize, offer: Box<Offer>) {
+        let height = offer.template.height;
+        *known = Offered { offer: Some(offer), doubted: None };
         {
             let mut standing = locked(&self.floor.standing);
             if let Some(known) = standing.nodes.get_mut(node) {
-                known.height = Some(offer.template.height);
+                known.height = Some(height);
                 if known.away.take().is_some() {
                     self.floor.tell(format_args!("node {} is back", known.url));
                 }
             }
         }
-        if let Some(place) = self.offers.get_mut(node) {
-            *place = Some(Arc::from(offer));
-        }
         self.choose();
     }
 
     fn miss(&mut self, node: usize, error: &Error) {
-        if let Some(place) = self.offers.get_mut(node) {
-            *place = None;
+        if let Some(known) = self.offers.get_mut(node) {
+            *known = Offered::default();
         }
         let first = {
             let mut standing = locked(&self.floor.standing);
@@ -371,7 +430,7 @@ impl Foreman {
         if first {
             self.floor.tell(error);
         }
-        if self.offers.iter().any(Option::is_some) {
+        if self.offers.iter().any(|known| known.offer.is_some()) {
             self.choose();
             return;
         }
@@ -388,10 +447,13 @@ impl Foreman {
     /// another block, otherwise when the present template has grown old.
     fn choose(&mut self) {
         let offers = self.offers.iter().enumerate();
-        let offers = offers.filter_map(|(node, offer)| Some((node, offer.as_ref()?)));
+        let offers = offers.filter_map(|(node, known)| Some((node, known.offer.as_ref()?)));
         let best =
             offers.min_by_key(|(node, offer)| (core::cmp::Reverse(offer.template.height), *node));
         let Some((node, offer)) = best else { return };
+        if self.refused.as_ref().is_some_and(|refused| Arc::ptr_eq(refused, offer)) {
+            return;
+        }
         let (parent, height) = (offer.template.parent, offer.template.height);
         let clean = match &locked(&self.floor.standing).work {
             Some(known) if known.offer.template.parent == parent => {
@@ -402,36 +464,50 @@ impl Foreman {
             }
             _ => true,
         };
+        let (offer, since) = (offer.clone(), Instant::now());
         let mut jobs = Vec::new();
-        let mut refused = None;
+        let mut refused = Vec::new();
         for payee in 0..self.floor.plan.payees().len() {
-            match self.floor.plan.job(payee, offer, self.next, clean) {
-                Ok(job) => jobs.push(Arc::new(job)),
+            match self.floor.plan.job(payee, &offer, self.next, clean) {
+                Ok(job) => {
+                    jobs.push(Arc::new(job));
+                    refused.push(None);
+                }
                 Err(error) => {
-                    self.floor.tell(&error);
-                    refused = Some(error.to_string());
+                    self.server.clear(payee, error.to_string());
+                    refused.push(Some(error.to_string()));
                 }
             }
             self.next += 1;
         }
-        let mut standing = locked(&self.floor.standing);
-        match refused {
-            Some(why) if jobs.is_empty() => {
-                (standing.work, standing.why) = (None, why.clone());
-                drop(standing);
-                self.server.pause(why);
-                return;
-            }
-            _ => {
-                let (offer, since) = (offer.clone(), Instant::now());
-                standing.work = Some(Published { offer, node, since });
-            }
+        let none = jobs.is_empty();
+        if !none {
+            self.server.publish(jobs);
         }
+        self.note_refusals(refused, none.then_some(&offer));
+        let mut standing = locked(&self.floor.standing);
+        if none {
+            standing.work = None;
+            standing.why = "no payee's coinbase can be paid as agreed".to_owned();
+            return;
+        }
+        standing.work = Some(Published { offer, node, since });
         drop(standing);
-        self.server.publish(jobs);
         if clean {
             self.floor.tell(format_args!("height {height}: mining on {parent}"));
             let _ = self.tips.send(());
+        }
+    }
+
+    /// Tells which payees are refused, each reason once.
+    fn note_refusals(&mut self, refused: Vec<Option<String>>, all: Option<&Arc<Offer>>) {
+        self.refused = all.cloned();
+        let mut standing = locked(&self.floor.standing);
+        for (known, now) in standing.refused.iter_mut().zip(refused) {
+            if let Some(why) = now.as_ref().filter(|_| *known != now) {
+                self.floor.tell(why);
+            }
+            *known = now;
         }
     }
 
@@ -447,5 +523,10 @@ impl Foreman {
         }
         drop(standing);
         self.floor.tell(format_args!("block {block}: {said}"));
+        if error.is_none()
+            && let Err(error) = self.blocks.taken(block)
+        {
+            self.floor.tell(error);
+        }
     }
 }

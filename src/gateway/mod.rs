@@ -12,10 +12,10 @@
 //! |---|---|
 //! | [`config`] | what a gateway is told in its file |
 //! | [`plan`] | whom a coinbase pays, and the jobs that come of a template |
-//! | [`nodes`] | what our nodes offer, and where a block goes |
+//! | [`nodes`], `blocks` | what our nodes offer, and where a block goes; blocks on the disk until one has it |
 //! | [`foreman`] | everything together, and the loop that moves it |
 //! | [`collector`] | finds of positions, kept |
-//! | [`seals`], [`sealing`] | certificates that are due; the miner's word, and receipts for it |
+//! | [`sealing`], [`sealer`] | certificates that are due; the miner's word, and receipts for it |
 //! | [`status`], [`rates`], `crew`, [`window`] | what it tells about itself, and where |
 //!
 //! The server is made of values that take the time from outside, and of one file that has sockets:
@@ -37,6 +37,7 @@
 //! | `connection` | one socket and its session |
 //! | [`server`] | sockets, threads and the clock |
 
+mod blocks;
 pub mod board;
 pub mod collector;
 pub mod conduct;
@@ -52,8 +53,8 @@ pub mod nodes;
 pub mod plan;
 pub mod rates;
 pub mod reject;
+pub mod sealer;
 pub mod sealing;
-pub mod seals;
 pub mod server;
 pub mod session;
 pub mod settings;

@@ -12,6 +12,7 @@
 //! minute, and the foreman hears once that it is away and once that it is back.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -34,6 +35,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// How long a block is brought to a node that does not answer. After half an hour others have won.
 const BLOCK_PATIENCE: Duration = Duration::from_secs(1_800);
+/// Longest pause before a block is brought again.
+const BLOCK_PAUSE: Duration = Duration::from_secs(2);
 
 /// What a node's threads tell.
 #[derive(Debug)]
@@ -68,12 +71,14 @@ pub enum News {
 pub struct Nodes {
     urls: Vec<String>,
     blocks: Vec<Sender<Arc<Block>>>,
+    /// Blocks that nodes have not judged yet, each counted for each node.
+    on_the_way: Arc<AtomicUsize>,
 }
 
 impl Nodes {
     /// Starts the threads of each node; they end when nobody hears their news any more.
     pub fn watch(nodes: &[Node], network: Network, news: &Sender<News>) -> Self {
-        let mut blocks = Vec::new();
+        let (mut blocks, on_the_way) = (Vec::new(), Arc::new(AtomicUsize::new(0)));
         for (place, node) in nodes.iter().enumerate() {
             let (send, queue) = channel();
             blocks.push(send);
@@ -82,18 +87,24 @@ impl Nodes {
                 let at = at.clone();
                 thread::spawn(move || work(&at));
             }
-            thread::spawn(move || at.hand_in(&queue));
+            let on_the_way = on_the_way.clone();
+            thread::spawn(move || at.hand_in(&queue, &on_the_way));
         }
-        Self { urls: nodes.iter().map(|node| node.url.clone()).collect(), blocks }
+        Self { urls: nodes.iter().map(|node| node.url.clone()).collect(), blocks, on_the_way }
     }
 
     /// Gives a block to every node. Returns at once.
-    pub fn submit(&self, block: Block) {
-        let block = Arc::new(block);
+    pub fn submit(&self, block: &Arc<Block>) {
         for queue in &self.blocks {
+            self.on_the_way.fetch_add(1, Ordering::Relaxed);
             // A thread ends with the gateway alone.
             let _ = queue.send(block.clone());
         }
+    }
+
+    /// Whether a block is still on its way to a node.
+    pub fn busy(&self) -> bool {
+        self.on_the_way.load(Ordering::Relaxed) > 0
     }
 
     /// Where the nodes are.
@@ -154,19 +165,21 @@ impl Watch {
         }
     }
 
-    /// Looks at the tip every second, and takes a template when it has changed or grown old.
+    /// Looks at the tip every second, and takes a template when it has changed or grown old. One
+    /// question that fails is no news: the second one in a row is.
     fn fallback(&self) {
-        let mut pause = Pause::default();
+        let (mut pause, mut well) = (Pause::default(), false);
         loop {
-            let Err(error) = self.look(&mut pause) else { return };
-            if self.tell(News::Away { node: self.place, error }).is_err() {
+            let Err(error) = self.look(&mut pause, &mut well) else { return };
+            let first = core::mem::replace(&mut well, false);
+            if !first && self.tell(News::Away { node: self.place, error }).is_err() {
                 return;
             }
             pause.wait();
         }
     }
 
-    fn look(&self, pause: &mut Pause) -> Result<()> {
+    fn look(&self, pause: &mut Pause, well: &mut bool) -> Result<()> {
         let core = self.connect(SHORT)?;
         let mut known: Option<(BlockHash, Instant)> = None;
         loop {
@@ -180,27 +193,45 @@ impl Watch {
                 }
                 *pause = Pause::default();
             }
+            *well = true;
             thread::sleep(TIP_EVERY);
         }
     }
 
-    /// Brings every block to the node.
-    fn hand_in(&self, queue: &Receiver<Arc<Block>>) {
+    /// Brings every block to the node: over the connection that is there, or a new one. A node that
+    /// lacks the block before is a little behind, and asked again.
+    fn hand_in(&self, queue: &Receiver<Arc<Block>>, on_the_way: &AtomicUsize) {
+        let mut core: Option<Core> = None;
         while let Ok(block) = queue.recv() {
             let begin = Instant::now();
             let mut pause = Pause::default();
             let outcome = loop {
-                match self.connect(SHORT).and_then(|core| core.submit(&block)) {
-                    Err(Error::Unavailable(_)) if begin.elapsed() < BLOCK_PATIENCE => pause.wait(),
+                let outcome = match &core {
+                    Some(core) => core.submit(&block),
+                    None => self.connect(SHORT).and_then(|new| core.insert(new).submit(&block)),
+                };
+                match outcome {
+                    Err(error) if begin.elapsed() < BLOCK_PATIENCE && comes_later(&error) => {
+                        if matches!(error, Error::Unavailable(_)) {
+                            core = None;
+                        }
+                        pause.wait_at_most(BLOCK_PAUSE);
+                    }
                     outcome => break outcome.map(|_| ()),
                 }
             };
             let judged = News::Judged { node: self.place, block: block.block_hash(), outcome };
+            on_the_way.fetch_sub(1, Ordering::Relaxed);
             if self.tell(judged).is_err() {
                 return;
             }
         }
     }
+}
+
+/// Whether the same block may be taken a little later.
+fn comes_later(error: &Error) -> bool {
+    matches!(error, Error::Unavailable(_)) || error.fault().found.contains("prev-blk-not-found")
 }
 
 /// How long a node that is away is left alone.
@@ -214,7 +245,11 @@ impl Default for Pause {
 
 impl Pause {
     fn wait(&mut self) {
-        thread::sleep(self.0);
+        self.wait_at_most(LONGEST_PAUSE);
+    }
+
+    fn wait_at_most(&mut self, longest: Duration) {
+        thread::sleep(self.0.min(longest));
         self.0 = self.0.saturating_mul(2).min(LONGEST_PAUSE);
     }
 }

@@ -13,7 +13,9 @@
 
 use std::sync::Arc;
 
-use bitcoin::{Amount, ScriptBuf, TxOut};
+use bitcoin::block::Version;
+use bitcoin::hashes::Hash;
+use bitcoin::{Amount, BlockHash, ScriptBuf, TxOut};
 
 use crate::chain::core::Offer;
 use crate::error::{Result, Rule};
@@ -98,6 +100,32 @@ impl Plan {
     /// The payees, in the order in which jobs name them.
     pub fn payees(&self) -> &[Payee] {
         &self.payees
+    }
+
+    /// Makes each payee's coinbase at each height where it changes, and judges it: what would be refused
+    /// later is refused before anything begins.
+    pub fn rehearse(&self) -> Result<()> {
+        for (place, payee) in self.payees.iter().enumerate() {
+            let terms = payee.positions.iter().filter_map(|(place, _)| self.positions.get(*place));
+            for position in terms {
+                let calendar = position.work.calendar();
+                for height in [calendar.start, calendar.end(), calendar.end().saturating_add(1)] {
+                    let network = position.work.network;
+                    let template = BlockTemplate {
+                        version: Version::from_consensus(0x2000_0000),
+                        parent: BlockHash::all_zeros(),
+                        height,
+                        time: 0,
+                        bits: network.params().max_attainable_target.to_compact_lossy(),
+                        reward: subsidy(network, height),
+                        transactions: Vec::new(),
+                    };
+                    let offer = Offer { template, fees: Vec::new(), earliest: 0, name: None };
+                    self.job(place, &offer, 0, false)?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// The job of a payee (by his place) on what a node offers.
@@ -186,9 +214,7 @@ impl Plan {
 
 #[cfg(all(test, feature = "regtest"))]
 mod tests {
-    use bitcoin::block::Version;
-    use bitcoin::hashes::Hash;
-    use bitcoin::{BlockHash, CompactTarget, Network};
+    use bitcoin::{CompactTarget, Network};
 
     use super::*;
     use crate::party::Seat;
@@ -356,6 +382,18 @@ mod tests {
         let plan = plan(vec![terms(1_000_000), other()], payee(&[(0, 1), (1, 1)], None, 250));
         let refused = plan.job(0, &offer(START, 0), 1, true).unwrap_err();
         assert_eq!(refused.rule(), "work-farm-length");
+    }
+
+    #[test]
+    fn a_rehearsal_finds_what_would_be_refused_once_the_last_term_has_begun() {
+        let mut late = other();
+        late.delivery.start = START + 24;
+        let at = |longest| {
+            plan(vec![terms(1_000_000), late.clone()], payee(&[(0, 1), (1, 1)], None, longest))
+        };
+        at(400).rehearse().unwrap();
+        at(250).job(0, &offer(START, 0), 1, true).unwrap();
+        assert_eq!(at(250).rehearse().unwrap_err().rule(), "work-farm-length");
     }
 
     #[test]

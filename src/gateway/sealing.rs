@@ -1,168 +1,336 @@
-//! Sealing: a certificate becomes the miner's word, and validators give receipts for it.
+//! Which certificates are due, and whoever seals them: a thread beside the foreman's, for servers and
+//! validators may let it wait.
 //!
 //! ```text
-//!  collector --certificate--> engine of the miner --word--> letters in the shared folder
-//!                                   ^                  \--> couriers --> validators' servers
-//!                                   '---- receipts <---------------------------'
+//!  tip ----> due slices --headers--> collector.seal: frozen, on the disk
+//!                                        |--> certificates/<position>/<slice>.hmxc
+//!                                        '--> Sealer::say, if we know the miner's record
 //! ```
-//! Only the miner's communication key seals, so a position is sealed here if the gateway was told
-//! which record of his seed it is; otherwise its certificates wait as files. The word is committed
-//! before it leaves, and said once: what the engine knows already is not said again, whatever
-//! crashed in between.
+//! A slice is sealed a few blocks behind its end, so that a small reorg has happened before, and long
+//! before its receipts are due. What was frozen and not said when the process ended is said at the
+//! next start.
 
-use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::Duration;
 
 use bitcoin::Network;
-use bitcoin::hex::DisplayHex;
 
-use crate::canonical;
 use crate::chain::electrum::Electrum;
-use crate::engine::{Engine, Report};
+use crate::engine::{Report, kind};
 use crate::error::{Error, Result};
-use crate::flow::escrow::terms::EscrowTerms;
-use crate::flow::word::Word;
-use crate::flow::{Event, reward};
+use crate::flow::Contract;
+use crate::gateway::collector::Sealing;
+use crate::gateway::foreman::{Floor, HOME, locked};
+use crate::gateway::sealer::{Lacking, Miner, Sealer};
+use crate::gateway::status::SealedSlice;
+use crate::header_sync::GuardedChain;
 use crate::headers::Headers;
-use crate::id::{CertificateDigest, tagged_hash};
-use crate::party::Seat;
-use crate::relay::folder::{Folder, folder_name};
 use crate::sign::seed::Seed;
-use crate::sign::software::SoftwareSigner;
 use crate::store::Store;
-use crate::validator::answer::Answer;
-use crate::validator::courier::Couriers;
-use crate::validator::request::{MOST_WORDS, REQUEST_FORMAT, REQUEST_MAX_BYTES, Request};
 use crate::work::certificate::Certificate;
-use crate::work::receipt::Subject;
 
-/// The miner's seat, as far as it is not in the terms.
-#[derive(Debug)]
-pub struct Miner<'a> {
-    /// The folder of his store.
-    pub home: &'a Path,
-    /// His seed.
-    pub seed: &'a Seed,
-    /// The number of his record in the terms.
+/// Time between two looks when no block comes: receipts do.
+const EVERY: Duration = Duration::from_secs(10);
+/// Blocks behind a slice's end after which it is sealed, at the most.
+const DEEP: u32 = 6;
+
+/// What sealing needs.
+pub struct Seals {
+    /// The network.
+    pub network: Network,
+    /// The gateway's folder.
+    pub home: PathBuf,
+    /// An Electrum server, `tcp://host:port`.
+    pub electrum: String,
+    /// The miner's seed, if any position is sealed here.
+    pub seed: Option<Seed>,
+    /// For each position of the plan: how it is sealed, if it is sealed here.
+    pub positions: Vec<Option<Signs>>,
+}
+
+/// How a position is sealed.
+#[derive(Clone, Debug)]
+pub struct Signs {
+    /// The number of the miner's record in its terms.
     pub record: u32,
-    /// The Electrum server, `tcp://host:port`.
-    pub electrum: &'a str,
-    /// The folder that the parties share; one in his home if they do not.
+    /// The validators' servers.
+    pub validators: Vec<String>,
+    /// The folder that the parties share.
     pub relay: Option<PathBuf>,
-    /// The validators' servers, `http://host:port`.
-    pub validators: &'a [String],
 }
 
-/// One position's way to its validators.
-pub struct Sealer {
-    engine: Engine,
-    requests: SoftwareSigner,
-    letters: Folder,
-    couriers: Couriers,
-    /// Up to which event our words were brought to the couriers.
-    upto: u64,
+/// Sealing at work.
+pub(super) struct SealingThread {
+    floor: Arc<Floor>,
+    tips: Receiver<()>,
+    seals: Seals,
 }
 
-impl Sealer {
-    /// Takes the miner's seat, with everything that his store remembers of the contract.
-    pub fn open(terms: EscrowTerms, miner: &Miner<'_>) -> Result<Self> {
-        let network = terms.reward.network;
-        let signer = || signer(miner, network);
-        let own = miner.home.join("contracts").join(terms.id()?.to_string()).join("letters");
-        let root = miner.relay.clone().unwrap_or(own);
-        let letters = Folder::open(root, Seat::Miner)?;
-        let store = Store::open(miner.home.join("store.sqlite"))?;
-        let chain = Electrum::connect(miner.electrum, network)?;
-        let engine = Engine::open(Seat::Miner, terms, store, chain, signer()?, letters.clone())?;
-        let couriers = Couriers::start(miner.validators)?;
-        Ok(Self { engine, requests: signer()?, letters, couriers, upto: 0 })
+/// The way of one position.
+enum Way {
+    /// Nobody was reached yet.
+    Closed,
+    /// Headers alone; certificates wait as files.
+    Files(Box<GuardedChain>, Store, u32),
+    /// The miner's engine.
+    Signs(Box<Sealer>),
+}
+
+impl SealingThread {
+    pub(super) fn new(floor: Arc<Floor>, tips: Receiver<()>, seals: Seals) -> Self {
+        Self { floor, tips, seals }
     }
 
-    /// The active chain, from before the contract's first block.
-    pub fn headers(&mut self) -> Result<Headers> {
-        self.engine.facts().map(|facts| facts.headers)
-    }
-
-    /// Says the certificate, unless it was said before.
-    pub fn say(&mut self, certificate: Certificate) -> Result<()> {
-        let digest = certificate.digest();
-        if self.engine.contract().evidence().digests().any(|(known, _)| known == digest) {
-            return Ok(());
-        }
-        self.engine.say(Event::Reward(reward::state::Event::Certified(certificate)))
-    }
-
-    /// Brings what we have said, hears what was answered, and does what the miner's engine does.
-    pub fn step(&mut self) -> Result<Vec<Report>> {
-        while let Some(answer) = self.couriers.answer() {
-            if let Err(error @ Error::Storage(_)) = self.take_answer(&answer) {
-                return Err(error);
+    /// Seals what is due at each new tip, until the gateway ends.
+    pub(super) fn run(self) {
+        let mut ways: Vec<Way> = self.seals.positions.iter().map(|_| Way::Closed).collect();
+        while !self.floor.is_over() {
+            for (position, way) in ways.iter_mut().enumerate() {
+                let trouble = self.attend(position, way).err();
+                if trouble.as_ref().is_some_and(|error| !matches!(error, Error::Unavailable(_))) {
+                    // Whatever broke is built anew the next time; a server that is away broke nothing.
+                    *way = Way::Closed;
+                }
+                self.note(position, trouble);
+                if self.floor.is_over() {
+                    return;
+                }
+            }
+            match self.tips.recv_timeout(EVERY) {
+                Ok(()) => self.tips.try_iter().for_each(drop),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
             }
         }
-        let reports = self.engine.step()?;
-        if !self.couriers.is_empty() {
-            self.bring()?;
+    }
+
+    /// Tells what keeps the sealing, once.
+    fn note(&self, position: usize, trouble: Option<Error>) {
+        let mut standing = locked(&self.floor.standing);
+        let Some((_, known)) = standing.sealed.get_mut(position) else { return };
+        let now = trouble.map(|error| error.to_string());
+        let news = now.clone().filter(|now| known.as_ref() != Some(now));
+        *known = now;
+        drop(standing);
+        if let Some(line) = news {
+            self.floor.tell(line);
         }
-        Ok(reports)
     }
 
-    /// How many validators have given a receipt for the certificate of this slice with this digest,
-    /// whatever their tips.
-    pub fn receipts(&self, slice: u32, digest: CertificateDigest) -> usize {
-        let evidence = self.engine.contract().evidence();
-        let receipts = evidence.receipts(&Subject::Certificate { slice, digest }).iter();
-        receipts.map(|receipt| receipt.validator).collect::<BTreeSet<u8>>().len()
+    fn attend(&self, position: usize, way: &mut Way) -> Result<()> {
+        if matches!(way, Way::Closed) {
+            *way = self.open(position)?;
+        }
+        let headers = self.headers(way)?;
+        // One slice that cannot be sealed or said keeps no other waiting; the first trouble is told.
+        let mut trouble = Ok(());
+        for slice in self.due(position, headers.tip()) {
+            trouble = trouble.and(self.seal(position, slice, &headers, way));
+        }
+        let Way::Signs(sealer) = way else { return trouble };
+        for report in sealer.step()? {
+            self.tell(&report);
+        }
+        self.count_receipts(position, sealer, headers.tip());
+        trouble
     }
 
-    /// Gives our words since the last time to the couriers, a request for each handful.
-    fn bring(&mut self) -> Result<()> {
-        let contract = self.engine.contract().id();
-        loop {
-            let entries = self.engine.store().entries_after(&contract.0, self.upto, MOST_WORDS)?;
-            let Some(last) = entries.last().map(|entry| entry.seq) else { return Ok(()) };
-            let (mut words, mut size) = (Vec::new(), 0usize);
-            let mut upto = last;
-            for entry in &entries {
-                let text = String::from_utf8_lossy(&entry.body);
-                let Ok(word) = Word::from_json(&text) else { continue };
-                if word.from != Seat::Miner {
-                    continue;
-                }
-                // A request holds what its reader takes; the rest goes into the next one.
-                if !words.is_empty() && size.saturating_add(text.len()) > REQUEST_MAX_BYTES / 2 {
-                    upto = entry.seq.saturating_sub(1);
-                    break;
-                }
-                size = size.saturating_add(text.len());
-                words.push(word);
+    /// Seals a slice, writes its certificate into a file, and says it.
+    fn seal(&self, position: usize, slice: u32, headers: &Headers, way: &mut Way) -> Result<()> {
+        let sealing = locked(&self.floor.collector).seal(position, slice, headers)?;
+        let Some(sealing) = sealing else { return Ok(()) };
+        self.announce(&sealing);
+        let Sealing { certificate, number, .. } = sealing;
+        self.sealed(position, &certificate);
+        self.write(&certificate, number)?;
+        match way {
+            Way::Signs(sealer) => sealer.say(certificate),
+            Way::Files(..) | Way::Closed => Ok(()),
+        }
+    }
+
+    /// Looks how many receipts the last certificate has, and which other one lacks some while there is
+    /// still time.
+    fn count_receipts(&self, position: usize, sealer: &Sealer, tip: u32) {
+        let lacking = sealer.lacking(tip);
+        let mut standing = locked(&self.floor.standing);
+        let Some((Some(last), trouble)) = standing.sealed.get_mut(position) else { return };
+        last.receipts = sealer.receipts(last.slice.saturating_sub(1), last.digest);
+        let Some(Lacking { slice, receipts, needed, until }) = lacking else { return };
+        let line = format!(
+            "slice {} has {receipts} of {needed} receipts, and time until height {until}",
+            slice.saturating_add(1)
+        );
+        let news = trouble.as_ref() != Some(&line);
+        *trouble = Some(line.clone());
+        drop(standing);
+        if news {
+            self.floor.tell(line);
+        }
+    }
+
+    /// The position's slices to be sealed at this tip: those that have just ended, and those of which
+    /// shares were left out whose block may have come back, while receipts still count.
+    fn due(&self, position: usize, tip: u32) -> Vec<u32> {
+        let Some(held) = self.floor.plan.positions().get(position) else { return Vec::new() };
+        let depth = DEEP.min(held.work.receipt_span / 2);
+        let collector = locked(&self.floor.collector);
+        let in_time = |slice: &u32| held.work.calendar().receipts_until(*slice) >= Some(tip);
+        let ended = collector.due(tip, depth).into_iter();
+        let again = collector.left_out().into_iter().filter(|(_, slice)| in_time(slice));
+        let ours = ended.chain(again).filter(|(whose, _)| *whose == position);
+        ours.map(|(_, slice)| slice).collect()
+    }
+
+    /// Tells that a certificate was sealed, and what it leaves out.
+    fn announce(&self, sealing: &Sealing) {
+        let certificate = &sealing.certificate;
+        let left: Vec<String> =
+            sealing.left_out.iter().map(|(rule, count)| format!("{count} {rule}")).collect();
+        let left = if left.is_empty() { "nothing".to_owned() } else { left.join(", ") };
+        self.floor.tell(format_args!(
+            "slice {} of position {} is sealed: {} shares, left out: {left}; {}",
+            certificate.slice.saturating_add(1),
+            certificate.position,
+            certificate.shares.len(),
+            certificate.digest()
+        ));
+    }
+
+    fn open(&self, position: usize) -> Result<Way> {
+        let Some(held) = self.floor.plan.positions().get(position) else {
+            return Ok(Way::Closed);
+        };
+        let signs = self.seals.positions.get(position).and_then(Option::as_ref);
+        let mut way = match (signs, &self.seals.seed) {
+            (Some(signs), Some(seed)) => {
+                let miner = Miner {
+                    home: &self.seals.home,
+                    seed,
+                    record: signs.record,
+                    electrum: &self.seals.electrum,
+                    relay: signs.relay.clone(),
+                    validators: &signs.validators,
+                };
+                Way::Signs(Box::new(Sealer::open(held.terms.clone(), &miner)?))
             }
-            self.upto = upto;
-            if words.is_empty() {
+            _ => {
+                let electrum = Electrum::connect(&self.seals.electrum, self.seals.network)?;
+                let store = Store::open(self.seals.home.join("store.sqlite"))?;
+                let first = Contract::new(held.terms.clone())?.headers_from();
+                Way::Files(Box::new(GuardedChain::new(electrum)), store, first)
+            }
+        };
+        self.catch_up(position, &mut way)?;
+        Ok(way)
+    }
+
+    /// Certificates that were frozen before the process ended, and perhaps neither written nor said.
+    fn catch_up(&self, position: usize, way: &mut Way) -> Result<()> {
+        let tip = self.headers(way)?.tip();
+        let mut slices: Vec<u32> = locked(&self.floor.collector)
+            .sealed()?
+            .into_iter()
+            .filter(|sealed| sealed.position == position)
+            .map(|sealed| sealed.slice)
+            .collect();
+        slices.dedup();
+        for slice in slices {
+            let in_time = self.receipts_until(position, slice) >= Some(tip);
+            if !in_time && self.path(position, slice, 0).is_none_or(|path| path.exists()) {
                 continue;
             }
-            // Named by what is in it, so that after a start the same words are the same request.
-            let said = tagged_hash("hashmix/parcel/1", &[&canonical::bytes(&words)?]);
-            let key = format!("words {:.32}", said.to_lower_hex_string());
-            let digest = Request::message(contract, Seat::Miner, &key, &words, None)?;
-            let signature = self.requests.sign_digest(digest)?;
-            let (format, from) = (REQUEST_FORMAT.to_owned(), Seat::Miner);
-            let request = Request { format, contract, from, key, words, psbt: None, signature };
-            self.couriers.bring(contract, &request.to_json()?);
-        }
-    }
-
-    /// Puts a validator's own words into our inbox, if he has signed the answer.
-    fn take_answer(&mut self, text: &str) -> Result<()> {
-        let answer = Answer::from_json(text)?;
-        answer.verify(self.engine.contract().terms())?;
-        for numbered in answer.words.iter().filter(|numbered| numbered.word.from == answer.from) {
-            let name = format!("answer-{}-{}.json", folder_name(answer.from), numbered.word.id()?);
-            self.letters.post(Seat::Miner, &name, &numbered.word.to_json()?)?;
+            let certificates = locked(&self.floor.collector).certificates(position, slice)?;
+            for (number, certificate) in (0u32..).zip(certificates) {
+                self.write(&certificate, number)?;
+                self.sealed(position, &certificate);
+                if let (true, Way::Signs(sealer)) = (in_time, &mut *way)
+                    && let Err(error) = sealer.say(certificate)
+                {
+                    self.floor.tell(error);
+                }
+            }
         }
         Ok(())
     }
-}
 
-fn signer(miner: &Miner<'_>, network: Network) -> Result<SoftwareSigner> {
-    SoftwareSigner::new(miner.seed.record(network, miner.record)?, network)
+    fn receipts_until(&self, position: usize, slice: u32) -> Option<u32> {
+        self.floor.plan.positions().get(position)?.work.calendar().receipts_until(slice)
+    }
+
+    fn headers(&self, way: &mut Way) -> Result<Headers> {
+        match way {
+            Way::Signs(sealer) => sealer.headers(),
+            Way::Files(chain, store, first) => {
+                chain.sync(store, &mut |_, _| {})?;
+                chain.headers(*first)
+            }
+            Way::Closed => Err(HOME.broken("sealing", "an open way", "a closed one")),
+        }
+    }
+
+    /// The certificate as a file, for whoever hands it on; whole, and on the disk when this returns.
+    fn write(&self, certificate: &Certificate, number: u32) -> Result<()> {
+        let position = certificate.position;
+        let held = self.floor.plan.positions().iter().position(|held| held.id == position);
+        let path = held.and_then(|held| self.path(held, certificate.slice, number));
+        let Some(path) = path else { return Ok(()) };
+        let failed = |error: std::io::Error| {
+            HOME.unstored(path.display(), "a place for a certificate", error)
+        };
+        let bytes = certificate.to_bytes();
+        if fs::read(&path).is_ok_and(|there| there == bytes) {
+            return Ok(());
+        }
+        let write = || {
+            if let Some(folder) = path.parent() {
+                fs::create_dir_all(folder)?;
+            }
+            let draft = path.with_extension("new");
+            let mut file = File::create(&draft)?;
+            file.write_all(&bytes)?;
+            file.sync_all()?;
+            fs::rename(&draft, &path)
+        };
+        write().map_err(failed)
+    }
+
+    /// Where the certificate of a slice lies.
+    fn path(&self, position: usize, slice: u32, number: u32) -> Option<PathBuf> {
+        let id = self.floor.plan.positions().get(position)?.id;
+        let slice = slice.saturating_add(1);
+        let name = match number {
+            0 => format!("{slice:05}.hmxc"),
+            more => format!("{slice:05}-{}.hmxc", more.saturating_add(1)),
+        };
+        Some(self.seals.home.join("certificates").join(id.to_string()).join(name))
+    }
+
+    fn sealed(&self, position: usize, certificate: &Certificate) {
+        let mut standing = locked(&self.floor.standing);
+        let Some((last, _)) = standing.sealed.get_mut(position) else { return };
+        *last = Some(SealedSlice {
+            slice: certificate.slice.saturating_add(1),
+            digest: certificate.digest(),
+            shares: u64::try_from(certificate.shares.len()).unwrap_or(u64::MAX),
+            receipts: 0,
+        });
+    }
+
+    fn tell(&self, report: &Report) {
+        match report {
+            Report::Heard(from, event) => self.floor.tell(format_args!("{from}: {}", kind(event))),
+            Report::Refused(what, error) => self.floor.tell(format_args!("{what}: {error}")),
+            Report::Sent(sent) => {
+                let txid = sent.tx.compute_txid();
+                self.floor.tell(format_args!("sent {}: {txid}", sent.title));
+            }
+            Report::Reorganised(reorg) => self.floor.tell(format_args!("reorg: {reorg:?}")),
+            _ => {}
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! The gateway: its sessions as values, its server with miners over loopback, and the whole of it in
 //! front of Bitcoin Core.
 
+mod a_farm_proves_several_positions_at_once;
 mod a_slice_is_mined_sealed_and_spent;
 mod codes;
 mod desk;

@@ -13,7 +13,7 @@ use hashmix::engine::Engine;
 use hashmix::flow::escrow::terms::EscrowTerms;
 use hashmix::gateway::foreman::{Gateway, Settings};
 use hashmix::gateway::plan::{Payee, Plan};
-use hashmix::gateway::seals::{Seals, Signs};
+use hashmix::gateway::sealing::{Seals, Signs};
 use hashmix::gateway::status::{PositionStatus, Status, Work};
 use hashmix::party::Seat;
 use hashmix::rehearsal::daemons::Daemons;
