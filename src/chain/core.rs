@@ -25,6 +25,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -270,7 +271,7 @@ impl Core {
     /// time fit the parent, as the node itself describes it; the target is that of the bits; and
     /// there is no rule that a miner must know and we do not.
     pub fn template(&self) -> Result<BlockTemplate> {
-        self.offer(None).map(|offer| offer.template)
+        self.offer(None).map(|offer| Arc::unwrap_or_clone(offer.template))
     }
 
     /// As [`Core::template`], with what a miner who stays wants to know. Behind the name of an

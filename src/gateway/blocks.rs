@@ -94,7 +94,7 @@ mod tests {
         blocks.keep(0, &block).unwrap();
         fs::write(home.path().join("blocks/1-nonsense.hex"), "zz").unwrap();
         let again = Blocks::open(home.path()).unwrap();
-        assert_eq!(again.waiting().unwrap(), [block.clone()]);
+        assert_eq!(again.waiting().unwrap(), std::slice::from_ref(&block));
         again.taken(BlockHash::from_raw_hash(bitcoin::hashes::Hash::all_zeros())).unwrap();
         assert_eq!(again.waiting().unwrap().len(), 1);
         again.taken(block.block_hash()).unwrap();

@@ -120,6 +120,7 @@ impl Plan {
                         reward: subsidy(network, height),
                         transactions: Vec::new(),
                     };
+                    let template = Arc::new(template);
                     let offer = Offer { template, fees: Vec::new(), earliest: 0, name: None };
                     self.job(place, &offer, 0, false)?;
                 }
@@ -143,9 +144,9 @@ impl Plan {
                 Some((*position, calendar.slice_of(height)?, *weight))
             })
             .collect();
-        let template = &self.capped(offer, &running);
+        let template = self.capped(offer, &running);
         let payouts = self.payouts(of, &running, template.reward).map_err(|e| e.within(place()))?;
-        let work = ExtendedJob::new(template, EXTRANONCE, &payouts)?;
+        let work = ExtendedJob::new(&template, EXTRANONCE, &payouts)?;
         // The bytes of any extra nonce will do: what is paid does not depend on them.
         let coinbase = [work.prefix.as_slice(), &[0; EXTRANONCE as usize], &work.suffix].concat();
         let claims = running
@@ -161,12 +162,11 @@ impl Plan {
                 Ok(Claim { position, slice, target })
             })
             .collect::<Result<Vec<Claim>>>()?;
-        let (template, earliest) = (Arc::new(template.clone()), offer.earliest);
-        Ok(Job { id, payee, work, template, earliest, clean, claims })
+        Ok(Job { id, payee, work, template, earliest: offer.earliest, clean, claims })
     }
 
     /// The template, paying out no more than any of the running positions counts.
-    fn capped(&self, offer: &Offer, running: &[(usize, u32, u64)]) -> BlockTemplate {
+    fn capped(&self, offer: &Offer, running: &[(usize, u32, u64)]) -> Arc<BlockTemplate> {
         let works =
             running.iter().filter_map(|(place, ..)| Some(&self.positions.get(*place)?.work));
         let most = works.map(|work| subsidy(work.network, offer.template.height) + work.cap).min();
@@ -265,6 +265,7 @@ mod tests {
             reward: Amount::from_sat(SUBSIDY + fees),
             transactions: Vec::new(),
         };
+        let template = Arc::new(template);
         Offer { template, fees: Vec::new(), earliest: 1_699_999_000, name: None }
     }
 
@@ -364,14 +365,9 @@ mod tests {
         let plan = plan(vec![terms(60_000_000)], payee(&[(0, 1)], None, 250));
         let cap = plan.positions()[0].work.cap.to_sat();
         let mut offer = offer(START, cap + 1);
-        offer.template.transactions = vec![
-            crate::work::template::BlockTemplate::coinbase(
-                &offer.template,
-                &[],
-                &[TxOut { value: offer.template.reward, script_pubkey: ScriptBuf::new() }],
-            )
-            .unwrap(),
-        ];
+        let paid = TxOut { value: offer.template.reward, script_pubkey: ScriptBuf::new() };
+        let any = offer.template.coinbase(&[], &[paid]).unwrap();
+        Arc::make_mut(&mut offer.template).transactions = vec![any];
         offer.fees = vec![Amount::from_sat(cap + 1)];
         let job = plan.job(0, &offer, 1, true).unwrap();
         assert_eq!((job.template.transactions.len(), job.template.reward.to_sat()), (0, SUBSIDY));

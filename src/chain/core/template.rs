@@ -1,5 +1,7 @@
 //! `getblocktemplate` (BIP 22, 23, 145): what Core offers to mine on, checked before work goes in.
 
+use std::sync::Arc;
+
 use bitcoin::block::Version;
 use bitcoin::consensus::encode::deserialize_hex;
 use bitcoin::{Amount, BlockHash, CompactTarget, ScriptBuf, Target, Transaction, Txid, Wtxid};
@@ -22,8 +24,8 @@ const KNOWN: &str = "!segwit";
 /// A template that hangs together, and what is to be known beside it.
 #[derive(Clone, Debug)]
 pub struct Offer {
-    /// What to build on.
-    pub template: BlockTemplate,
+    /// What to build on; a full block's worth of transactions, so it is shared.
+    pub template: Arc<BlockTemplate>,
     /// What each of its transactions pays (satoshis), in their order.
     pub fees: Vec<Amount>,
     /// The earliest time that the header may state (Unix seconds): BIP 113, on testnet4 BIP 94 too.
@@ -35,8 +37,11 @@ pub struct Offer {
 impl Offer {
     /// The template with a reward of at most `most` (satoshis): transactions are left out from the
     /// end, where those stand that pay least for their weight, and none before what it spends.
-    pub fn at_most(&self, most: Amount) -> BlockTemplate {
-        let mut template = self.template.clone();
+    pub fn at_most(&self, most: Amount) -> Arc<BlockTemplate> {
+        if self.template.reward <= most {
+            return self.template.clone();
+        }
+        let mut template = BlockTemplate::clone(&self.template);
         for fee in self.fees.iter().rev() {
             let Some(less) = template.reward.checked_sub(*fee) else { break };
             if template.reward <= most || template.transactions.pop().is_none() {
@@ -44,7 +49,7 @@ impl Offer {
             }
             template.reward = less;
         }
-        template
+        Arc::new(template)
     }
 }
 
@@ -129,6 +134,7 @@ impl Answer {
             return Err(wrong("witness commitment", format_args!("{ours:x}"), found));
         }
         let fees = self.transactions.iter().map(|offered| Amount::from_sat(offered.fee)).collect();
+        let template = Arc::new(template);
         Ok(Offer { template, fees, earliest, name: self.longpollid })
     }
 }
