@@ -152,7 +152,7 @@ impl SealingThread {
         let collector = locked(&self.floor.collector);
         let in_time = |slice: &u32| held.work.calendar().receipts_until(*slice) >= Some(tip);
         let ended = collector.due(tip, depth).into_iter();
-        let again = collector.left_out().into_iter().filter(|(_, slice)| in_time(slice));
+        let again = collector.left_out(tip).into_iter().filter(|(_, slice)| in_time(slice));
         let ours = ended.chain(again).filter(|(whose, _)| *whose == position);
         ours.map(|(_, slice)| slice).collect()
     }
