@@ -107,6 +107,8 @@ pub fn settings() -> Settings {
     let all = Difficulty::read("0.0000000001").unwrap();
     (settings.pace.start, settings.pace.least, settings.pace.most) = (all, all, all);
     (settings.limits.lines, settings.limits.burst) = (1_000_000, 1_000_000);
+    // All of them come at once, from one address.
+    (settings.limits.guests, settings.limits.guests_of_one) = (usize::MAX, usize::MAX);
     settings
 }
 

@@ -8,21 +8,22 @@
 //! ```
 //! A find is kept for each position that it is a share of, once, up to four times the shares that the
 //! position's terms expect in a slice; what comes beyond is counted and dropped. [`Collector::flush`]
-//! writes what is new; what was flushed survives whatever happens to the process, so a crash costs the
-//! shares since the last flush and nothing else.
+//! writes what is new, and that alone; what was flushed survives whatever happens to the process, so a
+//! crash costs the shares since the last flush and nothing else.
 //!
-//! [`Collector::seal`] makes the certificate of a slice and freezes it: the database itself refuses to
-//! change or delete it. A validator refuses a whole certificate for one share that does not count, so
+//! [`Collector::draft`], [`Draft::weigh`] and [`Collector::freeze`] make the certificate of a slice and
+//! freeze it: the database itself refuses to change or delete it. Weighing takes the time, and needs
+//! nothing of the collector, which goes on meanwhile. A validator refuses a whole certificate for one share that does not count, so
 //! shares that break a rule on the chain as it is are left out, most of all those whose parent has
 //! lost a reorg. They are not thrown away: they stay in their row, and if their block comes back, the
 //! slice can be sealed again. That gives it a second certificate, with them alone; the first stays as
 //! it is, receipts and all, and certificates of one slice are united when work is credited. What is
-//! found for a slice that is sealed is counted as late.
+//! found for a slice that is sealed is counted as late, and goes into its next certificate.
 //!
 //! Two gateways of one position keep a store each, and seal a certificate each:
 //! [`Certificate::unite`] makes one of them, in which a share that reached both counts once.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use bitcoin::hashes::Hash;
@@ -31,8 +32,9 @@ use bitcoin::{BlockHash, Target};
 use super::job::Job;
 use crate::error::{Error, Result, Rule};
 use crate::headers::Headers;
+use crate::height::Calendar;
 use crate::id::{CertificateDigest, PositionId};
-use crate::store::{CertificateRow, DAMAGED, FindsRow, Store};
+use crate::store::{CertificateName, CertificateRow, DAMAGED, FindsRow, Store};
 use crate::work::agreement::WorkTerms;
 use crate::work::certificate::Certificate;
 use crate::work::extended_job::{ExtendedJob, Find};
@@ -121,21 +123,47 @@ struct Jobs {
 
 #[derive(Debug)]
 struct Known {
-    work: ExtendedJob,
+    work: Arc<ExtendedJob>,
     /// Its number in the store, once it is there.
     number: Option<u32>,
 }
 
-/// The shares of a slice that no certificate lists.
+/// The shares of a slice that no certificate lists, and what is known of those that one does.
 #[derive(Debug, Default)]
 struct Slice {
     /// The place of the job, and the find, by the header's hash.
     finds: HashMap<BlockHash, (u64, Find)>,
+    /// Those of them that the store does not have.
+    fresh: Vec<BlockHash>,
+    /// What certificates list, and what was dropped: neither is counted again. Forgotten when no
+    /// receipt counts for the slice any more.
+    listed: HashSet<BlockHash>,
+    passed: HashSet<BlockHash>,
     dropped: u32,
     late: u32,
     certificates: u32,
-    /// Whether the store knows less.
+    /// Whether the store has other counts or fewer finds.
     changed: bool,
+}
+
+/// The shares of a slice, to be weighed for its next certificate.
+#[derive(Clone, Debug)]
+pub struct Draft {
+    position: usize,
+    id: PositionId,
+    slice: u32,
+    number: u32,
+    terms: WorkTerms,
+    finds: Vec<(Arc<ExtendedJob>, Find)>,
+}
+
+/// A certificate of the shares that count, to be frozen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WeighedDraft {
+    position: usize,
+    sealing: Sealing,
+    /// Of the chain that it was weighed on.
+    tip: u32,
 }
 
 impl Collector {
@@ -155,17 +183,45 @@ impl Collector {
     fn load(&mut self, position: usize) -> Result<()> {
         let Some(id) = self.held.get(position).map(|held| held.position) else { return Ok(()) };
         for row in self.store.finds(id.as_bytes())? {
-            let mut slice = Slice { dropped: row.dropped, late: row.late, ..Slice::default() };
-            for (job, find, share) in self.shares_of(&row.finds, id, row.slice)? {
-                slice.finds.insert(share.hash(), (job, find));
-            }
-            self.slices.insert((position, row.slice), slice);
-        }
-        for row in self.store.certificates(id.as_bytes())? {
+            let shares = match row.finds.is_empty() {
+                true => Vec::new(),
+                false => self.shares_of(&row.finds, id, row.slice)?,
+            };
             let slice = self.slices.entry((position, row.slice)).or_default();
-            slice.certificates = slice.certificates.max(row.number.saturating_add(1));
+            (slice.dropped, slice.late) = (row.dropped, row.late);
+            slice
+                .finds
+                .extend(shares.iter().map(|(job, find, share)| (share.hash(), (*job, *find))));
         }
+        for name in self.store.certificate_names(id.as_bytes())? {
+            let slice = self.slices.entry((position, name.slice)).or_default();
+            slice.certificates = slice.certificates.max(name.number.saturating_add(1));
+        }
+        // Something was found for the last slice, so the tip lay just before it at least.
+        let ours = self.slices.range((position, 0)..=(position, u32::MAX));
+        let last = ours.clone().next_back().map_or(0, |((_, slice), _)| *slice);
+        let tip = self.calendar(position).and_then(|calendar| calendar.slice_blocks(last));
+        let tip = tip.map_or(0, |blocks| blocks.start().saturating_sub(1));
+        let sealed = ours.filter(|(key, slice)| slice.certificates > 0 && self.counts(key, tip));
+        for slice in sealed.map(|((_, slice), _)| *slice).collect::<Vec<_>>() {
+            for row in self.store.certificates(id.as_bytes(), slice)? {
+                let shares = self.shares_of(&row.finds, id, slice)?;
+                let Some(open) = self.slices.get_mut(&(position, slice)) else { continue };
+                open.listed.extend(shares.iter().map(|(_, _, share)| share.hash()));
+            }
+        }
+        self.forget_jobs();
         Ok(())
+    }
+
+    fn calendar(&self, position: usize) -> Option<Calendar> {
+        self.held.get(position).map(|held| held.terms.calendar())
+    }
+
+    /// Whether a receipt that is given at this tip counts for a slice.
+    fn counts(&self, (position, slice): &(usize, u32), tip: u32) -> bool {
+        let until = self.calendar(*position).and_then(|calendar| calendar.receipts_until(*slice));
+        until >= Some(tip)
     }
 
     /// The finds of a row with the places of their jobs, and the shares that they make.
@@ -199,19 +255,23 @@ impl Collector {
                 continue;
             }
             let slice = self.slices.entry((claim.position, claim.slice)).or_default();
-            if slice.finds.contains_key(&hash) {
+            if slice.knows(&hash) {
                 continue;
             }
             slice.changed = true;
             if slice.certificates > 0 {
                 slice.late = slice.late.saturating_add(1);
-                continue;
             }
-            if u64::try_from(slice.finds.len()).is_ok_and(|kept| kept < terms.most_shares()) {
+            let most = usize::try_from(terms.most_shares()).unwrap_or(usize::MAX);
+            if slice.finds.len().saturating_add(slice.listed.len()) < most {
                 slice.finds.insert(hash, (self.jobs.running(job), *find));
+                slice.fresh.push(hash);
                 kept = kept.saturating_add(1);
             } else {
                 slice.dropped = slice.dropped.saturating_add(1);
+                if slice.passed.len() < most {
+                    slice.passed.insert(hash);
+                }
             }
         }
         kept
@@ -227,7 +287,7 @@ impl Collector {
         }
         let slices = || changed.iter().filter_map(|key| Some((key, self.slices.get(key)?)));
         let fresh: BTreeSet<u64> = slices()
-            .flat_map(|(_, slice)| slice.finds.values().map(|(job, _)| *job))
+            .flat_map(|(_, slice)| slice.unstored().map(|(job, _)| *job))
             .filter(|job| self.jobs.known.get(job).is_some_and(|known| known.number.is_none()))
             .collect();
         let bytes: Vec<_> = fresh
@@ -244,7 +304,8 @@ impl Collector {
                 |job: &u64| numbers.get(job).copied().or_else(|| jobs.known.get(job)?.number);
             slices()
                 .filter_map(|(key, slice)| {
-                    Some(slice.row(held.get(key.0)?.position, key.1, number))
+                    let position = held.get(key.0)?.position;
+                    Some(slice.row(position, key.1, slice.unstored(), number))
                 })
                 .collect()
         })?;
@@ -256,29 +317,53 @@ impl Collector {
         for key in &changed {
             if let Some(slice) = self.slices.get_mut(key) {
                 slice.changed = false;
+                slice.fresh.clear();
             }
         }
         Ok(changed.len())
     }
 
-    /// Slices that have shares, no certificate yet, and an end at least `depth` blocks below the tip:
-    /// nothing is found for them any more.
+    /// Slices that have shares, no certificate yet, and an end at least `depth` blocks below the tip,
+    /// as long as receipts count for them: nothing is found for them any more.
     pub fn due(&self, tip: u32, depth: u32) -> Vec<(usize, u32)> {
         let ended = |(position, slice): &(usize, u32)| {
-            let calendar = self.held.get(*position).map(|held| held.terms.calendar());
-            let end = calendar.and_then(|calendar| Some(*calendar.slice_blocks(*slice)?.end()));
-            end.is_some_and(|end| end.saturating_add(depth) <= tip)
+            let blocks =
+                self.calendar(*position).and_then(|calendar| calendar.slice_blocks(*slice));
+            blocks.is_some_and(|blocks| blocks.end().saturating_add(depth) <= tip)
         };
-        let due = |(key, slice): (&(usize, u32), &Slice)| {
-            (slice.certificates == 0 && !slice.finds.is_empty() && ended(key)).then_some(*key)
+        let due = |key: &(usize, u32), slice: &Slice| {
+            slice.certificates == 0
+                && !slice.finds.is_empty()
+                && ended(key)
+                && self.counts(key, tip)
         };
-        self.slices.iter().filter_map(due).collect()
+        self.slices.iter().filter(|(key, slice)| due(key, slice)).map(|(key, _)| *key).collect()
     }
 
-    /// Slices with a certificate and shares beside it, which count if the chain has changed back.
-    pub fn left_out(&self) -> Vec<(usize, u32)> {
-        let left = |slice: &Slice| slice.certificates > 0 && !slice.finds.is_empty();
-        self.slices.iter().filter(|(_, slice)| left(slice)).map(|(key, _)| *key).collect()
+    /// Slices with a certificate and shares beside it, as long as receipts count for them: they came
+    /// late, or count if the chain has changed back.
+    pub fn left_out(&self, tip: u32) -> Vec<(usize, u32)> {
+        let left = |key: &(usize, u32), slice: &Slice| {
+            slice.certificates > 0 && !slice.finds.is_empty() && self.counts(key, tip)
+        };
+        self.slices.iter().filter(|(key, slice)| left(key, slice)).map(|(key, _)| *key).collect()
+    }
+
+    /// The shares of a slice that no certificate lists, with all that is needed to weigh them. `None`
+    /// if there are none.
+    pub fn draft(&self, position: usize, slice: u32) -> Option<Draft> {
+        let Held { position: id, terms } = self.held.get(position)?;
+        let open = self.slices.get(&(position, slice)).filter(|open| !open.finds.is_empty())?;
+        let find =
+            |(job, find): &(u64, Find)| Some((self.jobs.known.get(job)?.work.clone(), *find));
+        Some(Draft {
+            position,
+            id: *id,
+            slice,
+            number: open.certificates,
+            terms: terms.clone(),
+            finds: open.finds.values().filter_map(find).collect(),
+        })
     }
 
     /// Makes a certificate of the shares of a slice that count on this chain, and freezes it; the
@@ -289,65 +374,56 @@ impl Collector {
         slice: u32,
         headers: &Headers,
     ) -> Result<Option<Sealing>> {
-        self.flush()?;
-        let Some(Held { position: id, terms }) = self.held.get(position) else { return Ok(None) };
-        let Some(open) = self.slices.get(&(position, slice)) else { return Ok(None) };
-        let id = *id;
-        let mut hashes: Vec<&BlockHash> = open.finds.keys().collect();
-        hashes.sort_unstable();
-        let share = |hash: &&BlockHash| {
-            let (job, find) = open.finds.get(*hash)?;
-            self.jobs.known.get(job)?.work.share(find)
-        };
-        let shares: Vec<Share> = hashes.iter().filter_map(share).collect();
-        let all = Certificate { position: id, slice, shares };
-        let weighed = all.weigh(terms, headers);
-        let mut left_out = BTreeMap::new();
-        let mut counted = Vec::new();
-        for (share, weighed) in all.shares.into_iter().zip(weighed) {
-            match weighed {
-                Ok(_) => counted.push(share),
-                Err(Error::Refused { fault, .. }) => {
-                    let count: &mut u64 = left_out.entry(fault.rule.id).or_default();
-                    *count = count.saturating_add(1);
-                }
-                Err(error) => return Err(error),
-            }
+        let Some(draft) = self.draft(position, slice) else { return Ok(None) };
+        match draft.weigh(headers)? {
+            Some(weighed) => self.freeze(weighed),
+            None => Ok(None),
         }
-        if counted.is_empty() {
-            return Ok(None);
-        }
-        let certificate = Certificate::new(id, slice, counted)?;
-        let number = open.certificates;
-        self.freeze(position, number, &certificate)?;
-        Ok(Some(Sealing { certificate, number, left_out }))
     }
 
-    /// Stores a certificate and takes its shares out of the slice.
-    fn freeze(&mut self, position: usize, number: u32, certificate: &Certificate) -> Result<()> {
+    /// Stores a certificate, flushed before, and takes its shares out of the slice. What came since it
+    /// was drafted stays. `None` if the slice was given another certificate meanwhile.
+    pub fn freeze(&mut self, weighed: WeighedDraft) -> Result<Option<Sealing>> {
+        self.flush()?;
+        let WeighedDraft { position, sealing, tip } = weighed;
+        let Sealing { certificate, number, .. } = &sealing;
         let (id, slice) = (certificate.position, certificate.slice);
-        let Some(open) = self.slices.get_mut(&(position, slice)) else { return Ok(()) };
+        let Some(open) = self.slices.get_mut(&(position, slice)) else { return Ok(None) };
+        if open.certificates != *number {
+            return Ok(None);
+        }
         let listed: BTreeSet<BlockHash> = certificate.shares.iter().map(Share::hash).collect();
-        let (sealed, left) = open
-            .finds
-            .iter()
-            .map(|(hash, kept)| (*hash, *kept))
-            .partition(|(hash, _)| listed.contains(hash));
         let stored = |job: &u64| self.jobs.known.get(job)?.number;
-        let left =
-            Slice { finds: left, dropped: open.dropped, late: open.late, ..Slice::default() };
-        let sealed = Slice { finds: sealed, ..Slice::default() };
+        let (listed_finds, left): (Vec<_>, Vec<_>) =
+            open.finds.iter().partition(|(hash, _)| listed.contains(*hash));
+        let listed_finds = listed_finds.into_iter().map(|(_, kept)| kept);
+        let left = left.into_iter().map(|(_, kept)| kept);
         let row = CertificateRow {
             position: id.0,
             slice,
-            number,
+            number: *number,
             digest: certificate.digest().0,
-            finds: sealed.row(id, slice, stored).finds,
+            finds: open.row(id, slice, listed_finds, stored).finds,
         };
-        self.store.seal_finds(&row, &left.row(id, slice, stored))?;
-        *open = Slice { certificates: number.saturating_add(1), ..left };
+        self.store.seal_finds(&row, &open.row(id, slice, left, stored))?;
+        open.finds.retain(|hash, _| !listed.contains(hash));
+        open.listed.extend(listed);
+        open.certificates = number.saturating_add(1);
+        self.forget(tip);
+        Ok(Some(sealing))
+    }
+
+    /// Lets go of what matters only while receipts count, and of jobs.
+    fn forget(&mut self, tip: u32) {
+        let over: Vec<_> =
+            self.slices.keys().filter(|key| !self.counts(key, tip)).copied().collect();
+        for key in over {
+            if let Some(slice) = self.slices.get_mut(&key) {
+                slice.listed = HashSet::new();
+                slice.passed = HashSet::new();
+            }
+        }
         self.forget_jobs();
-        Ok(())
     }
 
     /// Lets go of jobs that no kept share is of.
@@ -374,8 +450,8 @@ impl Collector {
     pub fn sealed(&self) -> Result<Vec<Sealed>> {
         let mut all = Vec::new();
         for (position, held) in self.held.iter().enumerate() {
-            for row in self.store.certificates(held.position.as_bytes())? {
-                let CertificateRow { slice, number, digest, .. } = row;
+            for name in self.store.certificate_names(held.position.as_bytes())? {
+                let CertificateName { slice, number, digest } = name;
                 let digest = CertificateDigest(digest);
                 all.push(Sealed { position, slice, number, digest });
             }
@@ -389,9 +465,8 @@ impl Collector {
         let Some(id) = self.held.get(position).map(|held| held.position) else {
             return Ok(Vec::new());
         };
-        let rows = self.store.certificates(id.as_bytes())?;
         let mut certificates = Vec::new();
-        for row in rows.into_iter().filter(|row| row.slice == slice) {
+        for row in self.store.certificates(id.as_bytes(), slice)? {
             let shares = self.shares_of(&row.finds, id, slice)?;
             let shares = shares.into_iter().map(|(_, _, share)| share);
             let certificate = Certificate::new(id, slice, shares)?;
@@ -413,22 +488,62 @@ impl Collector {
 }
 
 impl Slice {
-    /// The row of the finds whose jobs have a number: all of them, once jobs are stored.
-    fn row(
+    /// Whether a find was counted before, whatever became of it.
+    fn knows(&self, hash: &BlockHash) -> bool {
+        self.finds.contains_key(hash) || self.listed.contains(hash) || self.passed.contains(hash)
+    }
+
+    /// Finds that the store does not have.
+    fn unstored(&self) -> impl Iterator<Item = &(u64, Find)> {
+        self.fresh.iter().filter_map(|hash| self.finds.get(hash))
+    }
+
+    /// The row of these finds, of those whose jobs have a number: all of them, once jobs are stored.
+    fn row<'a>(
         &self,
         position: PositionId,
         slice: u32,
+        finds: impl Iterator<Item = &'a (u64, Find)>,
         number: impl Fn(&u64) -> Option<u32>,
     ) -> FindsRow {
         let kept = |(job, find): &(u64, Find)| Some(KeptFind { job: number(job)?, find: *find });
-        let finds: BTreeSet<KeptFind> = self.finds.values().filter_map(kept).collect();
+        let finds: BTreeSet<KeptFind> = finds.filter_map(kept).collect();
         FindsRow {
             position: position.0,
             slice,
             dropped: self.dropped,
             late: self.late,
-            finds: finds_to_bytes(&finds),
+            finds: if finds.is_empty() { Vec::new() } else { finds_to_bytes(&finds) },
         }
+    }
+}
+
+impl Draft {
+    /// Makes a certificate of the shares that count on this chain. `None` if none does. Unavailable if
+    /// headers are missing to tell.
+    pub fn weigh(self, headers: &Headers) -> Result<Option<WeighedDraft>> {
+        let Self { position, id, slice, number, terms, finds } = self;
+        let shares = finds.iter().filter_map(|(job, find)| job.share(find));
+        let all = Certificate::new(id, slice, shares)?;
+        let weighed = all.weigh(&terms, headers);
+        let mut left_out = BTreeMap::new();
+        let mut counted = Vec::new();
+        for (share, weighed) in all.shares.into_iter().zip(weighed) {
+            match weighed {
+                Ok(_) => counted.push(share),
+                Err(Error::Refused { fault, .. }) => {
+                    let count: &mut u64 = left_out.entry(fault.rule.id).or_default();
+                    *count = count.saturating_add(1);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        if counted.is_empty() {
+            return Ok(None);
+        }
+        let certificate = Certificate::new(id, slice, counted)?;
+        let sealing = Sealing { certificate, number, left_out };
+        Ok(Some(WeighedDraft { position, sealing, tip: headers.tip() }))
     }
 }
 
@@ -436,7 +551,7 @@ impl Jobs {
     fn add(&mut self, work: ExtendedJob, number: Option<u32>) -> u64 {
         let place = self.next;
         self.next = self.next.saturating_add(1);
-        self.known.insert(place, Known { work, number });
+        self.known.insert(place, Known { work: Arc::new(work), number });
         place
     }
 

@@ -7,7 +7,7 @@
 //! | lines a second | a bucket | no more is read for a moment: the machine waits |
 //! | lines that make no sense | a score that decays; accepted shares lower it | closed |
 //! | closed connections of an address | strikes | the address is turned away for minutes |
-//! | connections, in all and of an address | a count | turned away |
+//! | connections, in all and of an address; those not logged in | a count | turned away |
 //! | what a machine does not read | bytes in the queue | closed |
 //!
 //! What happens to honest machines (late shares, low ones, duplicates of a hiccup) closes nothing;
@@ -46,13 +46,17 @@ pub struct Limits {
     pub connections: usize,
     /// Connections of one address at a time.
     pub of_one: usize,
+    /// Connections at a time that have not logged in: whoever has, was quick about it.
+    pub guests: usize,
+    /// Those of one address where no machine delivers.
+    pub guests_of_one: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
         Self {
             line: 16 * 1_024,
-            unread: 256 * 1_024,
+            unread: 64 * 1_024,
             greeting: 30_000,
             line_time: 30_000,
             idle: 600_000,
@@ -64,6 +68,8 @@ impl Default for Limits {
             banned: 600_000,
             connections: 10_000,
             of_one: 5_000,
+            guests: 1_024,
+            guests_of_one: 64,
         }
     }
 }
@@ -154,6 +160,8 @@ impl Turned {
 #[derive(Clone, Copy, Debug, Default)]
 struct Household {
     open: usize,
+    /// Those that have not logged in.
+    guests: usize,
     /// Those that delivered a share.
     good: usize,
 }
@@ -163,6 +171,7 @@ struct Household {
 pub struct Door {
     limits: Limits,
     open: usize,
+    guests: usize,
     homes: BTreeMap<IpAddr, Household>,
     /// Strikes of an address, and when the last one was.
     strikes: BTreeMap<IpAddr, (u32, u64)>,
@@ -179,6 +188,7 @@ impl Door {
         Self {
             limits,
             open: 0,
+            guests: 0,
             homes: BTreeMap::new(),
             strikes: BTreeMap::new(),
             banned: BTreeMap::new(),
@@ -188,30 +198,49 @@ impl Door {
     /// Lets a connection in at `now`, or turns it away.
     pub fn enter(&mut self, address: IpAddr, now: u64) -> Result<(), Turned> {
         let address = home(address);
-        if self.banned.get(&address).is_some_and(|until| *until > now) {
+        let known = self.homes.get(&address).copied().unwrap_or_default();
+        let delivers = known.good > 0;
+        if !delivers && self.banned.get(&address).is_some_and(|until| *until > now) {
             return Err(Turned::Banned);
         }
-        if self.open >= self.limits.connections {
+        if self.open >= self.limits.connections || !delivers && self.guests >= self.limits.guests {
             return Err(Turned::Full);
         }
-        let household = self.homes.entry(address).or_default();
-        if household.open >= self.limits.of_one {
+        let idle = !delivers && known.guests >= self.limits.guests_of_one;
+        if known.open >= self.limits.of_one || idle {
             return Err(Turned::Crowded);
         }
+        let household = self.homes.entry(address).or_default();
         household.open = household.open.saturating_add(1);
+        household.guests = household.guests.saturating_add(1);
         self.open = self.open.saturating_add(1);
+        self.guests = self.guests.saturating_add(1);
         Ok(())
     }
 
-    /// A connection delivered its first share.
+    /// A connection has logged in.
+    pub fn greeted(&mut self, address: IpAddr) {
+        if let Some(household) = self.homes.get_mut(&home(address)) {
+            household.guests = household.guests.saturating_sub(1);
+            self.guests = self.guests.saturating_sub(1);
+        }
+    }
+
+    /// A connection delivered its first share: whatever others behind this address did, machines
+    /// are there.
     pub fn delivered(&mut self, address: IpAddr) {
-        let household = self.homes.entry(home(address)).or_default();
+        let address = home(address);
+        self.banned.remove(&address);
+        let household = self.homes.entry(address).or_default();
         household.good = household.good.saturating_add(1);
     }
 
     /// A connection has ended.
-    pub fn leave(&mut self, address: IpAddr, delivered: bool) {
+    pub fn leave(&mut self, address: IpAddr, logged_in: bool, delivered: bool) {
         self.open = self.open.saturating_sub(1);
+        if !logged_in {
+            self.greeted(address);
+        }
         let address = home(address);
         if let Some(household) = self.homes.get_mut(&address) {
             household.open = household.open.saturating_sub(1);
@@ -327,8 +356,11 @@ mod tests {
         for now in 0..10 {
             assert!(!door.strike(farm, now));
         }
-        door.leave(farm, true);
+        door.leave(farm, false, true);
         assert!(door.strike(farm, 10));
+        // A ban ends when a machine that was there delivers.
+        door.delivered(farm);
+        door.enter(farm, 11).unwrap();
     }
 
     #[test]
@@ -340,9 +372,31 @@ mod tests {
         assert_eq!(door.enter(one, 0), Err(Turned::Crowded));
         door.enter(other, 0).unwrap();
         assert_eq!(door.enter(ip("192.0.2.3"), 0), Err(Turned::Full));
-        door.leave(one, false);
+        door.leave(one, false, false);
         door.enter(ip("192.0.2.2"), 0).unwrap();
         assert_eq!(door.open(), 3);
+    }
+
+    #[test]
+    fn connections_that_do_not_log_in_are_counted_apart() {
+        let mut door = Door::new(Limits { guests: 3, guests_of_one: 2, ..Limits::default() });
+        let (one, other, third) = (ip("192.0.2.1"), ip("192.0.2.2"), ip("192.0.2.3"));
+        door.enter(one, 0).unwrap();
+        door.enter(one, 0).unwrap();
+        assert_eq!(door.enter(one, 0), Err(Turned::Crowded));
+        door.greeted(one);
+        door.enter(one, 0).unwrap();
+        door.enter(other, 0).unwrap();
+        assert_eq!(door.enter(third, 0), Err(Turned::Full));
+        // Where a machine delivers, others may take their time.
+        door.delivered(one);
+        door.enter(one, 0).unwrap();
+        door.leave(other, false, false);
+        assert_eq!(door.enter(third, 0), Err(Turned::Full));
+        door.leave(one, false, false);
+        door.enter(third, 0).unwrap();
+        door.leave(one, true, true);
+        assert_eq!((door.open(), door.guests), (3, 3));
     }
 
     #[test]

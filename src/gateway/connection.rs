@@ -30,7 +30,8 @@ struct Connection {
     lines: Lines,
     out: Vec<u8>,
     guard: Guard,
-    /// Whether the machine has delivered: told to the door once.
+    /// Whether the machine has logged in, and delivered: each told to the door once.
+    logged_in: bool,
     delivered: bool,
 }
 
@@ -65,8 +66,9 @@ pub(super) async fn serve(
     let (reader, writer) = stream.into_split();
     let lines = Lines::new(limits.line);
     let out = Vec::new();
+    let (logged_in, delivered) = (false, false);
     let mut connection =
-        Connection { reader, writer, session, lines, out, guard, delivered: false };
+        Connection { reader, writer, session, lines, out, guard, logged_in, delivered };
     let mut next_tick = clock.now().ms.saturating_add(tick);
     let alarm = tokio::time::sleep_until(clock.at(next_tick));
     tokio::pin!(alarm);
@@ -103,8 +105,10 @@ pub(super) async fn serve(
         if let Err(ended) = next.and(written) {
             break ended;
         }
-        // A machine that must wait goes on when its bucket lets it.
-        let wait = connection.session.wait(clock.now().ms).unwrap_or(u64::MAX);
+        // A machine that must wait goes on when its bucket lets it: at once, if it did meanwhile.
+        let now = clock.now().ms;
+        let wait = connection.session.wait(now);
+        let wait = wait.unwrap_or(if waits { now } else { u64::MAX });
         let wake = clock.at(next_tick.min(wait));
         if alarm.deadline() != wake {
             alarm.as_mut().reset(wake);
@@ -170,6 +174,10 @@ impl Connection {
     fn report(&mut self) {
         let status = self.session.status();
         held(&self.guard.slot).clone_from(status);
+        if !self.logged_in && status.payee.is_some() {
+            self.logged_in = true;
+            self.guard.place.register().door.greeted(status.address.ip());
+        }
         if !self.delivered && status.tally.accepted > 0 {
             self.delivered = true;
             self.guard.place.register().door.delivered(status.address.ip());

@@ -141,8 +141,11 @@ impl SealingThread {
 
     /// Seals a slice, writes its certificate into a file, and says it.
     fn seal(&self, position: usize, slice: u32, headers: &Headers, way: &mut Way) -> Result<()> {
-        let sealing = locked(&self.floor.collector).seal(position, slice, headers)?;
-        let Some(sealing) = sealing else { return Ok(()) };
+        // Weighed while nobody waits: what is found meanwhile is kept.
+        let draft = locked(&self.floor.collector).draft(position, slice);
+        let Some(draft) = draft else { return Ok(()) };
+        let Some(weighed) = draft.weigh(headers)? else { return Ok(()) };
+        let Some(sealing) = locked(&self.floor.collector).freeze(weighed)? else { return Ok(()) };
         self.announce(&sealing);
         let Sealing { certificate, number, .. } = sealing;
         self.sealed(position, &certificate);
@@ -179,9 +182,8 @@ impl SealingThread {
         let Some(held) = self.floor.plan.positions().get(position) else { return Vec::new() };
         let depth = DEEP.min(held.work.receipt_span / 2);
         let collector = locked(&self.floor.collector);
-        let in_time = |slice: &u32| held.work.calendar().receipts_until(*slice) >= Some(tip);
         let ended = collector.due(tip, depth).into_iter();
-        let again = collector.left_out().into_iter().filter(|(_, slice)| in_time(slice));
+        let again = collector.left_out(tip).into_iter();
         let ours = ended.chain(again).filter(|(whose, _)| *whose == position);
         ours.map(|(_, slice)| slice).collect()
     }

@@ -4,11 +4,13 @@
 //! New jobs go onto a board that all tasks watch; each wakes, writes the job's line to its socket
 //! and goes on. Answers to lines that arrived together leave together.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
+use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use bitcoin::BlockHash;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
@@ -22,8 +24,9 @@ use super::session::{Ended, Session};
 use super::settings::{House, LISTEN};
 pub use super::settings::{Payee, Settings, Sink};
 use super::stratum;
-use super::submit::Moment;
+use super::submit::{Moment, header_hash};
 use crate::error::Result;
+use crate::work::extended_job::Find;
 
 /// Connections that the system may hold for us before we take them.
 const BACKLOG: u32 = 1_024;
@@ -62,6 +65,54 @@ pub(super) struct Register {
     past: Totals,
 }
 
+/// The bits of a connection's number that are in its extra nonce.
+const NUMBERED: u64 = 0xff_ffff;
+
+impl Register {
+    /// The number of the connection after this one: none that is open has the same extra nonce.
+    fn number_after(&self, number: u64) -> u64 {
+        let mut next = number.wrapping_add(1);
+        while next > NUMBERED && self.machines.keys().any(|open| (open ^ next) & NUMBERED == 0) {
+            next = next.wrapping_add(1);
+        }
+        next
+    }
+}
+
+/// Blocks that are remembered.
+const BLOCKS: usize = 64;
+
+/// Hands blocks on once: firmware that repeats itself does not make us build and send them again.
+struct Blocks {
+    sink: Arc<dyn Sink>,
+    known: Mutex<VecDeque<BlockHash>>,
+}
+
+impl Sink for Blocks {
+    fn block(&self, job: &Arc<Job>, find: &Find) {
+        let Some(hash) = header_hash(&job.work, find, &mut Vec::new()) else { return };
+        {
+            let mut known = held(&self.known);
+            if known.contains(&hash) {
+                return;
+            }
+            known.push_back(hash);
+            if known.len() > BLOCKS {
+                known.pop_front();
+            }
+        }
+        self.sink.block(job, find);
+    }
+
+    fn share(&self, job: &Arc<Job>, find: &Find, hash: BlockHash) {
+        self.sink.share(job, find, hash);
+    }
+
+    fn note(&self, machine: SocketAddr, words: &str) {
+        self.sink.note(machine, words);
+    }
+}
+
 /// What all tasks know.
 pub(super) struct Place {
     pub(super) house: Arc<House>,
@@ -92,7 +143,17 @@ pub struct Server {
 impl Server {
     /// Listens, and serves machines in threads of its own until it is stopped or dropped. Machines
     /// that log in wait for the first job.
-    pub fn start(settings: Settings, payees: Vec<Payee>, sink: Arc<dyn Sink>) -> Result<Self> {
+    pub fn start(mut settings: Settings, payees: Vec<Payee>, sink: Arc<dyn Sink>) -> Result<Self> {
+        let limit = settings.limits.connections;
+        settings.limits.connections = limit.min(files().saturating_sub(RESERVED).max(1));
+        if settings.limits.connections < limit {
+            let words = format!(
+                "at most {} connections, because the system lets us open {} files: raise it (ulimit -n)",
+                settings.limits.connections,
+                files()
+            );
+            sink.note(settings.listen, &words);
+        }
         let house = Arc::new(House::new(settings, payees)?);
         let listen = house.settings.listen;
         let failed = |error: std::io::Error| {
@@ -115,6 +176,7 @@ impl Server {
         };
         let (board, watched) = watch::channel(Arc::new(Board::new(house.payees.len())));
         let clock = Clock(Instant::now());
+        let sink = Arc::new(Blocks { sink, known: Mutex::default() });
         let place = Arc::new(Place { house, sink, clock, register: Mutex::new(register) });
         runtime.spawn(listening(listener, Arc::clone(&place), watched));
         Ok(Self { runtime: Some(runtime), address, board, place })
@@ -136,6 +198,13 @@ impl Server {
     /// log in are told why and sent away.
     pub fn pause(&self, why: String) {
         self.change(|board| board.paused = Some(why.into()));
+    }
+
+    /// There is no new work for this payee, for this reason, until he is given a job again: the same
+    /// as a pause for his machines. What they still find on his last job is taken as long as that
+    /// builds on the others' block.
+    pub fn clear(&self, payee: usize, why: String) {
+        self.change(|board| board.clear(payee, why.into()));
     }
 
     /// Each machine that is connected.
@@ -187,6 +256,17 @@ impl Drop for Server {
     }
 }
 
+/// Files that are kept for nodes, store and blocks, whatever machines take.
+const RESERVED: usize = 256;
+
+/// How many files we may have open, where the system says.
+fn files() -> usize {
+    let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
+    let soft = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
+    let soft = soft.and_then(|line| line.split_whitespace().next()?.parse().ok());
+    soft.unwrap_or(usize::MAX)
+}
+
 /// The name of the server's threads.
 pub const THREAD: &str = "stratum";
 
@@ -220,7 +300,7 @@ async fn listening(
         };
         match taken {
             Ok((stream, address)) => {
-                number = number.wrapping_add(1);
+                number = place.register().number_after(number);
                 admit(stream, address, number, &place, board.clone());
             }
             // Most likely there are too many open files: others have to leave first.
@@ -244,8 +324,9 @@ fn admit(
         drop(register);
         let mut line = Vec::new();
         stratum::refuse_with(&mut line, "null", "null", 20, turned.words());
-        // What does not fit at once is not worth waiting for.
-        let _ = stream.try_write(&line);
+        // What does not fit at once is not worth waiting for. The runtime may not know yet that a
+        // socket so young can be written to: the system does.
+        let _ = stream.into_std().and_then(|mut stream| stream.write(&line));
         return;
     }
     let _ = stream.set_nodelay(true);
@@ -274,7 +355,7 @@ impl Drop for Guard {
         let mut register = self.place.register();
         register.machines.remove(&status.number);
         register.past.tally.add(&status.tally);
-        register.door.leave(address, status.tally.accepted > 0);
+        register.door.leave(address, status.payee.is_some(), status.tally.accepted > 0);
         let mut banned = false;
         if self.ended.strikes() {
             register.past.closed = register.past.closed.saturating_add(1);

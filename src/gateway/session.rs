@@ -6,14 +6,17 @@
 //!    mining.configure   (BIP 310)  ------------>  mask of version bits, or false
 //!    mining.subscribe   ----------------------->  extra nonce: 4 bytes of ours, 8 of its own
 //!    mining.authorize   payee.worker  --------->  true; then set_difficulty, notify
-//!    mining.suggest_difficulty  --------------->  true; with the next job
+//!    mining.suggest_difficulty  --------------->  true; set_difficulty, notify
 //!    mining.submit      ----------------------->  true, or why not
 //!                       <-----------------------  notify on each new job, set_difficulty before
 //!                                                 it where that changed
 //! ```
 //! Each job goes out under a name of this connection's own, with a difficulty that stays with it:
-//! what is found on it is judged by that, whatever the machine is told later. What cannot be
-//! understood gets code 20 and counts against the machine; it closes nothing by itself.
+//! what is found on it is judged by that, whatever the machine is told later. A new difficulty waits
+//! for the next job, but for the first one and for a machine's wish: then the job goes out again,
+//! with a header's time a second later, because much firmware begins anew at each notify and would
+//! find what it has found before. What cannot be understood gets code 20 and counts against the
+//! machine; it closes nothing by itself.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -36,8 +39,8 @@ use crate::work::credit::share_work;
 const OWN_EXTRANONCE: u8 = 8;
 /// Jobs of one connection that are known by name.
 const MOST_JOBS: usize = 64;
-/// Workers of one connection.
-const MOST_WORKERS: usize = 64;
+/// A machine that was never given a job is kept for so long, ms: another pool may have work.
+const JOBLESS: u64 = 60_000;
 /// A machine's wishes for a difficulty are heard once in this time, ms.
 const WISHES: u64 = 10_000;
 /// Low shares without a single good one before somebody should look.
@@ -115,10 +118,13 @@ pub struct Session {
     status: MachineStatus,
     extranonce: [u8; 4],
     subscribed: bool,
-    workers: Vec<String>,
     sent: VecDeque<Sent>,
     /// The name of the next job.
     name: u32,
+    /// How often the present job was sent before, with other difficulties.
+    again: u32,
+    /// Whether what the machine delivers has once decided its difficulty.
+    settled: bool,
     vardiff: Vardiff,
     conduct: Conduct,
     seen: Seen,
@@ -161,8 +167,9 @@ impl Session {
             status,
             extranonce,
             subscribed: false,
-            workers: Vec::new(),
             sent: VecDeque::new(),
+            again: 0,
+            settled: false,
             // A machine that comes back still submits to the last connection's jobs: their names
             // should mean nothing here.
             name: u32::from_be_bytes([a, b, c, 0]).wrapping_mul(257),
@@ -204,17 +211,14 @@ impl Session {
             }
             return self.refuse(out, "null", Reject::Malformed, now);
         };
-        if request.method == "mining.submit" {
-            return match request.submit() {
-                Some(submit) => self.submit(&submit, request.id(), now, sink, out),
-                None => self.refuse(out, request.id(), Reject::Malformed, now),
-            };
+        if request.method() == "mining.submit" {
+            return self.submit(&request, now, sink, out);
         }
         // Nothing but submits is ever needed in a hurry.
         if self.conduct.hurried(now.ms) && self.conduct.blame(1, now.ms) {
             return Err(Ended::Conduct);
         }
-        match request.method.as_ref() {
+        match request.method() {
             "mining.configure" => self.configure(&request, now, out),
             "mining.subscribe" => {
                 self.subscribed = true;
@@ -244,9 +248,20 @@ impl Session {
 
     /// Refuses, counts, and closes the connection of a machine that was refused too much.
     fn refuse(&mut self, out: &mut Vec<u8>, id: &str, reject: Reject, now: Moment) -> Next {
+        self.refuse_at(reject.weight(), out, id, reject, now)
+    }
+
+    fn refuse_at(
+        &mut self,
+        weight: u32,
+        out: &mut Vec<u8>,
+        id: &str,
+        reject: Reject,
+        now: Moment,
+    ) -> Next {
         stratum::refuse(out, id, reject);
         self.status.tally.reject(reject);
-        match reject.weight() > 0 && self.conduct.blame(reject.weight(), now.ms) {
+        match weight > 0 && self.conduct.blame(weight, now.ms) {
             true => Err(Ended::Conduct),
             false => Ok(()),
         }
@@ -262,11 +277,9 @@ impl Session {
                 result.push(format!("{}:false", serde_json::Value::from(name.as_ref())));
                 continue;
             }
-            let mask = asked.wishes.mask.as_ref().map_or(Some(u32::MAX), |m| stratum::number(&m.0));
-            let mask = mask.unwrap_or(0) & ROLLABLE;
-            let least = asked.wishes.least_bits.map_or("0", |least| least.get());
-            let least = least.trim_matches('"').parse().unwrap_or(0u32);
-            if mask == 0 || mask.count_ones() < least {
+            // Whoever wants more bits than there are is better off with these than with none.
+            let mask = asked.mask.unwrap_or(0) & ROLLABLE;
+            if mask == 0 {
                 result.push("\"version-rolling\":false".to_owned());
                 continue;
             }
@@ -303,30 +316,20 @@ impl Session {
             );
             return unauthorised(out, &mut self.status, &words);
         };
-        if self.house.settings.password.is_some() && self.house.settings.password != request.text(1)
-        {
-            return unauthorised(out, &mut self.status, "Wrong password");
-        }
         if self.status.payee.is_some_and(|present| present != payee) {
             let words = "This connection works for another payee: open one for each";
             return unauthorised(out, &mut self.status, words);
         }
-        if let Some(why) = &self.board.paused {
+        if let Some(why) = self.board.why(payee).filter(|_| self.sent.is_empty()) {
             let words = format!("There is no work now: {why}");
             stratum::refuse_with(out, id, "false", Reject::Malformed.code(), &words);
             return Err(Ended::NoWork);
         }
-        if !self.workers.contains(&user) {
-            if self.workers.len() >= MOST_WORKERS {
-                return unauthorised(out, &mut self.status, "Too many workers on one connection");
-            }
-            if self.workers.is_empty() {
-                self.status.user = user.as_str().into();
-            }
-            self.workers.push(user);
+        // The first of its workers names the connection.
+        if self.status.payee.replace(payee).is_none() {
+            self.status.user = user.as_str().into();
             self.status.warning = None;
         }
-        self.status.payee = Some(payee);
         stratum::answer(out, id, "true");
         self.start(now, out);
         Ok(())
@@ -378,6 +381,7 @@ impl Session {
     fn look(&mut self, now: Moment, out: &mut Vec<u8>) {
         let Some(present) = self.present() else { return };
         if !self.sent.back().is_some_and(|last| Arc::ptr_eq(&last.posted, &present)) {
+            self.again = 0;
             self.send(present, now, out);
         }
     }
@@ -386,6 +390,7 @@ impl Session {
     fn renew(&mut self, now: Moment, out: &mut Vec<u8>) {
         let Some(present) = self.present().filter(|_| !self.sent.is_empty()) else { return };
         if self.status.difficulty != Some(self.difficulty(&present)) {
+            self.again = self.again.saturating_add(1);
             self.send(present, now, out);
         }
     }
@@ -410,9 +415,10 @@ impl Session {
             None => true,
         };
         if clean {
-            self.seen.clear();
+            self.seen.turn(posted.job.work.parent);
         }
-        stratum::notify(out, self.name, &posted, clean);
+        let time = posted.job.template.time.saturating_add(self.again);
+        stratum::notify(out, self.name, &posted, time, clean);
         let target = difficulty.target();
         let work = share_work(target);
         self.sent.push_back(Sent { name: self.name, posted, target, work, replaced: None });
@@ -425,13 +431,17 @@ impl Session {
 
     fn submit(
         &mut self,
-        submit: &Submit<'_>,
-        id: &str,
+        request: &Request<'_>,
         now: Moment,
         sink: &dyn Sink,
         out: &mut Vec<u8>,
     ) -> Next {
-        match self.try_submit(submit, now, sink) {
+        let id = request.id();
+        let judged = match request.submit() {
+            Some(submit) => self.try_submit(&submit, now, sink),
+            None => Err(Reject::Malformed),
+        };
+        match judged {
             Ok(work) => {
                 stratum::answer(out, id, "true");
                 let tally = &mut self.status.tally;
@@ -440,12 +450,20 @@ impl Session {
                 self.status.last = Some(now.unix);
                 self.conduct.praise();
                 self.vardiff.accepted(work);
-                if self.vardiff.next(now.ms).is_some() {
-                    self.renew(now, out);
-                }
+                self.pace(now, out);
                 Ok(())
             }
+            // It is a submit at least: firmware has its ways.
+            Err(Reject::Malformed) => self.refuse_at(1, out, id, Reject::Malformed, now),
             Err(reject) => self.refuse(out, id, reject, now),
+        }
+    }
+
+    /// Looks whether the difficulty fits. The first that does goes out at once, because a big
+    /// machine may be far from it; others wait for the next job.
+    fn pace(&mut self, now: Moment, out: &mut Vec<u8>) {
+        if self.vardiff.next(now.ms).is_some() && !core::mem::replace(&mut self.settled, true) {
+            self.renew(now, out);
         }
     }
 
@@ -459,17 +477,20 @@ impl Session {
         if !self.subscribed {
             return Err(Reject::NotSubscribed);
         }
-        if !self.workers.iter().any(|worker| *worker == submit.user) {
-            return Err(Reject::Unauthorised);
-        }
-        let name = stratum::number(&submit.job).ok_or(Reject::UnknownJob)?;
-        let (Some(first), Some(last)) = (self.sent.front(), self.sent.back()) else {
-            return Err(Reject::UnknownJob);
+        // Whichever worker of the payee it names: some never log theirs in.
+        let picks = |payee| {
+            self.house.picks(&submit.user, payee)
+                || self.house.picks(&stratum::shown(&submit.user), payee)
         };
+        let payee = self.status.payee.ok_or(Reject::Unauthorised)?;
+        let ours = picks(payee);
+        let name = stratum::number(&submit.job).ok_or(Reject::UnknownJob)?;
+        let Some(first) = self.sent.front() else { return Err(Reject::UnknownJob) };
         let place = usize::try_from(name.wrapping_sub(first.name)).unwrap_or(usize::MAX);
         let sent = self.sent.get(place).ok_or(Reject::UnknownJob)?;
         let (posted, work) = (&sent.posted, sent.work);
-        let find = submit::read(submit, self.extranonce, posted.version, self.status.mask)?;
+        let (find, within) =
+            submit::read(submit, self.extranonce, posted.version, self.status.mask)?;
         let hash = submit::header_hash(&posted.job.work, &find, &mut self.coinbase)
             .ok_or(Reject::UnknownJob)?;
         let tally = &mut self.status.tally;
@@ -477,9 +498,15 @@ impl Session {
             sink.block(&posted.job, &find);
             tally.blocks = tally.blocks.saturating_add(1);
         }
+        if !ours {
+            return Err(Reject::Unauthorised);
+        }
+        if !within {
+            return Err(Reject::VersionBits);
+        }
         let case = Case {
             posted,
-            present: &last.posted,
+            parent: self.board.parent(payee).unwrap_or(posted.job.work.parent),
             target: sent.target,
             oldest: self.house.settings.oldest_job,
             replaced: sent.replaced,
@@ -525,7 +552,8 @@ impl Session {
     pub fn tick(&mut self, line: Option<u64>, now: Moment, out: &mut Vec<u8>) -> Next {
         let limits = &self.house.settings.limits;
         let since = |at: u64| now.ms.saturating_sub(at);
-        if self.workers.is_empty() && since(self.connected) > limits.greeting {
+        let stranger = self.status.payee.is_none() || !self.subscribed;
+        if stranger && since(self.connected) > limits.greeting {
             stratum::show(out, Ended::Greeting.words());
             return Err(Ended::Greeting);
         }
@@ -535,10 +563,17 @@ impl Session {
         let Some(last) = self.sent.back() else {
             // Nothing to work on yet: silence is no wonder.
             self.heard = now.ms;
-            return Ok(());
+            if since(self.connected) <= JOBLESS {
+                return Ok(());
+            }
+            let why = self.status.payee.and_then(|payee| self.board.why(payee));
+            let why = why.map_or("there is no job yet", |why| why.as_ref());
+            stratum::show(out, &format!("There is no work now: {why}"));
+            return Err(Ended::NoWork);
         };
         let oldest = self.house.settings.oldest_job;
-        if let Some(why) = self.board.paused.as_ref().filter(|_| since(last.posted.at) > oldest) {
+        let why = self.status.payee.and_then(|payee| self.board.why(payee));
+        if let Some(why) = why.filter(|_| since(last.posted.at) > oldest) {
             stratum::show(out, &format!("There is no new work: {why}"));
             return Err(Ended::NoWork);
         }
@@ -550,9 +585,7 @@ impl Session {
         let gone = |sent: &Sent| sent.replaced.is_some_and(|at| since(at) / 2 > oldest);
         let gone = self.sent.iter().take(last).take_while(|sent| gone(sent)).count();
         self.sent.drain(..gone);
-        if self.vardiff.next(now.ms).is_some() {
-            self.renew(now, out);
-        }
+        self.pace(now, out);
         Ok(())
     }
 }

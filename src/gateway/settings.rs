@@ -28,12 +28,13 @@ pub const LISTEN: Rule = Rule::new(
 /// What comes out of the machines' work. Called from the server's own threads: hand over and
 /// return, what waits here makes machines wait.
 pub trait Sink: Send + Sync + 'static {
-    /// A block. Called first, before staleness, time, target or duplicates are asked; the same
-    /// block may come again.
+    /// A block. Called first, before anything else about it is asked; once, unless many others came
+    /// in between.
     fn block(&self, job: &Arc<Job>, find: &Find);
 
-    /// A find that meets the share target of at least one claim of its job: once, and only while
-    /// its job builds on the present block.
+    /// A find that meets the share target of at least one claim of its job: once, whatever the
+    /// machine was answered. Its job may build on the block before the present one, or on one that
+    /// a reorg took.
     fn share(&self, job: &Arc<Job>, find: &Find, hash: BlockHash);
 
     /// Something that a person may want to read about a machine, for the log.
@@ -64,8 +65,6 @@ pub struct Settings {
     /// How long a find is taken after its job was replaced by another one on the same block, ms;
     /// and how long machines are kept without new work.
     pub oldest_job: u64,
-    /// What machines must give as their password, if anything.
-    pub password: Option<String>,
     /// Threads that serve machines; 0 for as many as there are processors.
     pub threads: usize,
 }
@@ -79,7 +78,6 @@ impl Settings {
             pace: Pace::default(),
             limits: Limits::default(),
             oldest_job: 300_000,
-            password: None,
             threads: 0,
         }
     }
@@ -113,9 +111,18 @@ impl House {
 
     /// The payee whom a user name picks.
     pub fn payee(&self, user: &str) -> Option<usize> {
-        let name = user.split('.').next().unwrap_or_default();
+        let name = before_dot(user);
         self.payees.iter().position(|payee| payee.name == name)
     }
+
+    /// Whether a user name picks this payee.
+    pub fn picks(&self, user: &str, payee: usize) -> bool {
+        self.payees.get(payee).is_some_and(|payee| payee.name == before_dot(user))
+    }
+}
+
+fn before_dot(user: &str) -> &str {
+    user.split('.').next().unwrap_or_default()
 }
 
 #[cfg(test)]

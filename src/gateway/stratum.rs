@@ -6,9 +6,11 @@
 //! may be written as a string, but hexadecimal digits are counted.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::io::Write;
 
 use serde::Deserialize;
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::board::Posted;
@@ -25,9 +27,8 @@ const LONGEST_NAME: usize = 96;
 pub struct Request<'a> {
     #[serde(borrow, default)]
     id: Option<&'a RawValue>,
-    /// What is asked for; empty in an answer to something that we said.
     #[serde(borrow, default)]
-    pub method: Cow<'a, str>,
+    method: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
     params: Option<&'a RawValue>,
 }
@@ -43,6 +44,11 @@ impl<'a> Request<'a> {
         self.id.map(RawValue::get).filter(|id| id.len() <= LONGEST_ID).unwrap_or("null")
     }
 
+    /// What is asked for; empty in an answer to something that we said.
+    pub fn method(&self) -> &str {
+        self.method.as_deref().unwrap_or_default()
+    }
+
     /// The parameters, which need not be there.
     fn list(&self) -> Vec<&'a RawValue> {
         self.params.and_then(|params| serde_json::from_str(params.get()).ok()).unwrap_or_default()
@@ -52,10 +58,7 @@ impl<'a> Request<'a> {
     pub fn text(&self, at: usize) -> Option<String> {
         let list = self.list();
         let text: Cow<'_, str> = serde_json::from_str(list.get(at)?.get()).ok()?;
-        let shown = |c: &char| {
-            !c.is_control() && !matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}')
-        };
-        Some(text.chars().filter(shown).take(LONGEST_NAME).collect())
+        Some(shown(&text))
     }
 
     /// The number at place `at` of the parameters, as a difficulty.
@@ -72,63 +75,85 @@ impl<'a> Request<'a> {
 
     /// What `mining.configure` asks for.
     pub fn extensions(&self) -> Option<Extensions<'a>> {
-        serde_json::from_str(self.params?.get()).ok()
+        let list = self.list();
+        let names = serde_json::from_str(list.first()?.get()).ok()?;
+        // What cannot be read of the wishes is as if it were not there.
+        let wishes: BTreeMap<Cow<'_, str>, Value> = list
+            .get(1)
+            .and_then(|wishes| serde_json::from_str(wishes.get()).ok())
+            .unwrap_or_default();
+        let mask = match wishes.get("version-rolling.mask") {
+            Some(Value::String(text)) => number(text),
+            Some(Value::Number(mask)) => mask.as_u64().and_then(|mask| u32::try_from(mask).ok()),
+            _ => Some(u32::MAX),
+        };
+        Some(Extensions { names, mask })
     }
 
-    /// What `mining.submit` hands in.
+    /// What `mining.submit` hands in: five fields, or six; what comes behind them is passed over.
     pub fn submit(&self) -> Option<Submit<'a>> {
-        serde_json::from_str(self.params?.get()).ok()
+        let list = self.list();
+        let text = |at: usize| plain(list.get(at)?.get());
+        Some(Submit {
+            user: text(0)?,
+            job: text(1)?,
+            extranonce: text(2)?,
+            time: text(3)?,
+            nonce: text(4)?,
+            // Firmware that rolls nothing may send nothing in many ways.
+            bits: match list.get(5).map(|bits| bits.get()) {
+                None | Some("null" | "\"\"") => None,
+                Some(bits) => Some(plain(bits)?),
+            },
+        })
     }
 }
 
-/// `mining.configure` (BIP 310): names of extensions, and their parameters.
-#[derive(Debug, Deserialize)]
+/// `mining.configure` (BIP 310): names of extensions, and the one parameter that matters to us.
+#[derive(Debug)]
 pub struct Extensions<'a> {
     /// The names.
-    #[serde(borrow)]
     pub names: Vec<Cow<'a, str>>,
-    /// The parameters that we know.
-    #[serde(default)]
-    pub wishes: Wishes<'a>,
-}
-
-/// The parameters of extensions, of those that we know.
-#[derive(Debug, Default, Deserialize)]
-pub struct Wishes<'a> {
-    /// Version bits that the machine can roll: hexadecimal.
-    #[serde(rename = "version-rolling.mask", borrow, default)]
-    pub mask: Option<Text<'a>>,
-    /// How many bits it needs at least.
-    #[serde(rename = "version-rolling.min-bit-count", borrow, default)]
-    pub least_bits: Option<&'a RawValue>,
+    /// Version bits that the machine can roll: all if it does not say, none if it says nonsense.
+    pub mask: Option<u32>,
 }
 
 /// `mining.submit`: texts as they came.
-#[derive(Debug, Deserialize)]
+#[derive(Debug)]
 pub struct Submit<'a> {
     /// User and worker.
-    #[serde(borrow)]
     pub user: Cow<'a, str>,
     /// The job's name.
-    #[serde(borrow)]
     pub job: Cow<'a, str>,
     /// The machine's part of the extra nonce: hexadecimal.
-    #[serde(borrow)]
     pub extranonce: Cow<'a, str>,
     /// The header's time: hexadecimal.
-    #[serde(borrow)]
     pub time: Cow<'a, str>,
     /// The header's nonce: hexadecimal.
-    #[serde(borrow)]
     pub nonce: Cow<'a, str>,
     /// The rolled version bits, where rolling was granted: hexadecimal.
-    #[serde(borrow, default)]
-    pub bits: Option<Text<'a>>,
+    pub bits: Option<Cow<'a, str>>,
 }
 
-/// A text, borrowed from the line where it has no escapes.
-#[derive(Debug, Deserialize)]
-pub struct Text<'a>(#[serde(borrow)] pub Cow<'a, str>);
+/// A text without its quotes, borrowed where it has no escapes; a number is the text that it is
+/// written as.
+fn plain(raw: &str) -> Option<Cow<'_, str>> {
+    let Some(rest) = raw.strip_prefix('"') else {
+        return raw.starts_with(|c: char| c.is_ascii_digit()).then_some(Cow::Borrowed(raw));
+    };
+    match rest.strip_suffix('"').filter(|text| !text.contains('\\')) {
+        Some(text) => Some(Cow::Borrowed(text)),
+        None => serde_json::from_str(raw).ok().map(Cow::Owned),
+    }
+}
+
+/// A text fit to be shown: printable and not long.
+pub fn shown(text: &str) -> String {
+    let shown = |c: &char| {
+        !c.is_control() && !matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}')
+    };
+    text.chars().filter(shown).take(LONGEST_NAME).collect()
+}
 
 /// Exactly `N` bytes of hexadecimal digits, high half first.
 pub fn hex<const N: usize>(text: &str) -> Option<[u8; N]> {
@@ -197,14 +222,14 @@ pub fn set_difficulty(out: &mut Vec<u8>, difficulty: Difficulty) {
     );
 }
 
-/// Writes `mining.notify`: the job under the name that this machine knows it by.
-pub fn notify(out: &mut Vec<u8>, name: u32, posted: &Posted, clean: bool) {
-    let _ = write!(
+/// Writes `mining.notify`: the job under the name that this machine knows it by, with the header's
+/// time.
+pub fn notify(out: &mut Vec<u8>, name: u32, posted: &Posted, time: u32, clean: bool) {
+    let _ = writeln!(
         out,
-        "{{\"id\":null,\"method\":\"mining.notify\",\"params\":[\"{name:x}\",{},{clean}]}}",
+        "{{\"id\":null,\"method\":\"mining.notify\",\"params\":[\"{name:x}\",{},\"{time:08x}\",{clean}]}}",
         posted.told
     );
-    out.push(b'\n');
 }
 
 /// The answer to `mining.subscribe`: what will be sent, and how a coinbase is made.
@@ -243,7 +268,7 @@ mod tests {
         let read = |params: &str| {
             let line = format!("{{\"id\":4,\"method\":\"mining.submit\",\"params\":{params}}}");
             let request = Request::read(line.as_bytes()).unwrap();
-            request.submit().map(|s| (s.user.into_owned(), s.bits.map(|bits| bits.0.into_owned())))
+            request.submit().map(|s| (s.user.into_owned(), s.bits.map(|bits| bits.into_owned())))
         };
         let bare = "[\"a.b\",\"1\",\"00\",\"00\",\"00\"";
         assert_eq!(read(&format!("{bare}]")), Some(("a.b".to_owned(), None)));
@@ -251,8 +276,14 @@ mod tests {
         assert_eq!(read(&format!("{bare},\"00002000\"]")), Some(("a.b".to_owned(), bits)));
         assert_eq!(read(&format!("{bare},null]")), Some(("a.b".to_owned(), None)));
         assert_eq!(read("[\"a.b\",\"1\",\"00\",\"00\"]"), None);
-        assert_eq!(read(&format!("{bare},\"00002000\",\"\"]")), None);
-        assert_eq!(read("[\"a.b\",1,\"00\",\"00\",\"00\"]"), None);
+        assert_eq!(read(&format!("{bare},\"\"]")), Some(("a.b".to_owned(), None)));
+        let bits = Some("00002000".to_owned());
+        let more = format!("{bare},\"00002000\",\"\",7]");
+        assert_eq!(read(&more), Some(("a.b".to_owned(), bits)));
+        let bits = Some("2000".to_owned());
+        assert_eq!(read("[\"a\\u002eb\",1,2,3,4,2000]"), Some(("a.b".to_owned(), bits)));
+        assert_eq!(read(&format!("{bare},true]")), None);
+        assert_eq!(read("[\"a.b\",null,\"00\",\"00\",\"00\"]"), None);
         assert_eq!(read("null"), None);
     }
 

@@ -40,7 +40,7 @@ mod since;
 mod sqlite;
 mod wallet_changes;
 
-pub use certificates::{CertificateRow, FindsRow, JobRow};
+pub use certificates::{CertificateName, CertificateRow, FindsRow, JobRow};
 pub use headers::HEADER_RUN;
 pub use sqlite::{
     APPEND_ONLY, BUSY, DAMAGED, DISK, Entry, FOREIGN, FULL, MEMORY_CONFLICT, NOT_A_STORE, Store,

@@ -39,12 +39,15 @@ fn version_bits_are_granted_as_far_as_they_may_roll() {
         ),
         (
             json!({"version-rolling.mask": "ffffffff", "version-rolling.min-bit-count": 17}),
-            Value::Null,
+            json!("1fffe000"),
         ),
         (
             json!({"version-rolling.mask": "00006000", "version-rolling.min-bit-count": "3"}),
-            Value::Null,
+            json!("00006000"),
         ),
+        (json!(null), json!("1fffe000")),
+        (json!({"version-rolling.mask": 0x00ff_e000}), json!("00ffe000")),
+        (json!({"minimum-difficulty.value": [1]}), json!("1fffe000")),
         (json!({"version-rolling.mask": "e0001fff"}), Value::Null),
         (json!({"version-rolling.mask": "mask"}), Value::Null),
     ] {
@@ -160,17 +163,6 @@ fn a_name_that_nobody_has_is_refused_in_words_for_the_miners_log() {
 }
 
 #[test]
-fn a_password_is_asked_for_where_there_is_one() {
-    let settings =
-        hashmix::gateway::server::Settings { password: Some("mole".to_owned()), ..settings() };
-    let mut desk = Desk::new(settings);
-    for params in [json!(["farm.one", "x"]), json!(["farm.one"])] {
-        assert_eq!(desk.ask("mining.authorize", params)["error"][0], 24);
-    }
-    assert_eq!(desk.ask("mining.authorize", json!(["farm.one", "mole"]))["result"], true);
-}
-
-#[test]
 fn an_unknown_method_is_refused_and_nobody_is_disconnected() {
     let mut desk = Desk::ready();
     for method in ["mining.ping", "mining.multi_version", "eth_submitLogin", "x"] {
@@ -193,8 +185,34 @@ fn a_submit_before_subscription_or_login_is_refused() {
     desk.ask("mining.subscribe", json!([]));
     assert_eq!(desk.submit(&submit), 24);
     desk.ask("mining.authorize", json!(["farm.two", "x"]));
-    // Somebody else's name.
-    assert_eq!(desk.submit(&submit), 24);
+    // Another worker of the same payee, of whom nothing was said; but there is no such job.
+    assert_eq!(desk.submit(&submit), 21);
+}
+
+#[test]
+fn every_worker_of_the_payee_may_submit_and_nobody_else_may() {
+    let mut desk = Desk::ready();
+    for (user, code) in [
+        ("farm.two", 0),
+        ("farm", 0),
+        ("farm.a b\u{1f600}\u{202e}c", 0),
+        ("fa\u{200b}rm.one", 0),
+        ("alice.one", 24),
+        ("farmer.one", 24),
+        ("", 24),
+    ] {
+        let mut find = desk.find(none(), share());
+        find[0] = json!(user);
+        assert_eq!(desk.submit(&find), code, "{user:?}");
+    }
+    assert_eq!(desk.kept.shares(), 4);
+    // An unusual name logs in and delivers.
+    let mut odd = Desk::new(settings());
+    odd.ask("mining.subscribe", json!([]));
+    assert_eq!(odd.ask("mining.authorize", json!(["far\u{7}m.\u{200d}x", "x"]))["result"], true);
+    let mut find = odd.find(none(), share());
+    (find[0], find[5]) = (json!("far\u{7}m.\u{200d}x"), json!(null));
+    assert_eq!(odd.submit(&find), 0);
 }
 
 #[test]
@@ -229,16 +247,16 @@ fn malformed_fields_version_bits_and_unknown_jobs_are_told_apart() {
         (4, "0000000g", 20),
         (5, "20000000", 20),
         (5, "00000001", 20),
-        (5, "", 20),
+        (5, "", 0),
     ] {
         let mut bad = good.clone();
         bad[at] = json!(value);
         assert_eq!(desk.submit(&bad), code, "field {at}: {value:?}");
     }
-    for params in [json!([]), json!({}), json!("x"), json!(null), json!([1, 2, 3, 4, 5])] {
+    for params in [json!([]), json!({}), json!("x"), json!(null), json!([[], 2, 3, 4, 5])] {
         assert_eq!(desk.submit(&params), 20, "{params}");
     }
-    assert_eq!(desk.submit(&good), 0);
+    assert_eq!(desk.submit(&good), 22);
     assert_eq!(desk.kept.shares(), 1);
 }
 
@@ -265,9 +283,10 @@ fn a_find_on_the_job_before_is_good_on_the_same_block_and_stale_on_another() {
     let late = desk.find(none(), share());
     let lines = desk.post(vec![job(4, 0, 2)]);
     assert!(lines[0].ends_with(",true]}"), "{lines:?}");
-    assert_eq!(desk.submit(&late), 21);
-    assert_eq!(desk.kept.shares(), 1);
-    assert_eq!(desk.session.status().tally.rejected(Reject::Stale), 1);
+    // It pays its position all the same, and is kept once.
+    assert_eq!((desk.submit(&late), desk.submit(&late)), (21, 21));
+    assert_eq!(desk.kept.shares(), 2);
+    assert_eq!(desk.session.status().tally.rejected(Reject::Stale), 2);
     let fresh = desk.find(none(), share());
     assert_eq!(desk.submit(&fresh), 0);
     // A job for somebody else is no news.
@@ -293,11 +312,31 @@ fn a_block_is_handed_in_before_anything_else_is_asked() {
         assert_eq!(desk.submit(find), 21);
         assert_eq!(desk.kept.blocks(), i + 1);
     }
-    // Again: whoever keeps blocks knows them.
-    desk.submit(&finds[0]);
-    assert_eq!(desk.kept.blocks(), 4);
     assert_eq!(desk.kept.shares(), 0);
-    assert_eq!(desk.session.status().tally.blocks, 4);
+    assert_eq!(desk.session.status().tally.blocks, 3);
+}
+
+#[test]
+fn a_block_is_handed_in_whatever_is_wrong_with_the_submit() {
+    let mut desk = Desk::new(settings());
+    desk.ask("mining.subscribe", json!([]));
+    desk.ask("mining.authorize", json!(["farm.one", "x"]));
+    let mut easy = sample(3, 0, 1).unwrap();
+    easy.work.bits = bitcoin::CompactTarget::from_consensus(0x207f_ffff);
+    desk.post(vec![Arc::new(easy)]);
+    // Half of all hashes are blocks: one of these is.
+    let blocks = |desk: &mut Desk, at: usize, value: &str, code: u64| {
+        let before = desk.kept.blocks();
+        for _ in 0..40 {
+            let mut find = desk.find(none(), Target::from_be_bytes([0xff; 32]));
+            find[at] = json!(value);
+            assert_eq!(desk.submit(&find), code, "{value}");
+        }
+        desk.kept.blocks() - before
+    };
+    assert!(blocks(&mut desk, 0, "alice.one", 24) > 0);
+    assert!(blocks(&mut desk, 5, "00004000", 20) > 0);
+    assert_eq!(desk.kept.shares(), 0);
 }
 
 #[test]
@@ -338,10 +377,12 @@ fn no_difficulty_loses_a_share_of_a_position_or_a_block() {
     hard.work.bits = bitcoin::CompactTarget::from_consensus(0x1d00_7fff);
     desk.post(vec![Arc::new(hard.clone())]);
     assert_eq!(desk.session.status().difficulty, Some(Difficulty::whole(2)));
-    // Blocks below difficulty 1 are no reason.
-    hard.work.bits = bitcoin::CompactTarget::from_consensus(0x207f_ffff);
-    desk.post(vec![Arc::new(hard)]);
-    assert_eq!(desk.session.status().difficulty, Some(Difficulty::whole(1_000)));
+    // Blocks of difficulty 1 (testnets' easiest) and below are no reason.
+    for bits in [0x1d00_ffff, 0x207f_ffff] {
+        hard.work.bits = bitcoin::CompactTarget::from_consensus(bits);
+        desk.post(vec![Arc::new(hard.clone())]);
+        assert_eq!(desk.session.status().difficulty, Some(Difficulty::whole(1_000)));
+    }
 }
 
 #[test]
@@ -360,6 +401,8 @@ fn a_wish_is_granted_with_a_new_job_and_earlier_jobs_keep_their_difficulty() {
     assert!(lines[1].contains("\"params\":[0.0001]"), "{lines:?}");
     assert!(lines[2].contains("mining.notify") && lines[2].ends_with(",false]}"), "{lines:?}");
     assert_ne!(desk.name, before);
+    // The same work a second later: whoever begins anew finds something else.
+    assert!(lines[2].contains(&format!("\"{:08x}\",false", TIME + 1)), "{lines:?}");
     // The same header under the new name is too easy, and under the old one good: once.
     let mut renamed = easy.clone();
     renamed[1] = json!(desk.name);
@@ -405,6 +448,60 @@ fn a_pause_keeps_finds_lets_machines_go_in_the_end_and_sends_new_ones_away() {
     assert_eq!(answer["result"], false);
     assert!(answer["error"][1].as_str().unwrap().contains("the node is down"));
     assert_eq!(late.next, Err(Ended::NoWork));
+
+    // A machine that works and logs in again is not sent away.
+    let mut again = Desk::ready();
+    again.show(Board { paused: Some("the node is down".into()), ..Board::clone(&again.board) });
+    assert_eq!(again.ask("mining.authorize", json!(["farm.one", "x"]))["result"], true);
+    assert_eq!(again.next, Ok(()));
+}
+
+#[test]
+fn a_machine_that_never_had_a_job_is_let_go_after_a_minute() {
+    let mut desk = Desk::new(settings());
+    desk.show(Board::new(2));
+    desk.ask("mining.subscribe", json!([]));
+    assert_eq!(desk.ask("mining.authorize", json!(["farm.one", "x"]))["result"], true);
+    assert!(desk.pass(60_000).is_empty());
+    assert_eq!(desk.next, Ok(()));
+    let lines = desk.pass(1);
+    assert_eq!(desk.next, Err(Ended::NoWork));
+    assert!(lines[0].contains("there is no job yet"), "{lines:?}");
+}
+
+#[test]
+fn a_payee_without_a_job_is_in_a_pause_and_the_others_are_not() {
+    let settings = hashmix::gateway::server::Settings { oldest_job: 60_000, ..settings() };
+    let mut desk = Desk::ready_with(settings.clone());
+    let finds = [(); 3].map(|()| desk.find(none(), share()));
+    // The others go on, on the same block, and then on the next one.
+    let mut board = Board::clone(&desk.board);
+    board.clear(0, "farm's coinbase pays nobody".into());
+    board.post(vec![job(3, 1, 1)], desk.now.ms);
+    assert!(desk.show(board.clone()).is_empty());
+    assert_eq!(desk.submit(&finds[0]), 0);
+    board.post(vec![job(4, 1, 2)], desk.now.ms);
+    desk.show(board.clone());
+    assert_eq!(desk.submit(&finds[1]), 21);
+    assert_eq!(desk.kept.shares(), 2);
+    let lines = desk.pass(60_001);
+    assert_eq!(desk.next, Err(Ended::NoWork));
+    assert!(lines[0].contains("farm's coinbase pays nobody"), "{lines:?}");
+
+    for (user, welcome) in [("farm.two", false), ("alice.two", true)] {
+        let mut late = Desk::new(settings.clone());
+        late.show(board.clone());
+        late.ask("mining.subscribe", json!([]));
+        let answer = late.ask("mining.authorize", json!([user, "x"]));
+        assert_eq!(answer["result"], welcome, "{answer}");
+        assert_eq!(late.next.is_ok(), welcome);
+        assert_eq!(late.job.is_some(), welcome);
+    }
+    // A job ends it.
+    board.post(vec![job(5, 0, 2)], desk.now.ms);
+    assert!(board.why(0).is_none());
+    board.clear(7, "nobody".into());
+    assert!(board.cleared.is_empty());
 }
 
 #[test]

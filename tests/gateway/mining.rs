@@ -66,7 +66,10 @@ fn a_new_block_reaches_every_machine_and_old_finds_are_stale() {
         assert!(matches!(miner.submit(&find).unwrap(), Answer::No(21, _)));
         miner.mine(1, Duration::from_secs(10)).unwrap();
     }
-    assert!(kept.shares.lock().unwrap().iter().all(|(id, ..)| *id == 7));
+    // What came too late for the machines pays its position all the same.
+    let kept = kept.shares.lock().unwrap();
+    assert_eq!(kept.iter().filter(|(id, ..)| *id == 1).count(), 20);
+    assert!(kept.iter().all(|(id, ..)| [1, 7].contains(id)));
     assert_eq!(server.totals().tally.rejected(Reject::Stale), 20);
 }
 
@@ -149,6 +152,43 @@ fn without_new_work_machines_are_let_go_when_their_jobs_are_too_old() {
     let last = miner.record().last().unwrap();
     assert!(last.contains("client.show_message") && last.contains("no node"), "{last}");
     assert_eq!((server.totals().closed, server.totals().bans), (0, 0));
+}
+
+#[test]
+fn a_payee_whose_job_is_taken_down_mines_no_more_and_the_other_goes_on() {
+    let (server, kept) = server(Settings { oldest_job: 300, ..settings() });
+    let mut farm = StratumMiner::start(server.address(), "farm.1", Habits::BITAXE).unwrap();
+    let mut alice = StratumMiner::start(server.address(), "alice.1", Habits::BITAXE).unwrap();
+    server.publish(vec![job(3, 1, 1)]);
+    server.clear(0, "the coinbase would pay nobody".to_owned());
+    farm.mine(1, Duration::from_secs(10)).unwrap();
+    until("the farm's machine is let go", || server.totals().open == 1);
+    while farm.hear(Duration::from_secs(1)).is_ok() {}
+    assert!(farm.record().last().unwrap().contains("the coinbase would pay nobody"));
+    let mut new = StratumMiner::connect(server.address(), "farm.2", Habits::MINERD).unwrap();
+    let refused = new.introduce().unwrap_err();
+    assert!(refused.to_string().contains("the coinbase would pay nobody"), "{refused}");
+    alice.mine(1, Duration::from_secs(10)).unwrap();
+    assert!(kept.shares() >= 2);
+    server.publish(vec![job(4, 0, 1)]);
+    StratumMiner::start(server.address(), "farm.2", Habits::MINERD).unwrap();
+}
+
+#[test]
+fn a_block_that_is_sent_again_is_handed_on_once() {
+    let (server, kept) = server(settings());
+    let mut easy = sample(3, 0, 1).unwrap();
+    easy.work.bits = bitcoin::CompactTarget::from_consensus(0x207f_ffff);
+    server.publish(vec![Arc::new(easy)]);
+    let mut one = StratumMiner::start(server.address(), "farm.1", Habits::MINERD).unwrap();
+    let block = one.search(100_000).unwrap();
+    for _ in 0..5 {
+        one.submit(&block).unwrap();
+    }
+    assert_eq!(kept.blocks(), 1);
+    let other = one.search(100_000).unwrap();
+    one.submit(&other).unwrap();
+    assert_eq!(kept.blocks(), 2);
 }
 
 #[test]

@@ -108,7 +108,7 @@ proptest! {
 }
 
 #[test]
-fn what_a_session_remembers_of_jobs_and_workers_is_bounded() {
+fn what_a_session_remembers_of_jobs_is_bounded_and_workers_are_not_counted() {
     let mut desk = Desk::ready();
     let first = desk.name.clone();
     for id in 3..200 {
@@ -116,10 +116,10 @@ fn what_a_session_remembers_of_jobs_and_workers_is_bounded() {
     }
     let find = json!(["farm.one", first, "0000000000000000", "6553f100", "00000000"]);
     assert_eq!(desk.submit(&find), 21);
-    let granted = (0..200)
-        .filter(|i| desk.ask("mining.authorize", json!([format!("farm.{i}")]))["result"] == true)
-        .count();
-    assert_eq!(granted, 63);
+    // A proxy logs hundreds in: all are welcome.
+    for i in 0..200 {
+        assert_eq!(desk.ask("mining.authorize", json!([format!("farm.{i}")]))["result"], true);
+    }
     // The first worker is the machine's name.
     assert_eq!(&*desk.session.status().user, "farm.one");
 }

@@ -199,8 +199,9 @@ fn a_gateway_that_is_killed_loses_no_share_that_it_had_flushed() {
     println!("{rounds} rounds, {} flushed, {} sealed", reported.flushed, sealed.len());
     assert!(reported.flushed > 0 && rounds > 1);
     let mut collector = open(&path);
-    for (position, slice) in collector.due(TIP, 0) {
-        sealed.push(collector.seal(position, slice, &headers).unwrap().unwrap().certificate);
+    for open in collector.open_slices().into_iter().filter(|open| open.shares > 0) {
+        let sealing = collector.seal(open.position, open.slice, &headers).unwrap().unwrap();
+        sealed.push(sealing.certificate);
     }
     let found: BTreeSet<BlockHash> =
         sealed.iter().flat_map(|c| c.shares.iter().map(|share| share.hash())).collect();

@@ -129,16 +129,43 @@ fn a_find_is_kept_for_each_position_that_it_is_a_share_of_and_once() {
 
 #[test]
 fn no_more_is_kept_than_the_terms_allow_and_the_rest_is_counted() {
-    let headers = chain(TIP);
+    let headers = chain(22);
     let mut collector = collector(Store::open_in_memory().unwrap());
     let job = solo(&headers, 19);
     let found = finds(&job, 0, 70);
     assert_eq!(keep(&mut collector, &job, &found), 64);
     let open = collector.open_slices()[0];
     assert_eq!((open.shares, open.dropped), (64, 6));
+    // What was dropped and comes again was counted.
+    assert_eq!(keep(&mut collector, &job, &found), 0);
+    assert_eq!(collector.open_slices()[0].dropped, 6);
     let sealed = seal(&mut collector, 0, 2, &headers);
     assert_eq!(sealed.certificate.check(&terms(), &headers).unwrap().len(), 64);
-    assert_eq!(collector.open_slices()[0].dropped, 6);
+    // All certificates of the slice together list no more.
+    assert_eq!(keep(&mut collector, &job, &finds(&job, 0, 72)), 0);
+    let open = collector.open_slices()[0];
+    assert_eq!((open.shares, open.dropped, open.late), (0, 8, 2));
+}
+
+#[test]
+fn a_flush_writes_what_is_new_and_nothing_again() {
+    let headers = chain(TIP);
+    let mut collector = collector(Store::open_in_memory().unwrap());
+    let job = solo(&headers, 19);
+    let found = finds(&job, 0, 30);
+    let mut lengths = Vec::new();
+    for part in found.chunks(10) {
+        keep(&mut collector, &job, part);
+        collector.flush().unwrap();
+        lengths
+            .push(collector.store.finds(&[7; 32]).unwrap().iter().map(|r| r.finds.len()).collect());
+    }
+    let rows: &Vec<usize> = &lengths[2];
+    assert_eq!((rows.len(), &rows[..1], &rows[..2]), (3, &lengths[0][..], &lengths[1][..]));
+    // Sealed, they are gone; what is left over lies in one row.
+    seal(&mut collector, 0, 2, &headers);
+    let row = collector.store.finds(&[7; 32]).unwrap().remove(0);
+    assert_eq!((row.slice, row.finds), (2, vec![]));
 }
 
 #[test]
@@ -186,7 +213,7 @@ fn a_job_is_stored_once_for_all_positions_and_runs() {
 fn a_sealed_certificate_is_what_validators_check_and_stays_as_it_is() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("store");
-    let headers = chain(TIP);
+    let headers = chain(22);
     let mut before = collector(Store::open(&path).unwrap());
     let job = shared(&headers, 19);
     let found = finds(&job, 0, 9);
@@ -207,16 +234,61 @@ fn a_sealed_certificate_is_what_validators_check_and_stays_as_it_is() {
     // Both positions list the same shares, so one file holds both.
     let both: Vec<_> = (0..2).flat_map(|p| before.certificates(p, 2).unwrap()).collect();
     Certificate::several_to_bytes(&both).unwrap();
-    // What comes now is late, whatever it is.
-    assert_eq!(keep(&mut before, &job, &found[6..]), 0);
-    assert_eq!(before.open_slices()[0].late, 3);
+    // What comes now is late, and kept; what is listed and comes again is neither.
+    assert_eq!(keep(&mut before, &job, &found), 6);
+    let open = before.open_slices()[0];
+    assert_eq!((open.shares, open.late), (3, 3));
     before.flush().unwrap();
     drop(before);
     let mut after = collector(Store::open(&path).unwrap());
     assert_eq!(after.sealed().unwrap(), sealed);
     assert_eq!(after.certificates(0, 2).unwrap(), both[..1]);
-    assert_eq!(after.open_slices()[0].late, 3);
+    assert_eq!(after.open_slices()[0], open);
     assert_eq!(keep(&mut after, &job, &found), 0);
+    assert_eq!(after.open_slices()[0], open);
+    // Late ones go into a second certificate, as long as receipts count for it.
+    let until = terms().calendar().receipts_until(2).unwrap();
+    assert_eq!(after.left_out(until), [(0, 2), (1, 2)]);
+    assert!(after.left_out(until + 1).is_empty());
+    let second = seal(&mut after, 0, 2, &headers);
+    assert_eq!((second.number, second.certificate.shares.len()), (1, 3));
+    let united = Certificate::unite(&after.certificates(0, 2).unwrap()).unwrap();
+    assert_eq!(united.check(&terms(), &headers).unwrap().len(), 9);
+}
+
+#[test]
+fn what_comes_while_a_draft_is_weighed_stays() {
+    let headers = chain(TIP);
+    let mut collector = collector(Store::open_in_memory().unwrap());
+    let job = solo(&headers, 19);
+    let found = finds(&job, 0, 5);
+    keep(&mut collector, &job, &found[..3]);
+    let (one, two) = (collector.draft(0, 2).unwrap(), collector.draft(0, 2).unwrap());
+    keep(&mut collector, &job, &found[3..]);
+    let weighed = one.weigh(&headers).unwrap().unwrap();
+    let sealing = collector.freeze(weighed).unwrap().unwrap();
+    assert_eq!(sealing.certificate.shares.len(), 3);
+    assert_eq!(collector.open_slices()[0].shares, 2);
+    // The other draft is of the same number: it comes too late.
+    let weighed = two.weigh(&headers).unwrap().unwrap();
+    assert_eq!(collector.freeze(weighed).unwrap(), None);
+    assert_eq!(seal(&mut collector, 0, 2, &headers).certificate.shares.len(), 2);
+    assert!(collector.draft(0, 2).is_none());
+}
+
+#[test]
+fn a_slice_in_which_nothing_counts_is_due_until_its_receipts_are() {
+    let headers = chain(TIP);
+    let mut collector = collector(Store::open_in_memory().unwrap());
+    let mut job = (*solo(&headers, 19)).clone();
+    // On a block that nobody has.
+    job.work.parent = BlockHash::from_byte_array([9; 32]);
+    let job = Arc::new(job);
+    keep(&mut collector, &job, &finds(&job, 0, 2));
+    assert_eq!(collector.seal(0, 2, &headers).unwrap(), None);
+    let until = terms().calendar().receipts_until(2).unwrap();
+    assert_eq!(collector.due(until, 0), [(0, 2)]);
+    assert!(collector.due(until + 1, 0).is_empty());
 }
 
 #[test]
@@ -230,11 +302,11 @@ fn a_slice_is_due_when_its_end_is_deep_enough() {
     }
     assert!(collector.due(21, 2).is_empty());
     assert_eq!(collector.due(22, 2), [(0, 2)]);
-    assert_eq!(collector.due(24, 2), [(0, 2), (0, 3)]);
+    assert_eq!(collector.due(23, 1), [(0, 2), (0, 3)]);
     assert_eq!(collector.due(22, 0), [(0, 2), (0, 3)]);
     seal(&mut collector, 0, 2, &headers);
     assert_eq!(collector.due(24, 2), [(0, 3)]);
-    assert!(collector.left_out().is_empty());
+    assert!(collector.left_out(24).is_empty());
 }
 
 #[test]
@@ -255,13 +327,13 @@ fn shares_that_a_reorg_took_are_left_out_and_sealed_when_it_is_taken_back() {
     let first = seal(&mut collector, 0, 3, &headers);
     assert_eq!(first.certificate.check(&terms(), &headers).unwrap().len(), 5);
     assert_eq!(first.left_out, [("work-share-parent", 4)].into());
-    assert_eq!(collector.left_out(), [(0, 3)]);
+    assert_eq!(collector.left_out(FORK + 4), [(0, 3)]);
     assert_eq!(collector.seal(0, 3, &headers).unwrap(), None);
     // The chain changes: what was left out counts now, and the first certificate stays as it was.
     let second = seal(&mut collector, 0, 3, &other);
     assert_eq!((second.number, second.certificate.shares.len()), (1, 4));
     second.certificate.check(&terms(), &other).unwrap();
-    assert!(collector.left_out().is_empty());
+    assert!(collector.left_out(FORK + 4).is_empty());
     let both = collector.certificates(0, 3).unwrap();
     assert_eq!(both, [first.certificate, second.certificate]);
     let united = Certificate::unite(&both).unwrap();
@@ -327,7 +399,7 @@ fn a_damaged_row_is_refused_by_name() {
             nonce: 1,
         },
     };
-    for bad in [vec![], vec![1, 2, 3], finds_to_bytes(&[unknown].into())] {
+    for bad in [vec![9], vec![1, 2, 3], finds_to_bytes(&[unknown].into())] {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("store");
         Store::open(&path).unwrap().keep_finds(&[], |_| vec![row(&bad)]).unwrap();
@@ -346,8 +418,8 @@ fn jobs_that_no_kept_share_is_of_are_let_go() {
         keep(&mut collector, &job, &finds(&job, 0, 2));
     }
     assert_eq!(collector.jobs.known.len(), 24);
-    for (position, slice) in collector.due(TIP, 0) {
-        seal(&mut collector, position, slice, &headers);
+    for open in collector.open_slices() {
+        seal(&mut collector, open.position, open.slice, &headers);
     }
     assert!(collector.jobs.known.is_empty() && collector.jobs.running.is_empty());
     assert_eq!(collector.certificates(1, 4).unwrap()[0].shares.len(), 4);

@@ -1,6 +1,6 @@
 //! A small Stratum miner with the habits of real ones, for rehearsals and tests of the gateway.
 //!
-//! It shares no line of its protocol with the server: it reads jobs as firmware does, makes
+//! Of the server it uses difficulties and hashes alone: it reads jobs as firmware does, makes
 //! coinbases and headers of its own, and grinds them on one thread. It can be told to do wrong, as
 //! some firmware does. What was said is recorded: lines of the miner begin with `>`, those of the
 //! gateway with `<`.

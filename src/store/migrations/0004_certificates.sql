@@ -11,17 +11,25 @@ CREATE TABLE jobs (
     job    BLOB NOT NULL
 ) STRICT;
 
--- Finds of a slice that no certificate lists: all of them before it is sealed, then those that did not
--- count when it was. dropped: more came than the terms allow; late: came when it was sealed. Rows lie in
--- the order in which slices began, whosever they are: what a flush writes lies together.
-CREATE TABLE finds (
+-- Slices that something was found for. dropped: more came than the terms allow; late: came when a
+-- certificate of the slice was sealed.
+CREATE TABLE slices (
+    number   INTEGER PRIMARY KEY,
     position INTEGER NOT NULL REFERENCES positions (number),
     slice    INTEGER NOT NULL CHECK (slice >= 0),
     dropped  INTEGER NOT NULL CHECK (dropped >= 0),
     late     INTEGER NOT NULL CHECK (late >= 0),
-    finds    BLOB NOT NULL,
     UNIQUE (position, slice)
 ) STRICT;
+
+-- Finds of a slice (by its number here) that no certificate lists: all of them before it is sealed, a row
+-- for each flush, which writes what is new and nothing again; then those that were not sealed, in one row.
+CREATE TABLE finds (
+    slice INTEGER NOT NULL REFERENCES slices (number),
+    finds BLOB NOT NULL
+) STRICT;
+
+CREATE INDEX finds_by_slice ON finds (slice);
 
 -- Certificates, sealed: a slice's first has number 0.
 CREATE TABLE certificates (
