@@ -19,7 +19,7 @@ const SHARES_OF_TWO: u64 = 5;
 const AHEAD: u64 = 7_200;
 
 /// A gap between two blocks, in seconds.
-fn block(chance: &mut Chance) -> u64 {
+pub(super) fn block(chance: &mut Chance) -> u64 {
     let gap = u128::from(chance.gap()) * u128::from(BLOCK_SECONDS);
     u64::try_from(gap / u128::from(MEAN_GAP)).unwrap_or(u64::MAX)
 }
@@ -68,13 +68,23 @@ pub(super) fn back_filling(chance: &mut Chance, draws: u32) -> Vec<Figure> {
 }
 
 /// Header times as miners choose them, and the median of the last eleven.
-struct Clock {
+pub(super) struct Clock {
     now: u64,
     times: Vec<u64>,
 }
 
 impl Clock {
-    fn median(&self) -> u64 {
+    /// A clock at this second, before any block.
+    pub(super) fn begin(now: u64) -> Self {
+        Self { now, times: Vec::new() }
+    }
+
+    /// The second in which the last block was found.
+    pub(super) fn now(&self) -> u64 {
+        self.now
+    }
+
+    pub(super) fn median(&self) -> u64 {
         let span = MEDIAN_SPAN as usize;
         let mut last: Vec<u64> = self.times.iter().rev().take(span).copied().collect();
         last.sort_unstable();
@@ -82,7 +92,7 @@ impl Clock {
     }
 
     /// A block after `gap` seconds, whose miner would like this time.
-    fn block(&mut self, gap: u64, wanted: Wanted) {
+    pub(super) fn block(&mut self, gap: u64, wanted: Wanted) {
         self.now += gap;
         let least = self.median() + 1;
         let time = match wanted {
@@ -96,7 +106,7 @@ impl Clock {
 
 /// What a miner writes into his header.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Wanted {
+pub(super) enum Wanted {
     /// What his clock says.
     True,
     /// The latest time that others accept.
@@ -111,7 +121,7 @@ fn bent(chance: &mut Chance, stretches: u32, blocks: u64, part: u32) -> (u32, u3
     let mut sums = Sums::default();
     for _ in 0..stretches {
         let (mut honest, mut cheat) =
-            (Clock { now: 1 << 20, times: Vec::new() }, Clock { now: 1 << 20, times: Vec::new() });
+            (Clock::begin(1 << 20), Clock::begin(1 << 20));
         let (mut before, mut after) = ((0, 0), (0, 0));
         for place in 0..=40 + blocks {
             let gap = block(chance);

@@ -57,7 +57,7 @@ pub struct Table {
 type Measurement = fn(&mut Chance, u32) -> Vec<Figure>;
 
 /// In the order of the table.
-const MEASUREMENTS: [Measurement; 12] = [
+const MEASUREMENTS: [Measurement; 13] = [
     hashes::honest_drawn,
     hashes::honest_ground,
     hashes::deleting,
@@ -70,6 +70,7 @@ const MEASUREMENTS: [Measurement; 12] = [
     clock::bending,
     counts::pro_rata,
     counts::pass_fail,
+    counts::retargets,
 ];
 
 /// Plays every trick. `progress` hears how many measurements are done, and of how many.
