@@ -82,7 +82,7 @@ pub struct Course {
 
 impl Course {
     /// Everything is as the terms suppose.
-    pub const AS_AGREED: Self = 
+    pub const AS_AGREED: Self =
         Self { delivered_ppm: MILLION, pace_ppm: MILLION, retargets: false };
 
     /// So many parts per million of the agreed work, at a block every 600 s.

@@ -93,9 +93,8 @@ pub(super) fn retargets(chance: &mut Chance, draws: u32) -> Vec<Figure> {
     let measure = |(blocks, claim): (u32, u32)| {
         let mut lengths = Sums::default();
         for _ in 0..(draws / 20).max(100) {
-            let mut stretch = |blocks: u32| -> u128 {
-                (0..blocks).map(|_| u128::from(chance.gap())).sum()
-            };
+            let mut stretch =
+                |blocks: u32| -> u128 { (0..blocks).map(|_| u128::from(chance.gap())).sum() };
             let due = u128::from(RETARGET) * u128::from(MEAN_GAP);
             let (mut before, mut left, mut time) = (stretch(RETARGET), blocks, 0);
             while left > 0 {

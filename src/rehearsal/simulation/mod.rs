@@ -17,7 +17,8 @@
 //! K-th lowest hash estimates work as well as a count of K, and for whoever sees only the estimate
 //! it is as fair. But the miner sees his whole list. If low hashes crowd below the K-th, the next
 //! find replaces it by one hardly lower and pays less than it costs; then he stops, and works on
-//! while it pays more. [`run`] measures what that yields.
+//! while it pays more. [`run`] measures what that yields by one rule to stop by, some 3 to 12 % by K;
+//! other rules were seen to yield up to about 19 % at K = 20.
 
 use core::fmt;
 

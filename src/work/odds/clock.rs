@@ -66,9 +66,8 @@ pub fn shortfall(found: Mean, agreed: Mean, blocks: u32) -> Result<Part> {
     let part = |mean: i128, of: u64| {
         mean.saturating_mul(i128::from(of)).checked_div(i128::from(blocks)).unwrap_or(0)
     };
-    let expected = part(found, counted)
-        .saturating_add(part(found, late))
-        .saturating_sub(part(agreed, late));
+    let expected =
+        part(found, counted).saturating_add(part(found, late)).saturating_sub(part(agreed, late));
     let line = agreed.saturating_sub(found).saturating_add(expected);
     let (mut sum, mut total) = (U256::ZERO, U256::ZERO);
     for (count, weight) in (first..).zip(weights) {

@@ -118,6 +118,11 @@ impl Mean {
         self.0 / SHARE
     }
 
+    /// In whole shares, the nearest: what people are told.
+    pub fn nearest(self) -> u64 {
+        self.0.saturating_add(SHARE / 2) / SHARE
+    }
+
     /// In units of 10^-12 of a share.
     pub(crate) fn units(self) -> u64 {
         self.0
@@ -207,7 +212,8 @@ impl Law {
 
     /// The probability of fewer than `count` shares.
     pub fn below(&self, count: u64) -> Part {
-        let Some(last) = count.checked_sub(self.first).and_then(|above| above.checked_sub(1)) else {
+        let Some(last) = count.checked_sub(self.first).and_then(|above| above.checked_sub(1))
+        else {
             return Part::NONE;
         };
         let sum = usize::try_from(last).ok().and_then(|last| self.sums.get(last));
