@@ -111,6 +111,7 @@ fn sizes(jobs: &[ExtendedJob]) {
     for (name, jobs, each) in [
         ("1 template, 10,000 shares", &jobs[..1], 10_000),
         ("12 templates, 200 shares each", &jobs[..12], 200),
+        ("30 templates, 1 share each, m = 30", &jobs[..30], 1),
         ("240 templates, 40 shares each", jobs, 40u64),
     ] {
         let shares = jobs.iter().enumerate().flat_map(|(number, job)| {

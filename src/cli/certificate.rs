@@ -177,7 +177,7 @@ fn sealed(
     let until = calendar.receipts_until(certificate.slice).unwrap_or_default();
     let proof = calendar.proofs_until(certificate.slice).unwrap_or_default();
     let demanded = format!("receipts of {k} validators whose tips are at height {until} or below");
-    let Some(Known { headers, proofs, .. }) = known else {
+    let Some(Known { headers, proofs, asked, .. }) = known else {
         return Ok(format!(
             "open         whether it is sealed: {demanded}; {} given, and headers must show how high their tips are",
             receipts.len()
@@ -195,6 +195,11 @@ fn sealed(
     Ok(match height {
         Some(height) if height <= until => format!(
             "sealed       by {k} validators who had seen it at height {height}, by {until} at the latest"
+        ),
+        // Its digest may lie in a block that nobody was asked for.
+        _ if !asked => format!(
+            "open         whether it is sealed: by receipts it is not ({demanded}; {} given), by its digest in a block up to height {proof} it may be: ask with --electrum",
+            receipts.len()
         ),
         Some(height) => format!(
             "not sealed   {k} validators had seen it at height {height}, later than {until}: it counts for nothing"

@@ -24,8 +24,15 @@ pub struct Bar {
     pub delivered: u128,
     /// Its shares.
     pub shares: u64,
+    /// Shares that the agreed work takes on average.
+    pub expected: u64,
     /// Whether its last block is as deep as a ruling takes.
     pub ripe: bool,
+}
+
+/// One share of so many, in parts per million.
+fn one_of(shares: u64) -> u64 {
+    AGREED.checked_div(shares).unwrap_or(AGREED)
 }
 
 impl Bar {
@@ -37,9 +44,13 @@ impl Bar {
         u64::try_from(part).unwrap_or(u64::MAX).min(MOST)
     }
 
-    /// The counting error of that: the part by the root of the number of shares.
+    /// The counting error of that: the part by the root of the number of shares. Of no share it is one
+    /// of those that were agreed on, which is what one more would have shown.
     fn error(&self) -> u64 {
         let million = u128::from(MILLION);
+        if self.shares == 0 {
+            return one_of(self.expected).min(MOST);
+        }
         let root = (u128::from(self.shares) * million * million).isqrt();
         let error = (u128::from(self.part()) * million).checked_div(root).unwrap_or(0);
         u64::try_from(error).unwrap_or(u64::MAX)
@@ -236,7 +247,14 @@ mod tests {
     use super::*;
 
     fn bar(number: u32, shares: u64, ripe: bool) -> Bar {
-        Bar { number, agreed: 36_000_000, delivered: 100_000 * u128::from(shares), shares, ripe }
+        Bar {
+            number,
+            agreed: 36_000_000,
+            delivered: 100_000 * u128::from(shares),
+            shares,
+            expected: 360,
+            ripe,
+        }
     }
 
     fn bars() -> Vec<Bar> {

@@ -31,6 +31,13 @@ pub const FOLDER: Rule = Rule::new(
     "check the path and its permissions",
 );
 
+/// A folder that is only read has a store.
+pub const STORED: Rule = Rule::new(
+    "work-show-store",
+    "the folder named with --home holds a store",
+    "correct the path, or name a server with --electrum too, and the headers are kept there",
+);
+
 /// The kind of an entry that holds a word.
 const WORD: &str = "word";
 
@@ -41,6 +48,8 @@ pub struct Known {
     pub headers: Headers,
     /// Digests of certificates that blocks hold.
     pub proofs: BTreeMap<CertificateDigest, u32>,
+    /// Whether a server was asked for them; if not, there may be others.
+    pub asked: bool,
     /// What is left to trust, in lines.
     pub open: Vec<String>,
 }
@@ -54,15 +63,20 @@ pub fn chain(terms: &EscrowTerms, from: &ChainArguments) -> Result<Option<Known>
         make(home)?;
         Store::open(home.join(STORE))
     };
+    // Who only reads makes no folder where a path is mistyped.
+    let held = |home: &Path| {
+        there(home)?;
+        Store::open(home.join(STORE))
+    };
     let mut open = Vec::new();
     let known = match (&from.home, &from.electrum) {
         (None, None) => return Ok(None),
         (Some(home), None) => {
-            let guard = store(home)?.guard(network)?;
+            let guard = held(home)?.guard(network)?;
             guard.enough()?;
             open.push("digests confirmed in blocks: they are asked for with --electrum".to_owned());
             let headers = guard.headers(first.min(guard.tip()))?;
-            Known { headers, proofs: BTreeMap::new(), open }
+            Known { headers, proofs: BTreeMap::new(), asked: false, open }
         }
         (Some(home), Some(url)) => {
             let mut store = store(home)?;
@@ -89,7 +103,7 @@ pub fn chain(terms: &EscrowTerms, from: &ChainArguments) -> Result<Option<Known>
 }
 
 fn of_facts(terms: &EscrowTerms, facts: Facts, open: Vec<String>) -> Known {
-    Known { proofs: proofs(terms, &facts), headers: facts.headers, open }
+    Known { proofs: proofs(terms, &facts), headers: facts.headers, asked: true, open }
 }
 
 /// Reads a certificate's file, as JSON or in columns. Of several in the file of a farm, that of
@@ -114,9 +128,17 @@ pub fn receipt(path: &Path) -> Result<Receipt> {
     Receipt::from_json(&text).map_err(|error| error.within(path.display()))
 }
 
-/// Adds every certificate and receipt in the files of a folder, alone or in words of the contract;
-/// answers how many files hold neither.
-pub fn read_folder(folder: &Path, terms: &EscrowTerms, evidence: &mut Evidence) -> Result<usize> {
+/// What a folder held beside evidence.
+#[derive(Debug, Default)]
+pub struct Folder {
+    /// Files that are no certificate or receipt.
+    pub foreign: usize,
+    /// Why files that begin like a certificate are none.
+    pub damaged: Vec<Error>,
+}
+
+/// Adds every certificate and receipt in the files of a folder, alone or in words of the contract.
+pub fn read_folder(folder: &Path, terms: &EscrowTerms, evidence: &mut Evidence) -> Result<Folder> {
     let unread = |error: std::io::Error| FOLDER.misused(folder.display(), "a folder", error);
     let mut paths: Vec<PathBuf> = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(unread)? {
@@ -127,22 +149,31 @@ pub fn read_folder(folder: &Path, terms: &EscrowTerms, evidence: &mut Evidence) 
     }
     // The order of names, so that a folder reads the same everywhere.
     paths.sort();
-    let mut foreign = 0usize;
+    let (mut foreign, mut damaged) = (0usize, Vec::new());
     for path in paths {
         match kept(&path, terms) {
             Ok(Kept::Certificates(all)) => all.into_iter().for_each(|one| evidence.add(one)),
             Ok(Kept::Receipt(receipt)) => evidence.add_receipt(receipt),
+            Ok(Kept::Damaged(error)) => damaged.push(error.within(path.display())),
             // What is neither is passed over, as a verdict passes it over.
-            Ok(Kept::Neither) | Err(Error::Refused { .. }) => foreign += 1,
+            Ok(Kept::Neither) | Err(Error::Refused { .. }) => foreign = foreign.saturating_add(1),
             Err(other) => return Err(other),
         }
     }
-    Ok(foreign)
+    Ok(Folder { foreign, damaged })
+}
+
+/// Refuses a folder without a store.
+fn there(home: &Path) -> Result<()> {
+    match home.join(STORE).is_file() {
+        true => Ok(()),
+        false => Err(STORED.misused(home.display(), format_args!("a folder with {STORE}"), "none")),
+    }
 }
 
 /// Adds what the words in the store at `home` carry.
 pub fn read_store(home: &Path, terms: &EscrowTerms, evidence: &mut Evidence) -> Result<()> {
-    make(home)?;
+    there(home)?;
     for entry in Store::open(home.join(STORE))?.entries(&terms.id()?.0)? {
         if entry.kind != WORD {
             continue;
@@ -153,7 +184,7 @@ pub fn read_store(home: &Path, terms: &EscrowTerms, evidence: &mut Evidence) -> 
         match of_word(word.event) {
             Kept::Certificates(all) => all.into_iter().for_each(|one| evidence.add(one)),
             Kept::Receipt(receipt) => evidence.add_receipt(receipt),
-            Kept::Neither => {}
+            Kept::Damaged(_) | Kept::Neither => {}
         }
     }
     Ok(())
@@ -163,21 +194,32 @@ pub fn read_store(home: &Path, terms: &EscrowTerms, evidence: &mut Evidence) -> 
 enum Kept {
     Certificates(Vec<Certificate>),
     Receipt(Receipt),
+    /// It begins like a certificate.
+    Damaged(Error),
     Neither,
 }
 
 fn kept(path: &Path, terms: &EscrowTerms) -> Result<Kept> {
     let bytes = file::bytes(path, LONGEST_FILE)?;
-    if let Ok(certificates) = Certificate::read_several(&bytes) {
-        return Ok(Kept::Certificates(certificates));
-    }
     let text = String::from_utf8_lossy(&bytes);
+    match Certificate::read_several(&bytes) {
+        Ok(certificates) => return Ok(Kept::Certificates(certificates)),
+        Err(error) if bytes.starts_with(b"HMXC") || names_certificate(&text) => {
+            return Ok(Kept::Damaged(error));
+        }
+        Err(_) => {}
+    }
     if let Ok(receipt) = Receipt::from_json(&text) {
         return Ok(Kept::Receipt(receipt));
     }
     let word = Word::from_json(&text)?;
     word.verify(terms)?;
     Ok(of_word(word.event))
+}
+
+/// Whether the format that a JSON file names near its beginning is a certificate's.
+fn names_certificate(text: &str) -> bool {
+    text.chars().take(64).collect::<String>().contains("\"hashmix certificate ")
 }
 
 fn of_word(event: Event) -> Kept {

@@ -45,7 +45,7 @@ pub fn all() -> Vec<Rule> {
     rules.extend([chain::embedded::STARTS, chain::embedded::BLOCK, chain::embedded::REORG]);
     rules.extend([cli::ARGUMENTS, cli::OUTPUT]);
     rules.extend([cli::certificate::POSITION, cli::certificate::RECEIPT]);
-    rules.extend([cli::dossier::FOLDER, cli::show::HEADERS, cli::show::OVER]);
+    rules.extend([cli::dossier::FOLDER, cli::dossier::STORED, cli::show::HEADERS, cli::show::OVER]);
     rules.extend([
         validator::answer::FORM,
         validator::desk::HOME,

@@ -6,12 +6,13 @@
 
 use crate::cli::arguments::ShowArguments;
 use crate::cli::chart::{self, Bar};
-use crate::cli::dossier::{self, Known};
+use crate::cli::dossier::{self, Folder, Known};
 use crate::cli::file::{self, Readers};
 use crate::cli::{terms, units};
 use crate::error::{Result, Rule};
 use crate::flow::escrow::outcome::yardstick;
 use crate::flow::escrow::terms::EscrowTerms;
+use crate::work::credit::share_work;
 use crate::work::evidence::{Evidence, Yardstick};
 use crate::work::verdict::{Measure, Verdict, verdict};
 
@@ -36,13 +37,13 @@ pub fn show(arguments: &ShowArguments) -> Result<Vec<String>> {
     }
     let by = yardstick(&terms)?;
     let mut evidence = Evidence::new(terms.position()?);
-    let foreign = match (&arguments.certificates, &arguments.chain.home) {
+    let folder = match (&arguments.certificates, &arguments.chain.home) {
         (Some(folder), _) => dossier::read_folder(folder, &terms, &mut evidence)?,
         (None, Some(home)) => {
             dossier::read_store(home, &terms, &mut evidence)?;
-            0
+            Folder::default()
         }
-        (None, None) => 0,
+        (None, None) => Folder::default(),
     };
     let Some(known) = dossier::chain(&terms, &arguments.chain)? else {
         return Err(HEADERS.misused("--electrum, --home", "at least one of them", "none"));
@@ -56,6 +57,8 @@ pub fn show(arguments: &ShowArguments) -> Result<Vec<String>> {
     lines.push(String::new());
     let summary = summary(&terms, &shown);
     lines.extend(summary.iter().cloned());
+    let Folder { foreign, damaged } = folder;
+    lines.extend(damaged.iter().map(|error| format!("damaged      {error}")));
     if foreign > 0 {
         lines.push(format!("passed over  {foreign} files that are no certificate or receipt"));
     }
@@ -111,6 +114,8 @@ fn judged(
             agreed: row.agreed,
             delivered: row.credit,
             shares: row.shares,
+            expected: u64::try_from(row.agreed / share_work(terms.delivery.target).max(1))
+                .unwrap_or(u64::MAX),
             ripe: period < count(ripe),
         })
         .collect();
@@ -145,10 +150,15 @@ fn summary(terms: &EscrowTerms, shown: &Shown) -> Vec<String> {
         ));
     }
     if let Some(period) = shown.verdict.close_after {
-        lines.push(format!(
-            "below half   the window that ends with period {} has less than half of its agreed work: the next settlement closes the contract",
-            period.saturating_add(1)
-        ));
+        let number = period.saturating_add(1);
+        lines.push(match period < shown.ripe {
+            true => format!(
+                "below half   the window that ends with period {number} has less than half of its agreed work: the next settlement closes the contract"
+            ),
+            false => format!(
+                "below half   as of now the window that ends with period {number} has less than half of its agreed work; if that stands when it is deep enough, the contract is closed"
+            ),
+        });
     }
     lines
 }

@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 
 use super::answer::Numbered;
 use super::query::{Query, Tips};
-use super::registration::{ALIVE, Counted, Registration};
+use super::registration::{ALIVE, APART, Counted, Registration};
 use super::request::CONTRACT;
 use super::sources::Sources;
 use super::standing::{Standing, Told};
@@ -199,6 +199,11 @@ impl Desk {
         registration.check_first(&self.store, place)?;
         let others = self.sittings.iter().map(|(id, sitting)| (id, &sitting.counted));
         registration.check_apart(others)?;
+        // What cannot be read cannot be told apart.
+        if let Some(name) = self.unread.keys().find(|name| **name != id.to_string()) {
+            let expected = "every registered contract read";
+            return Err(APART.unavailable("desk", expected, format_args!("{name} is not")));
+        }
         self.check_alive(&registration)?;
         let file = registration.to_json()?;
         let sitting = self.sitting(registration)?;

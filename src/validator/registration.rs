@@ -70,7 +70,7 @@ pub const ALIVE: Rule = Rule::new(
 pub const APART: Rule = Rule::new(
     "policy-registry-apart",
     "a contract's reward lock is neither lock nor service script of another contract at the desk, and its service script is no other's lock",
-    "agree on new terms, with a payout script of the miner's own in his record",
+    "agree on terms with a payout script that was never used; who used this one elsewhere is not known, and need not be either party",
 );
 
 /// The first field of every registration.
@@ -230,8 +230,12 @@ impl Registration {
         Ok(Counted { lock, service: terms.miner.payout_script() })
     }
 
-    /// Refuses terms by which an output of a coinbase could count for another contract too: the miner
-    /// would sell the same hash power twice, and none of the holders could tell by his own terms.
+    /// Refuses terms by which an output of a coinbase could count for another contract too: the same
+    /// hash power would be sold twice, and none of the holders could tell by his own terms.
+    ///
+    /// Whose doing it is, the terms do not say: a stranger may have written the miner's script into a
+    /// record of his own and registered that first. So it is laid to nobody but the sender, and mended by
+    /// another payout script.
     ///
     /// It sees the contracts of one desk. Locks of different contracts differ by themselves, for every
     /// record is made for one; a payout script is whatever the miner wrote into his record.
@@ -249,7 +253,7 @@ impl Registration {
                 if script == other {
                     let found = format_args!("the {what} of terms {id}").to_string();
                     let expected = "a script that no other contract counts";
-                    return Err(APART.refuses(Culprit::Miner, place, expected, found));
+                    return Err(APART.refuses(Culprit::Sender, place, expected, found));
                 }
             }
         }

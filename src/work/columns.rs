@@ -6,27 +6,46 @@
 //! ```text
 //! "HMXC" | version 1 (u8) | positions (compact) | each: position (32) | slice (u32)
 //! jobs (compact) | each:
-//!   flags (u8): 1 parent, 2 bits, 4 prefix, 8 suffix, 16 branch as in the job before, left out here;
-//!               32 the root is stated
-//!   parent (32) | bits (u32) | prefix (compact, bytes) | length of the extra nonce (u8)
-//!   suffix (compact, bytes) | branch (compact, 32 each) | root (32) | time (u32): the earliest
+//!   flags (u8): 1 parent, 2 bits, 4 branch as in the job before, left out here; 8 the root is stated
+//!   parent (32) | bits (u32)
+//!   before | length of the extra nonce (u8) | behind
+//!   branch (compact, 32 each) | root (32) | time (u32): the earliest
 //! shares (compact) | nonces (u32 each)
 //!   columns: job | version, xor 20000000, its 13 lowest bits moved behind the others | time after the
 //!            job's; each is the width of its largest number (u8, 0 to 4), then the numbers
 //!   extra nonces
+//!
+//! before, behind: what the coinbase has on each side of the extra nonce, each as
+//!   bytes from its start as in the job before (compact) | bytes to its end as there (compact) |
+//!   those between (compact, bytes)
 //! ```
-//! Numbers are little-endian, "compact" is Bitcoin's CompactSize, and shares stand in the order of
-//! their hashes. Several positions stand in the file of a farm, whose shares are the same list for
-//! each ([`crate::work::farm`]); their certificates keep a digest each.
+//! Numbers are little-endian, "compact" is Bitcoin's CompactSize, hashes stand as they do in a header
+//! (the order of the wire), and shares in the order of their hashes. Several positions stand in the file
+//! of a farm, whose shares are the same list for each ([`crate::work::farm`]); their certificates keep
+//! a digest each, and they stand in ascending order of position and slice, none twice.
 //!
 //! **One list of shares has one file.** Jobs are not told by whoever mined: they follow from the
-//! shares. Shares belong to one job if parent, bits, branch, length of the coinbase and all of it
-//! behind the input's script are the same, and what is left between the longest common prefix and
-//! suffix is at most 32 bytes; otherwise each coinbase is a job of its own, without an extra nonce.
-//! Jobs are listed in the order of these parts. A reader writes again what he has read and refuses
-//! what does not come out the same. The root of a share follows from its coinbase and branch, so
-//! reading costs what hashing them costs; only a share that its branch does not tie to its header,
-//! which proves nothing, has its root stated.
+//! shares, in these steps.
+//!
+//! 1. A root is stated if the coinbase's hash, folded with the branch (each level is left's hash
+//!    before the node's), does not give the header's, or if the branch cannot be folded.
+//! 2. The tail of a coinbase is what stands behind the script of its input: the 41 bytes of version,
+//!    number of inputs and prevout are passed over, whatever they say, then a compact length and as
+//!    many bytes. Of what is too short for that, or whose length has a shorter form, it is empty.
+//! 3. Shares are grouped by these, and the groups sorted by them in this order: parent (its 32 bytes),
+//!    bits (as a number), branch (node by node, a branch before its longer ones), root stated (none
+//!    before any, then its bytes), tail (byte by byte, the shorter first), length of the coinbase.
+//! 4. Of a group, before is the longest start that all coinbases have in common, and behind the
+//!    longest end in common of what follows it. If what is left between is at most 32 bytes, the group
+//!    is a job, and this is the extra nonce. Otherwise each coinbase of it, in the order of its bytes,
+//!    is a job of its own: all before, no extra nonce, nothing behind.
+//! 5. Before and behind are written against those of the job before, or against nothing: first the
+//!    longest start in common, then the longest end in common of what follows it in both.
+//!
+//! A flag is set wherever it can be. A reader writes again what he has read and refuses what does not
+//! come out the same. The root of a share follows from its coinbase and branch, so reading costs what
+//! hashing them costs; only a share that its branch does not tie to its header, which proves nothing,
+//! has its root stated. Templates that change every 30 s cost their branch, and little more.
 
 use std::collections::BTreeMap;
 
@@ -79,10 +98,8 @@ const SHARE_SIZE: usize = 160;
 
 const SAME_PARENT: u8 = 1;
 const SAME_BITS: u8 = 2;
-const SAME_PREFIX: u8 = 4;
-const SAME_SUFFIX: u8 = 8;
-const SAME_BRANCH: u8 = 16;
-const ROOT_STATED: u8 = 32;
+const SAME_BRANCH: u8 = 4;
+const ROOT_STATED: u8 = 8;
 
 impl Certificate {
     /// The certificate in columns.
@@ -318,8 +335,6 @@ impl Entry<'_> {
         };
         let flags = same(SAME_PARENT, |a, b| a.common.parent == b.common.parent)
             | same(SAME_BITS, |a, b| a.common.bits == b.common.bits)
-            | same(SAME_PREFIX, |a, b| a.prefix == b.prefix)
-            | same(SAME_SUFFIX, |a, b| a.suffix == b.suffix)
             | same(SAME_BRANCH, |a, b| a.common.branch == b.common.branch)
             | if common.root.is_some() { ROOT_STATED } else { 0 };
         out.push(flags);
@@ -329,13 +344,11 @@ impl Entry<'_> {
         if flags & SAME_BITS == 0 {
             out.extend(common.bits.to_le_bytes());
         }
-        if flags & SAME_PREFIX == 0 {
-            string(out, self.prefix);
-        }
+        let (prefix, suffix) =
+            before.map(|before| (before.prefix, before.suffix)).unwrap_or_default();
+        differing(out, prefix, self.prefix);
         out.extend(u8::try_from(self.room));
-        if flags & SAME_SUFFIX == 0 {
-            string(out, self.suffix);
-        }
+        differing(out, suffix, self.suffix);
         if flags & SAME_BRANCH == 0 {
             compact(out, common.branch.len());
             common.branch.iter().for_each(|node| out.extend(node.as_byte_array()));
@@ -352,26 +365,26 @@ struct Parsed {
     untied: Vec<bool>,
 }
 
-/// A job as it is read; its parts lie in the file.
-#[derive(Clone, Copy, Default)]
+/// A job as it is read; its branch lies in the file.
+#[derive(Clone, Default)]
 struct Read<'a> {
     parent: [u8; 32],
     bits: u32,
-    prefix: &'a [u8],
+    prefix: Vec<u8>,
     room: usize,
-    suffix: &'a [u8],
+    suffix: Vec<u8>,
     branch: &'a [u8],
     root: Option<[u8; 32]>,
     time: u32,
 }
 
 impl<'a> Read<'a> {
-    fn next(reader: &mut Reader<'a>, before: Option<&Self>) -> Option<Self> {
+    fn next(reader: &mut Reader<'a>, last: Option<&Self>) -> Option<Self> {
         let flags = reader.byte()?;
-        if flags > SAME_PARENT | SAME_BITS | SAME_PREFIX | SAME_SUFFIX | SAME_BRANCH | ROOT_STATED {
+        if flags > SAME_PARENT | SAME_BITS | SAME_BRANCH | ROOT_STATED {
             return None;
         }
-        let before = |flag: u8| (flags & flag != 0).then_some(before);
+        let before = |flag: u8| (flags & flag != 0).then_some(last);
         let parent = match before(SAME_PARENT) {
             Some(before) => before?.parent,
             None => reader.array()?,
@@ -380,15 +393,9 @@ impl<'a> Read<'a> {
             Some(before) => before?.bits,
             None => reader.u32()?,
         };
-        let prefix = match before(SAME_PREFIX) {
-            Some(before) => before?.prefix,
-            None => reader.string()?,
-        };
+        let prefix = like(reader, last.map_or(&[], |last| last.prefix.as_slice()))?;
         let room = usize::from(reader.byte()?);
-        let suffix = match before(SAME_SUFFIX) {
-            Some(before) => before?.suffix,
-            None => reader.string()?,
-        };
+        let suffix = like(reader, last.map_or(&[], |last| last.suffix.as_slice()))?;
         let branch = match before(SAME_BRANCH) {
             Some(before) => before?.branch,
             None => {
@@ -400,12 +407,37 @@ impl<'a> Read<'a> {
         Some(Self { parent, bits, prefix, room, suffix, branch, root, time: reader.u32()? })
     }
 
+    /// What of the coinbase the job takes in memory (bytes).
+    fn unfolded(&self) -> usize {
+        self.prefix.len().saturating_add(self.suffix.len())
+    }
+
     /// What a share of the job takes in memory (bytes).
     fn size(&self) -> usize {
-        [self.prefix.len(), self.room, self.suffix.len(), self.branch.len()]
+        [self.unfolded(), self.room, self.branch.len()]
             .iter()
             .fold(SHARE_SIZE, |sum, part| sum.saturating_add(*part))
     }
+}
+
+/// Writes bytes as what they differ in from those before.
+fn differing(out: &mut Vec<u8>, before: &[u8], now: &[u8]) {
+    let start = common_start(before, now);
+    let (old, new) =
+        (before.get(start..).unwrap_or_default(), now.get(start..).unwrap_or_default());
+    let end = common_end(old, new);
+    compact(out, start);
+    compact(out, end);
+    string(out, new.get(..new.len().saturating_sub(end)).unwrap_or_default());
+}
+
+/// Reads what [`differing`] writes.
+fn like(reader: &mut Reader<'_>, before: &[u8]) -> Option<Vec<u8>> {
+    let mut length = || usize::try_from(reader.compact()?).ok();
+    let (start, end) = (length()?, length()?);
+    let (first, rest) = before.split_at_checked(start)?;
+    let last = rest.get(rest.len().checked_sub(end)?..)?;
+    Some([first, reader.string()?, last].concat())
 }
 
 fn read(bytes: &[u8]) -> Result<Parsed> {
@@ -418,17 +450,28 @@ fn read(bytes: &[u8]) -> Result<Parsed> {
     }
     let short = || unread("bytes that end early or count badly");
     let claims = claims(&mut reader).ok_or_else(short)?;
-    // The least that a job can take is its flags, its extra nonce's length and its time.
-    let count = reader.count(6).ok_or_else(short)?;
+    // The least that a job can take: flags, three numbers, a length, three numbers, a time.
+    let count = reader.count(12).ok_or_else(short)?;
     if count.saturating_mul(SHARE_SIZE) > LONGEST_FILE {
         return Err(large(count.saturating_mul(SHARE_SIZE)));
     }
     let mut table: Vec<Read<'_>> = Vec::with_capacity(count);
+    let mut unfolded = 0usize;
     for _ in 0..count {
         let job = Read::next(&mut reader, table.last()).ok_or_else(short)?;
+        // What is as in the job before takes no bytes of the file.
+        unfolded = unfolded.saturating_add(job.unfolded());
+        if unfolded > LONGEST_FILE {
+            return Err(large(unfolded));
+        }
         table.push(job);
     }
     let count = reader.count(4).ok_or_else(short)?;
+    // Before anything is reserved for them.
+    let least = count.saturating_mul(SHARE_SIZE).saturating_mul(claims.len());
+    if least > LONGEST_FILE {
+        return Err(large(least));
+    }
     let nonces = reader.plain_column(count).ok_or_else(short)?;
     let jobs = reader.column(count).ok_or_else(short)?;
     let jobs: Vec<&Read<'_>> = jobs
@@ -448,7 +491,7 @@ fn read(bytes: &[u8]) -> Result<Parsed> {
         jobs.iter().zip(nonces.iter().zip(versions.iter().zip(&times)))
     {
         let chosen = reader.take(job.room).ok_or_else(short)?;
-        let coinbase = [job.prefix, chosen, job.suffix].concat();
+        let coinbase = [job.prefix.as_slice(), chosen, &job.suffix].concat();
         let nodes = job.branch.as_chunks::<32>().0;
         shares.push(Share {
             header: Header {

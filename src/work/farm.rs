@@ -262,6 +262,10 @@ impl Farm {
     /// The highest hash that is a share of each position, where `targets` are those in their terms, in
     /// the order of the positions.
     pub fn hash_targets(&self, reward: Amount, targets: &[Target]) -> Result<Vec<Target>> {
+        if targets.len() != self.stakes.len() {
+            let expected = format!("a target for each of {} positions", self.stakes.len());
+            return Err(STAKES.refuses(Culprit::Miner, "farm targets", expected, targets.len()));
+        }
         let (parts, _) = self.parts(reward)?;
         Ok(targets
             .iter()

@@ -6,21 +6,27 @@
 //!
 //! | rule | compares | with | so the law of the count is |
 //! |---|---|---|---|
-//! | `pro-rata` | the count of a window | work agreed for the window's **header time** | Poisson |
+//! | `pro-rata` | the count of a window | work agreed for the window's **header time** | Poisson, and the clock's error |
 //! | `pass-fail` | the count of a window | one whole number, for the window's **blocks** | negative binomial |
 //!
 //! **Pro-rata.** Agreed work follows the clock in the headers: if blocks come fast, there is less of
-//! both. What is left is the chance in the count itself, 1 / sqrt(N). The header clock errs too, by
-//! an hour or so, but what it takes from one period it gives to the next: over a window only its two
-//! ends count, 0.1 % of 28 days. In a window the miner is paid min(1, N / expected), so luck is
-//! capped and bad luck is not: who delivers exactly as agreed loses a little, always. Delivering
-//! more by about one standard deviation makes it next to nothing.
+//! both. What is left is the chance in the count itself, 1 / sqrt(N), and what the clock errs between
+//! the window's ends, the root of 10 blocks ([`mod@clock`]): 0.08 % of 4,032 blocks, but 2.2 % of 144. In a
+//! window the miner is paid min(1, N / expected), so luck is capped and bad luck is not: who delivers
+//! exactly as agreed loses a little, always, and the more the shorter the windows are. Delivering more
+//! by about one standard deviation makes it next to nothing.
 //!
 //! **Pass-fail.** The critical counts are fixed in the terms, for windows of so many blocks. How long
 //! these take is chance as well: of 4,032 blocks 1.6 %, more than the count's own 1 %. So the count
 //! between two blocks is negative binomial, of variance m + m^2 / W for m shares expected in W
 //! blocks, and its tail decides. Calculated with a Poisson law the counts would be too high, and an
 //! honest miner would be turned away many times as often as the terms say.
+//!
+//! The law is that of blocks at a fixed and correct difficulty. The network sets it anew every 2,016
+//! blocks, from times that are chance too: after a stretch that was fast by chance the next is slow. So a
+//! window that begins with a new difficulty lasts more unevenly than the law says: by a factor of 1.22 if
+//! it has 1,008 blocks, 1.41 if 2,016, as the law says if 4,032, and less if it is longer. Whoever states
+//! odds under pass-fail says so, with the figures of [`Course::with_retargets`].
 //!
 //! **Pace.** Both hold for a network that needs 600 s a block. If its hash rate grows through the
 //! term, blocks come faster than that. Under pro-rata nothing else changes. Under pass-fail the
@@ -31,6 +37,7 @@
 //! What is left out: that a window below half of its agreed work ends the contract, which happens to
 //! nobody who delivers; and that periods of a window weigh alike in the price but not quite in time.
 
+pub mod clock;
 mod law;
 
 pub use law::{Law, Mean, Part};
@@ -54,6 +61,8 @@ pub const ALPHA: Rule = Rule::new(
 
 /// Blocks in a year of 365 days, at 600 s each.
 pub const YEAR_BLOCKS: u32 = 52_560;
+/// Blocks between two difficulties.
+pub const RETARGET: u32 = 2_016;
 /// Steps in which a surplus is advised, in parts per million: 0.1 %.
 const SURPLUS_STEP: u32 = 1_000;
 /// Most surplus that is advised, in steps: as much again as agreed.
@@ -66,11 +75,15 @@ pub struct Course {
     pub delivered_ppm: u32,
     /// The network's pace, in parts per million of a block every 600 s; 1,030,000 is 3 % fast.
     pub pace_ppm: u32,
+    /// Whether the network sets its difficulty anew when each window begins, and every 2,016 blocks
+    /// from there; otherwise it is fixed and correct. Matters to pass-fail alone.
+    pub retargets: bool,
 }
 
 impl Course {
     /// Everything is as the terms suppose.
-    pub const AS_AGREED: Self = Self { delivered_ppm: MILLION, pace_ppm: MILLION };
+    pub const AS_AGREED: Self =
+        Self { delivered_ppm: MILLION, pace_ppm: MILLION, retargets: false };
 
     /// So many parts per million of the agreed work, at a block every 600 s.
     pub fn delivered(ppm: u32) -> Self {
@@ -80,6 +93,11 @@ impl Course {
     /// What is delivered on a network of this pace instead.
     pub fn at_pace(self, ppm: u32) -> Self {
         Self { pace_ppm: ppm, ..self }
+    }
+
+    /// The same on a network that sets its difficulty anew.
+    pub fn with_retargets(self) -> Self {
+        Self { retargets: true, ..self }
     }
 }
 
@@ -96,16 +114,19 @@ pub struct Odds {
 
 /// A window as chance sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Window {
-    number: u32,
-    periods: u32,
-    blocks: u32,
+pub struct Window {
+    /// Its number, from 0.
+    pub number: u32,
+    /// Periods in it.
+    pub periods: u32,
+    /// Blocks in it.
+    pub blocks: u32,
     /// Shares expected at the agreed rate and 600 s a block.
-    agreed: Mean,
+    pub agreed: Mean,
 }
 
 /// The windows of the term, in order.
-fn windows(terms: &WorkTerms) -> Result<Vec<Window>> {
+pub fn windows(terms: &WorkTerms) -> Result<Vec<Window>> {
     let calendar = terms.calendar();
     (0..calendar.windows())
         .map(|number| {
@@ -163,13 +184,17 @@ pub fn odds(terms: &WorkTerms, course: Course) -> Result<Odds> {
     let all = windows(terms)?;
     let losses = match &terms.rule {
         Entitlement::ProRata => each_window(&all, |window| {
-            let law = Law::poisson(found(window, course)?)?;
             // What the network's pace does to the time agreed on, it does to the work agreed on.
             let agreed = window.agreed.scaled(MILLION.into(), course.pace_ppm.max(1).into())?;
-            Ok(move |_: u32| law.shortfall(agreed))
+            let loss = clock::shortfall(found(window, course)?, agreed, window.blocks)?;
+            Ok(move |_: u32| loss)
         })?,
         Entitlement::PassFail { critical } => each_window(&all, |window| {
-            let law = Law::over_blocks(found(window, course)?, window.blocks)?;
+            let blocks = match course.retargets {
+                true => uneven(window.blocks),
+                false => window.blocks,
+            };
+            let law = Law::over_blocks(found(window, course)?, blocks)?;
             Ok(move |number: u32| {
                 let count = usize::try_from(number).ok().and_then(|n| critical.get(n));
                 law.below(count.copied().map_or(u64::MAX, u64::from))
@@ -206,6 +231,24 @@ fn each_window<F: Fn(u32) -> Part>(
             Ok((*window, loss))
         })
         .collect()
+}
+
+/// How many blocks at a fixed difficulty last as unevenly as these do, if a new difficulty begins with
+/// them; no more than there are.
+///
+/// A difficulty errs by what chance did to the 2,016 blocks before it, variance 1 / 2,016, and makes up
+/// for it in the blocks that follow. So n times 2,016 blocks and b more, each of variance 1, last so
+/// many blocks squared: b + b^2 / 2,016 if n is 0; else 2,016 of the first difficulty, b, and of the
+/// last 2,016 what the b do not make up for, (2,016 - b)^2 / 2,016.
+fn uneven(blocks: u32) -> u32 {
+    let (w, retarget) = (u64::from(blocks), u64::from(RETARGET));
+    let rest = w.checked_rem(retarget).unwrap_or(0);
+    let left = if w < retarget { rest } else { retarget.saturating_sub(rest) };
+    let first = if w < retarget { 0 } else { retarget };
+    let squared = left.saturating_mul(left).checked_div(retarget).unwrap_or(0);
+    let variance = first.saturating_add(rest).saturating_add(squared).max(1);
+    let alike = w.saturating_mul(w).checked_div(variance).unwrap_or(0);
+    u32::try_from(alike).unwrap_or(u32::MAX).clamp(1, blocks.max(1))
 }
 
 /// Shares expected of a miner in a window that goes like this.

@@ -116,11 +116,15 @@ fn a_certificate_is_proven_by_headers_and_sealed_by_receipts() {
     assert!(offline.contains(sealed) && offline.contains("180 of 180"), "{offline}");
     assert!(offline.contains("digests confirmed in blocks"), "{offline}");
     let one = with(&["--home", &home, "--receipt", &receipts[0]]);
-    assert!(one.contains("not sealed") && one.contains("1 given"), "{one}");
+    // Nobody was asked for digests in blocks, so nothing is denied.
+    assert!(one.contains("open         whether it is sealed") && one.contains("1 given"), "{one}");
 
     // Validators who saw it too late seal nothing.
     let late = [0, 1].map(|v| mined.put(&format!("late-{v}"), mined.receipt(0, v, 135).to_json()));
-    let out = with(&["--home", &home, "--receipt", &late[0], "--receipt", &late[1]]);
+    let seen = ["--receipt", late[0].as_str(), "--receipt", &late[1]];
+    let unasked = with(&[&["--home", home.as_str()], &seen[..]].concat());
+    assert!(!unasked.contains("counts for nothing"), "{unasked}");
+    let out = with(&[&["--home", home.as_str(), "--electrum", &url], &seen[..]].concat());
     assert!(out.contains("not sealed   2 validators had seen it at height 135, later"), "{out}");
 }
 
@@ -194,11 +198,15 @@ fn delivered_work_is_shown_beside_the_agreed_as_lines_and_as_a_drawing() {
     let bars: Vec<&str> = out.lines().skip(1).take(2).collect();
     assert!(bars[0].starts_with("     1 ") && bars[1].starts_with("     2 "), "{out}");
     assert!(bars[0].contains('█') && bars[0].contains('░'), "{out}");
+    assert!(!out.contains("damaged"), "{out}");
     assert!(out.contains("in 2 of 6 periods") && out.contains("1 files that are no"), "{out}");
     assert!(out.contains("of 60000000 sat, by the 2 periods that are deep enough"), "{out}");
     let drawing = std::fs::read_to_string(&svg).unwrap();
     assert!(drawing.contains("period 2") && drawing.ends_with("</svg>\n"));
     refused(&drawn, "cli-out-free", 2);
+    mined.put("certificates/cut.hmxc", "HMXC".to_owned());
+    let told = ok(&[&show[..], &["--electrum", &url]].concat());
+    assert!(told.contains("damaged      ") && told.contains("cut.hmxc"), "{told}");
 
     refused(&show, "work-show-headers", 2);
     let nowhere =
@@ -206,7 +214,8 @@ fn delivered_work_is_shown_beside_the_agreed_as_lines_and_as_a_drawing() {
     refused(&nowhere, "work-show-folder", 2);
     // A store without words or headers.
     let home = text(&mined.desk.path("home"));
-    refused(&["work", "show", "--terms", terms, "--home", &home], "work-show-period", 5);
+    refused(&["work", "show", "--terms", terms, "--home", &home], "work-show-store", 2);
+    assert!(!std::path::Path::new(&home).exists());
     // The same from a store that has the headers now, and certificates in the folder.
     let online = [&show[..], &["--electrum", &url, "--home", &home]].concat();
     ok(&online);

@@ -17,7 +17,8 @@
 //! K-th lowest hash estimates work as well as a count of K, and for whoever sees only the estimate
 //! it is as fair. But the miner sees his whole list. If low hashes crowd below the K-th, the next
 //! find replaces it by one hardly lower and pays less than it costs; then he stops, and works on
-//! while it pays more. [`run`] measures what that yields.
+//! while it pays more. [`run`] measures what that yields by one rule to stop by, some 3 to 12 % by K;
+//! other rules were seen to yield up to about 19 % at K = 20.
 
 use core::fmt;
 
@@ -57,7 +58,7 @@ pub struct Table {
 type Measurement = fn(&mut Chance, u32) -> Vec<Figure>;
 
 /// In the order of the table.
-const MEASUREMENTS: [Measurement; 12] = [
+const MEASUREMENTS: [Measurement; 13] = [
     hashes::honest_drawn,
     hashes::honest_ground,
     hashes::deleting,
@@ -70,6 +71,7 @@ const MEASUREMENTS: [Measurement; 12] = [
     clock::bending,
     counts::pro_rata,
     counts::pass_fail,
+    counts::retargets,
 ];
 
 /// Plays every trick. `progress` hears how many measurements are done, and of how many.

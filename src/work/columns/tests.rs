@@ -97,9 +97,45 @@ fn parts_of_jobs_that_are_the_same_as_in_the_job_before_are_written_once() {
     // Four jobs on a block differ in the reward alone.
     let one = many(1, 2).to_bytes().len();
     let four = many(4, 2).to_bytes().len();
-    let table = four - one - 2 * 3 * 24;
-    // Two amounts and the commitment of a suffix of 130 bytes; neither parent, prefix nor branch.
-    assert!(table < 3 * 190, "{table}");
+    let more = four - one;
+    // Two amounts and a commitment stand in 130 bytes; neither parent, outputs nor branch.
+    assert!(more < 2 * 3 * 24 + 3 * 100, "{more}");
+}
+
+#[test]
+fn a_slice_of_thirty_shares_over_thirty_templates_takes_a_branch_a_share_and_little_more() {
+    let shares = (0..30u8).map(|number| {
+        let mut job = job(number / 3, 5_000_000_000 + u64::from(number) * 7_919);
+        let node = |level: u8| hash::double(&[number, level]);
+        job.branch = (0..12).map(|l| TxMerkleNode::from_byte_array(node(l))).collect();
+        job.share(&find(u64::from(number))).unwrap()
+    });
+    let whole = Certificate::new(POSITION, 3, shares).unwrap();
+    let bytes = whole.to_bytes();
+    assert_eq!(Certificate::from_bytes(&bytes).unwrap(), whole);
+    let beside = bytes.len() / 30 - 12 * 32;
+    assert!(beside < 130, "{beside} bytes a share beside its branch");
+}
+
+#[test]
+fn jobs_that_repeat_a_long_coinbase_are_refused_before_they_unfold() {
+    let mut share = plain();
+    share.coinbase.resize(60_000, 0);
+    let root = hash::fold(hash::double(&share.coinbase), &share.branch).unwrap();
+    share.header.merkle_root = TxMerkleNode::from_byte_array(root);
+    let one = Certificate::new(POSITION, 3, [share.clone()]).unwrap();
+    let (entries, _) = jobs(&one.shares, &[false]);
+    let (mut first, mut again) = (Vec::new(), Vec::new());
+    entries[0].write(None, &mut first);
+    entries[0].write(Some(&entries[0]), &mut again);
+    let bytes = one.to_bytes();
+    let mut many = bytes[..42].to_vec();
+    compact(&mut many, 2_000);
+    many.extend(first);
+    (1..2_000).for_each(|_| many.extend(&again));
+    many.extend(&bytes[bytes.len() - 8..]);
+    assert!(many.len() < 200_000, "{}", many.len());
+    assert_eq!(refused(&many), "work-columns-size");
 }
 
 #[test]
@@ -256,12 +292,24 @@ fn another_way_of_writing_the_same_shares_is_refused() {
     let parent = long[first + 1..first + 33].to_vec();
     long.splice(second + 1..second + 1, parent);
     assert_eq!(refused(&long), "work-columns-canonical");
+    // A start that is longer than it says, the rest told again.
+    let mut short = bytes.clone();
+    let before = second + 1;
+    let (start, length) = (usize::from(short[before]), short[before + 2]);
+    assert!(start < 0xfd && length < 0xfc);
+    let last = jobs(&whole.shares, &[false; 4]).0[0].prefix[start - 1];
+    (short[before], short[before + 2]) = (short[before] - 1, length + 1);
+    short.insert(before + 3, last);
+    assert_eq!(refused(&short), "work-columns-canonical");
     // A job that no share names: the second once more, all of it as in the job before.
     let (entries, _) = jobs(&whole.shares, &[false; 4]);
     let mut last = Vec::new();
     entries[1].write(Some(&entries[0]), &mut last);
-    let all = SAME_PARENT | SAME_BITS | SAME_PREFIX | SAME_SUFFIX | SAME_BRANCH;
-    let again = [vec![all, entries[1].room as u8], entries[1].time.to_le_bytes().to_vec()].concat();
+    let mut again = vec![SAME_PARENT | SAME_BITS | SAME_BRANCH];
+    differing(&mut again, entries[1].prefix, entries[1].prefix);
+    again.push(entries[1].room as u8);
+    differing(&mut again, entries[1].suffix, entries[1].suffix);
+    again.extend(entries[1].time.to_le_bytes());
     let mut unused = bytes.clone();
     unused[first - 1] += 1;
     let end = second + last.len();

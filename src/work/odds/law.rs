@@ -18,7 +18,7 @@ use crate::error::{Culprit, Error, Result};
 use crate::work::odds::SIZE;
 
 /// Parts of a share that means are stated in: 10^-12.
-const SHARE: u64 = 1_000_000_000_000;
+pub(crate) const SHARE: u64 = 1_000_000_000_000;
 /// Most shares that a law is computed for.
 pub(crate) const MOST_SHARES: u64 = 1_000_000;
 /// Most counts on each side of the likeliest: bounds memory at 64 MiB.
@@ -77,7 +77,7 @@ impl Part {
         Self(u64::try_from(sum.checked_div(weights).unwrap_or(0)).unwrap_or(u64::MAX))
     }
 
-    fn ratio(part: U256, whole: U256) -> Option<Self> {
+    pub(crate) fn ratio(part: U256, whole: U256) -> Option<Self> {
         let units = part.checked_mul(U256::from(Self::WHOLE.0))?.checked_div(whole)?;
         u64::try_from(units).ok().map(Self)
     }
@@ -88,6 +88,9 @@ impl Part {
 pub struct Mean(u64);
 
 impl Mean {
+    /// No share at all.
+    pub const NONE: Self = Self(0);
+
     /// So many whole shares. Refused above a million.
     pub fn of(shares: u64) -> Result<Self> {
         Self::bounded(shares.checked_mul(SHARE))
@@ -115,6 +118,16 @@ impl Mean {
         self.0 / SHARE
     }
 
+    /// In whole shares, the nearest: what people are told.
+    pub fn nearest(self) -> u64 {
+        self.0.saturating_add(SHARE / 2) / SHARE
+    }
+
+    /// In units of 10^-12 of a share.
+    pub(crate) fn units(self) -> u64 {
+        self.0
+    }
+
     fn bounded(units: Option<u64>) -> Result<Self> {
         match units {
             Some(units) if units <= MOST_SHARES.saturating_mul(SHARE) => Ok(Self(units)),
@@ -133,7 +146,8 @@ fn too_many(found: &str) -> Error {
 pub struct Law {
     /// The fewest shares that have a weight.
     first: u64,
-    weights: Vec<U256>,
+    /// For each count what it and all below it weigh together, so that a probability is looked up.
+    sums: Vec<U256>,
     total: U256,
 }
 
@@ -173,52 +187,46 @@ impl Law {
         weights.reverse();
         weights.push(most);
         weights.extend(up);
-        let total = weights.iter().fold(U256::ZERO, |sum, w| sum.saturating_add(*w));
-        Ok(Self { first, weights, total })
+        let mut total = U256::ZERO;
+        for weight in &mut weights {
+            total = total.saturating_add(*weight);
+            *weight = total;
+        }
+        Ok(Self { first, sums: weights, total })
+    }
+
+    /// The fewest shares that have a weight.
+    pub(crate) fn first_count(&self) -> u64 {
+        self.first
     }
 
     /// Each count that has a weight, fewest first.
-    fn counts(&self) -> impl Iterator<Item = (u64, U256)> {
-        (self.first..).zip(self.weights.iter().copied())
+    pub(crate) fn counts(&self) -> impl Iterator<Item = (u64, U256)> {
+        let mut below = U256::ZERO;
+        (self.first..).zip(&self.sums).map(move |(count, sum)| {
+            let weight = sum.saturating_sub(below);
+            below = *sum;
+            (count, weight)
+        })
     }
 
     /// The probability of fewer than `count` shares.
     pub fn below(&self, count: u64) -> Part {
-        let sum = self
-            .counts()
-            .take_while(|(n, _)| *n < count)
-            .fold(U256::ZERO, |sum, (_, weight)| sum.saturating_add(weight));
-        Part::ratio(sum, self.total).unwrap_or(Part::WHOLE)
+        let Some(last) = count.checked_sub(self.first).and_then(|above| above.checked_sub(1))
+        else {
+            return Part::NONE;
+        };
+        let sum = usize::try_from(last).ok().and_then(|last| self.sums.get(last));
+        Part::ratio(*sum.unwrap_or(&self.total), self.total).unwrap_or(Part::WHOLE)
     }
 
     /// The largest count that is missed with a probability of at most `part / of`. A comparison of
     /// whole numbers, so that nobody's rounding decides.
     pub fn reached_but_for(&self, part: u64, of: u64) -> u64 {
         let bound = self.total.checked_mul(U256::from(part)).unwrap_or(U256::MAX);
-        let mut sum = U256::ZERO;
-        for (count, weight) in self.counts() {
-            // `sum` weighs everything below `count`.
-            let next = sum.saturating_add(weight);
-            match next.checked_mul(U256::from(of)) {
-                Some(missed) if missed <= bound => sum = next,
-                _ => return count,
-            }
-        }
-        self.first.saturating_add(u64::try_from(self.weights.len()).unwrap_or(u64::MAX))
-    }
-
-    /// What is missing on average of `agreed` shares: E[(1 - N / agreed)^+].
-    pub fn shortfall(&self, agreed: Mean) -> Part {
-        let one = U256::from(SHARE);
-        let agreed = U256::from(agreed.0);
-        let missing = self.counts().map_while(|(n, weight)| {
-            let short = agreed.checked_sub(U256::from(n).checked_mul(one)?)?;
-            weight.checked_mul(short)
-        });
-        let sum = missing.fold(U256::ZERO, |sum, part| sum.saturating_add(part));
-        // The sum weighs 2^128 shares' units and more, so that this division loses nothing that shows.
-        let missing = sum.checked_div(agreed);
-        missing.and_then(|missing| Part::ratio(missing, self.total)).unwrap_or(Part::NONE)
+        let kept = |sum: &U256| sum.checked_mul(U256::from(of)).is_some_and(|sum| sum <= bound);
+        let missed = self.sums.partition_point(kept);
+        self.first.saturating_add(u64::try_from(missed).unwrap_or(u64::MAX))
     }
 }
 
@@ -235,10 +243,16 @@ fn ratio_walk(
         if weight.is_zero() {
             break;
         }
-        if weights.len() >= MOST_COUNTS {
-            return Err(too_many("counts spread too widely, for the window has so few blocks"));
-        }
+        spread(weights.len(), MOST_COUNTS)?;
         weights.push(weight);
     }
     Ok(weights)
+}
+
+/// Refuses a law that spreads over too many counts to be computed.
+pub(crate) fn spread(counts: usize, most: usize) -> Result<()> {
+    match counts < most {
+        true => Ok(()),
+        false => Err(too_many("counts spread too widely, for the window has so few blocks")),
+    }
 }

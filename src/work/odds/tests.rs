@@ -121,12 +121,37 @@ fn one_percent_more_than_agreed_loses_less_than_a_thousandth_in_a_year() {
     let terms = year_of_days();
     let exactly = odds(&terms, Course::AS_AGREED).unwrap().year_loss.ppm();
     let more = odds(&terms, Course::delivered(1_010_000)).unwrap().year_loss.ppm();
-    assert_eq!((exactly, more), (4_020, 874));
+    assert_eq!((exactly, more), (4_037, 887));
     assert_eq!(surplus_for(&terms, Part::of_million(1_000)).unwrap(), Some(10_000));
     let just_less = odds(&terms, Course::delivered(1_009_000)).unwrap().year_loss.ppm();
     assert!(just_less >= 1_000, "{just_less}");
     assert_eq!(surplus_for(&terms, Part::WHOLE).unwrap(), Some(0));
     assert_eq!(surplus_for(&terms, Part::NONE).unwrap(), None);
+}
+
+#[test]
+fn the_clock_costs_a_short_window_more_than_the_count_and_a_long_one_nothing_that_shows() {
+    let shares = Mean::of(10_080).unwrap();
+    let lost = |blocks| clock::shortfall(shares, shares, blocks).unwrap().ppm();
+    // The count alone: 1 / sqrt(2 pi N), 3,973 ppm.
+    assert_eq!([12, 144, 432, 4_032].map(lost), [102_560, 9_456, 4_916, 3_986]);
+}
+
+#[test]
+fn windows_that_begin_with_a_new_difficulty_are_as_uneven_as_fewer_blocks() {
+    let blocks = [1, 1_008, 2_016, 3_024, 4_032, 8_064, 50_000].map(uneven);
+    assert_eq!(blocks, [1, 672, 1_008, 2_592, 4_032, 8_064, 50_000]);
+    let fair = year_of_days();
+    let weeks = WorkTerms { window: 7, ..fair.clone() }.check(Profile::Regtest).unwrap();
+    for (terms, most) in [(fair, 11_000), (weeks, 60_000)] {
+        let hard = pass_fail(terms.clone(), critical_counts(&terms, 10_000).unwrap());
+        let failed = |course| odds(&hard, course).unwrap().failed.unwrap().ppm();
+        let (fixed, anew) = (failed(Course::AS_AGREED), failed(Course::AS_AGREED.with_retargets()));
+        assert!(fixed <= 10_000 && anew > fixed && anew < most, "{fixed} {anew}");
+        // Pro-rata does not mind.
+        let course = Course::AS_AGREED;
+        assert_eq!(odds(&terms, course), odds(&terms, course.with_retargets()));
+    }
 }
 
 #[test]
@@ -165,7 +190,7 @@ fn a_fast_network_hurts_an_honest_miner_under_pass_fail_and_hardly_under_pro_rat
     let counts = critical_counts(&fair, 10_000).unwrap();
     let hard = pass_fail(fair.clone(), counts);
     let course = Course::AS_AGREED.at_pace(1_030_000);
-    assert_eq!(odds(&fair, course).unwrap().loss.ppm(), 4_080);
+    assert_eq!(odds(&fair, course).unwrap().loss.ppm(), 4_097);
     assert_eq!(odds(&hard, course).unwrap().failed.unwrap().ppm(), 498_227);
     // The same as if he had delivered 1 / 1.03 of it.
     let less = odds(&hard, Course::delivered(970_874)).unwrap().failed.unwrap().ppm();
@@ -234,7 +259,8 @@ fn a_count_is_certain_at_the_ends_of_its_law() {
     }
     let nothing = Law::over_blocks(Mean::of(0).unwrap(), 5).unwrap();
     assert_eq!((nothing.below(0), nothing.below(1)), (Part::NONE, Part::WHOLE));
-    assert_eq!(nothing.shortfall(Mean::of(10).unwrap()), Part::WHOLE);
+    let agreed = Mean::of(10).unwrap();
+    assert_eq!(clock::shortfall(Mean::NONE, agreed, 5).unwrap(), Part::WHOLE);
 }
 
 #[test]
