@@ -154,7 +154,9 @@ fn perform(command: Command) -> Result<Done> {
         },
         Command::Work(WorkCommand::Show(arguments)) => show::show(&arguments),
         Command::Work(WorkCommand::Odds { terms, alpha_ppm }) => odds::show(&terms, alpha_ppm),
-        Command::Work(WorkCommand::Simulate { seed, draws }) => return simulate::simulate(seed, draws),
+        Command::Work(WorkCommand::Simulate { seed, draws }) => {
+            return simulate::simulate(seed, draws);
+        }
         Command::Seed(SeedCommand::New { out, passphrase }) => seed::new(&out, &passphrase),
         Command::Seed(SeedCommand::Words(source)) => seed::words(&source),
         Command::Seed(SeedCommand::Restore { out, words, passphrase }) => {

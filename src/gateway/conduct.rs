@@ -69,7 +69,7 @@ impl Default for Limits {
             connections: 10_000,
             of_one: 5_000,
             guests: 1_024,
-            guests_of_one: 64,
+            guests_of_one: 256,
         }
     }
 }
