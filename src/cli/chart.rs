@@ -268,7 +268,7 @@ mod tests {
         assert!(lines.iter().all(|line| line.chars().count() <= 80), "{lines:#?}");
         assert!(lines[1].contains("36.0 MH    39.6 MH   110.0%  5.53%"), "{}", lines[1]);
         assert!(lines[2].contains("90%     5%"), "{}", lines[2]);
-        assert!(lines[3].contains("0 H       0%     0%"), "{}", lines[3]);
+        assert!(lines[3].contains("0 H       0% 0.278%"), "{}", lines[3]);
         assert!(lines[4].starts_with("    4*"), "{}", lines[4]);
         // What is below 100 % leaves the mark free.
         assert!(lines[3].ends_with('|') && !lines[1].ends_with('|'));

@@ -192,18 +192,21 @@ examine! {
             the_way_in_which_it_is_written => |f| f.on_the_way(|_| ()),
         }
         refuses {
-            a_job_twice => |f| f.on_the_way(|b| {
-                // All of it as in the job before: no extra nonce, the same time.
-                let end = b.len() - 6 * 4 - 4;
-                let time = b[end - 4..end].to_vec();
-                b[42] += 1;
-                b.splice(end..end, [vec![31, 0], time].concat());
-            }),
+            a_job_twice => |f| {
+                let length = u8::try_from(f.certificate.shares[0].coinbase.len()).unwrap();
+                f.on_the_way(move |b| {
+                    // All of it as in the job before: no extra nonce, the same time.
+                    let end = b.len() - 6 * 4 - 4;
+                    let time = b[end - 4..end].to_vec();
+                    b[42] += 1;
+                    b.splice(end..end, [vec![7, length, 0, 0, 0, 0, 0, 0], time].concat());
+                });
+            },
             a_root_that_follows_anyway => |f| {
                 let root = f.certificate.shares[0].header.merkle_root.to_byte_array();
                 f.on_the_way(move |b| {
                     let time = b.len() - 6 * 4 - 4 - 4;
-                    b[43] |= 32;
+                    b[43] |= 8;
                     b.splice(time..time, root);
                 });
             },
