@@ -6,6 +6,8 @@
 //! folder), each transaction flushed to it before the next begins, as the gateway does it: how many
 //! rows lie in a transaction is printed with them, for on a slow disk that is all that counts.
 
+mod turns;
+
 use std::fs;
 use std::hint::black_box;
 use std::path::Path;
@@ -30,6 +32,7 @@ use hashmix::work::template::BlockTemplate;
 use sha2::compress256;
 use sha2::digest::consts::U64;
 use sha2::digest::generic_array::GenericArray;
+use turns::{middle, per_second};
 
 /// Shares expected in a slice (m), and slices of a day.
 const EXPECTED: u32 = 30;
@@ -40,7 +43,6 @@ const TEMPLATES: u32 = 240;
 const LEVELS: u8 = 12;
 const HEIGHT: u32 = 900_000;
 const ROUNDS: usize = 41;
-const TURN: Duration = Duration::from_millis(12);
 
 fn main() {
     let jobs: Vec<ExtendedJob> = (0..TEMPLATES).map(job).collect();
@@ -343,22 +345,4 @@ fn rejected(job: &ExtendedJob) {
             ),
         }
     }
-}
-
-/// Units a second, over one turn.
-fn per_second(kernel: &mut dyn FnMut() -> u64) -> u64 {
-    let mut done = 0;
-    let begin = Instant::now();
-    while begin.elapsed() < TURN {
-        for _ in 0..8 {
-            done += kernel();
-        }
-    }
-    let nanos = u64::try_from(begin.elapsed().as_nanos()).expect("a short turn");
-    done * 1_000_000_000 / nanos
-}
-
-fn middle(mut values: Vec<u64>) -> u64 {
-    values.sort_unstable();
-    values[values.len() / 2]
 }

@@ -5,8 +5,9 @@
 //! kernels are measured in the same run, in turns, so that a busy or throttled machine hits them
 //! alike; the median over the rounds is printed. `cargo bench --bench share_verification`
 
+mod turns;
+
 use std::hint::black_box;
-use std::time::{Duration, Instant};
 
 use bitcoin::block::{Header, Version};
 use bitcoin::hashes::Hash;
@@ -23,6 +24,7 @@ use hashmix::work::template::fold_branch;
 use sha2::compress256;
 use sha2::digest::consts::U64;
 use sha2::digest::generic_array::GenericArray;
+use turns::{middle, per_second};
 
 /// Bytes of the coinbase: height, 34 bytes of extra nonce, two P2TR outputs.
 const COINBASE: usize = 175;
@@ -33,7 +35,6 @@ const COMPRESSIONS: u64 = 3 + 4 + 3 * LEVELS as u64;
 const SHARES: usize = 256;
 const HEIGHT: u32 = 20;
 const ROUNDS: usize = 41;
-const TURN: Duration = Duration::from_millis(12);
 const BITS: u32 = 0x207f_ffff;
 
 fn main() {
@@ -106,24 +107,6 @@ fn main() {
             _ => println!("   ratio {}.{:03}", ratio / 1_000, ratio % 1_000),
         }
     }
-}
-
-/// Units a second, over one turn.
-fn per_second(kernel: &mut dyn FnMut() -> u64) -> u64 {
-    let mut done = 0;
-    let begin = Instant::now();
-    while begin.elapsed() < TURN {
-        for _ in 0..8 {
-            done += kernel();
-        }
-    }
-    let nanos = u64::try_from(begin.elapsed().as_nanos()).expect("a short turn");
-    done * 1_000_000_000 / nanos
-}
-
-fn middle(mut values: Vec<u64>) -> u64 {
-    values.sort_unstable();
-    values[values.len() / 2]
 }
 
 /// The hashes of a share through rust-bitcoin's own types.

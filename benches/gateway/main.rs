@@ -5,10 +5,12 @@
 //! unless told otherwise.
 
 mod soak;
+#[path = "../turns/mod.rs"]
+mod turns;
 
 use std::hint::black_box;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use hashmix::gateway::board::Board;
 use hashmix::gateway::session::Session;
@@ -19,11 +21,11 @@ use sha2::compress256;
 use sha2::digest::consts::U64;
 use sha2::digest::generic_array::GenericArray;
 use soak::{COINBASE, LEVELS, Nobody, Plan, Report, play};
+use turns::{middle, per_second};
 
 /// Header 3, coinbase 3 + 1, branch 3 a level.
 const COMPRESSIONS: u64 = 3 + 4 + 3 * LEVELS as u64;
 const ROUNDS: usize = 41;
-const TURN: Duration = Duration::from_millis(12);
 const LINES: usize = 8_192;
 
 fn main() {
@@ -72,13 +74,13 @@ fn in_process() {
     let mut at = 0;
     let mut speeds = [Vec::new(), Vec::new()];
     for _ in 0..ROUNDS {
-        speeds[0].push(per_second(|| {
+        speeds[0].push(per_second(&mut || {
             let mut state = [1u32; 8];
             compress256(&mut state, black_box(&blocks));
             black_box(state);
             64
         }));
-        speeds[1].push(per_second(|| {
+        speeds[1].push(per_second(&mut || {
             out.clear();
             for line in &lines[at..at + 64] {
                 session.line(black_box(line.as_bytes()), now, &Nobody, &mut out).expect("a submit");
@@ -100,22 +102,6 @@ fn in_process() {
         ratio / 1_000,
         ratio % 1_000
     );
-}
-
-/// Units a second, over one turn.
-fn per_second(mut kernel: impl FnMut() -> u64) -> u64 {
-    let mut done = 0;
-    let begin = Instant::now();
-    while begin.elapsed() < TURN {
-        done += kernel();
-    }
-    let nanos = u64::try_from(begin.elapsed().as_nanos()).expect("a short turn");
-    done * 1_000_000_000 / nanos
-}
-
-fn middle(mut values: Vec<u64>) -> u64 {
-    values.sort_unstable();
-    values[values.len() / 2]
 }
 
 fn show(what: &str, plan: &Plan, report: &Report) {
