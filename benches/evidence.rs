@@ -260,7 +260,6 @@ fn kept(job: &ExtendedJob) {
             work: job.clone(),
             template: template.clone(),
             earliest: 0,
-            clean: false,
             claims: (0..usize::from(positions)).map(claim).collect(),
         });
         let begin = Instant::now();

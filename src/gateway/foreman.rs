@@ -468,7 +468,7 @@ impl Foreman {
         let mut jobs = Vec::new();
         let mut refused = Vec::new();
         for payee in 0..self.floor.plan.payees().len() {
-            match self.floor.plan.job(payee, &offer, self.next, clean) {
+            match self.floor.plan.job(payee, &offer, self.next) {
                 Ok(job) => {
                     jobs.push(Arc::new(job));
                     refused.push(None);

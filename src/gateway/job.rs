@@ -31,8 +31,6 @@ pub struct Job {
     pub template: Arc<BlockTemplate>,
     /// The earliest time that a header may state: the parent's median-time-past plus 1 s.
     pub earliest: u32,
-    /// Whether it builds on another block than the job before it, which is worthless then.
-    pub clean: bool,
     /// The positions that it pays, each with the hashes that count for it.
     pub claims: Vec<Claim>,
 }

@@ -122,7 +122,7 @@ impl Plan {
                     };
                     let template = Arc::new(template);
                     let offer = Offer { template, fees: Vec::new(), earliest: 0, name: None };
-                    self.job(place, &offer, 0, false)?;
+                    self.job(place, &offer, 0)?;
                 }
             }
         }
@@ -130,7 +130,7 @@ impl Plan {
     }
 
     /// The job of a payee (by his place) on what a node offers.
-    pub fn job(&self, payee: usize, offer: &Offer, id: u64, clean: bool) -> Result<Job> {
+    pub fn job(&self, payee: usize, offer: &Offer, id: u64) -> Result<Job> {
         let Some(of) = self.payees.get(payee) else {
             return Err(ONCE.broken("payee", "one of the plan", payee));
         };
@@ -162,7 +162,7 @@ impl Plan {
                 Ok(Claim { position, slice, target })
             })
             .collect::<Result<Vec<Claim>>>()?;
-        Ok(Job { id, payee, work, template, earliest: offer.earliest, clean, claims })
+        Ok(Job { id, payee, work, template, earliest: offer.earliest, claims })
     }
 
     /// The template, paying out no more than any of the running positions counts.
@@ -280,9 +280,9 @@ mod tests {
     #[test]
     fn one_position_gets_lock_and_service_share_and_every_share_below_its_target() {
         let plan = plan(vec![terms(60_000_000)], payee(&[(0, 1)], None, 250));
-        let job = plan.job(0, &offer(START + 13, 7), 5, true).unwrap();
+        let job = plan.job(0, &offer(START + 13, 7), 5).unwrap();
         let work = &plan.positions()[0].work;
-        assert_eq!((job.id, job.payee, job.clean, job.earliest), (5, 0, true, 1_699_999_000));
+        assert_eq!((job.id, job.payee, job.earliest), (5, 0, 1_699_999_000));
         assert_eq!(job.claims, [Claim { position: 0, slice: 1, target: work.target }]);
         let service = (SUBSIDY + 7) * 3 / 10;
         assert_eq!(
@@ -294,7 +294,7 @@ mod tests {
     #[test]
     fn a_farm_is_paid_by_weight_and_each_claim_is_as_wide_as_its_part() {
         let plan = plan(vec![terms(1_000_000), other()], payee(&[(0, 30), (1, 50)], Some(20), 400));
-        let job = plan.job(0, &offer(START, 0), 1, false).unwrap();
+        let job = plan.job(0, &offer(START, 0), 1).unwrap();
         let paid: Vec<u64> = paid(&job).into_iter().map(|(sat, _)| sat).collect();
         let part = |percent| SUBSIDY * percent / 100;
         assert_eq!(
@@ -320,7 +320,7 @@ mod tests {
         for (own, percent) in [(None, 60), (Some(40), 100)] {
             let payee = payee(&[(0, 40), (1, 60)], own, 400);
             let plan = plan(vec![terms(1_000_000), late.clone()], payee);
-            let job = plan.job(0, &offer(START, 0), 1, true).unwrap();
+            let job = plan.job(0, &offer(START, 0), 1).unwrap();
             let paid = paid(&job);
             let all = 100 + own.unwrap_or(0);
             assert_eq!(paid.iter().map(|(sat, _)| sat).sum::<u64>(), SUBSIDY);
@@ -330,7 +330,7 @@ mod tests {
             let his = plan.positions()[0].work.service.clone();
             assert_eq!(*script, own.map_or(his, |_| people::network_script().unwrap()));
             // Once it runs, both are paid.
-            assert_eq!(plan.job(0, &offer(START + 12, 0), 1, true).unwrap().claims.len(), 2);
+            assert_eq!(plan.job(0, &offer(START + 12, 0), 1).unwrap().claims.len(), 2);
         }
     }
 
@@ -342,7 +342,7 @@ mod tests {
             let plan = plan(vec![terms(60_000_000)], payee(&[(0, 1)], share, 250));
             let end = plan.positions()[0].work.calendar().end();
             for height in [START - 1, end + 1] {
-                let job = plan.job(0, &offer(height, 0), 1, true).unwrap();
+                let job = plan.job(0, &offer(height, 0), 1).unwrap();
                 assert_eq!(job.claims, []);
                 assert_eq!(paid(&job), [(SUBSIDY, script.clone())]);
             }
@@ -353,9 +353,9 @@ mod tests {
     fn a_total_above_the_cap_is_refused_by_the_rule_of_shares_before_a_machine_sees_it() {
         let plan = plan(vec![terms(60_000_000)], payee(&[(0, 1)], None, 250));
         let cap = plan.positions()[0].work.cap.to_sat();
-        plan.job(0, &offer(START, cap), 1, true).unwrap();
+        plan.job(0, &offer(START, cap), 1).unwrap();
         // Without transactions to leave out there is nothing to be done about it.
-        let refused = plan.job(0, &offer(START, cap + 1), 1, true).unwrap_err();
+        let refused = plan.job(0, &offer(START, cap + 1), 1).unwrap_err();
         assert_eq!(refused.rule(), "work-pay-total");
         assert!(refused.to_string().contains("payee alice, height 120"), "{refused}");
     }
@@ -369,14 +369,14 @@ mod tests {
         let any = offer.template.coinbase(&[], &[paid]).unwrap();
         Arc::make_mut(&mut offer.template).transactions = vec![any];
         offer.fees = vec![Amount::from_sat(cap + 1)];
-        let job = plan.job(0, &offer, 1, true).unwrap();
+        let job = plan.job(0, &offer, 1).unwrap();
         assert_eq!((job.template.transactions.len(), job.template.reward.to_sat()), (0, SUBSIDY));
     }
 
     #[test]
     fn a_coinbase_that_firmware_would_cut_off_is_refused_with_its_length() {
         let plan = plan(vec![terms(1_000_000), other()], payee(&[(0, 1), (1, 1)], None, 250));
-        let refused = plan.job(0, &offer(START, 0), 1, true).unwrap_err();
+        let refused = plan.job(0, &offer(START, 0), 1).unwrap_err();
         assert_eq!(refused.rule(), "work-farm-length");
     }
 
@@ -388,7 +388,7 @@ mod tests {
             plan(vec![terms(1_000_000), late.clone()], payee(&[(0, 1), (1, 1)], None, longest))
         };
         at(400).rehearse().unwrap();
-        at(250).job(0, &offer(START, 0), 1, true).unwrap();
+        at(250).job(0, &offer(START, 0), 1).unwrap();
         assert_eq!(at(250).rehearse().unwrap_err().rule(), "work-farm-length");
     }
 
@@ -396,7 +396,7 @@ mod tests {
     fn the_same_lock_twice_the_same_position_twice_and_another_network_are_refused() {
         let twice =
             plan(vec![terms(1_000_000), terms(2_000_000)], payee(&[(0, 1), (1, 1)], None, 700));
-        let refused = twice.job(0, &offer(START, 0), 1, true).unwrap_err();
+        let refused = twice.job(0, &offer(START, 0), 1).unwrap_err();
         assert_eq!(refused.rule(), "work-farm-lock");
         let same = vec![terms(1_000_000), terms(1_000_000)];
         let refused = Plan::new(Network::Regtest, same, Vec::new()).unwrap_err();
@@ -408,7 +408,7 @@ mod tests {
     #[test]
     fn what_machines_find_in_a_job_is_a_share_by_the_rules_of_the_terms() {
         let plan = plan(vec![terms(60_000_000)], payee(&[(0, 1)], None, 250));
-        let job = plan.job(0, &offer(START, 0), 1, true).unwrap();
+        let job = plan.job(0, &offer(START, 0), 1).unwrap();
         let work = &plan.positions()[0].work;
         let mut found = None;
         for nonce in 0.. {

@@ -53,7 +53,6 @@ fn finds(headers: &Headers) -> Vec<(Arc<Job>, Find, BlockHash)> {
             work,
             template: Arc::new(template),
             earliest: 0,
-            clean: false,
             claims,
         };
         let job = Arc::new(job);

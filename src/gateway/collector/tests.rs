@@ -64,15 +64,7 @@ fn job(
     // Unique for height and payee, as the gateway's numbers are; the chain is part of the parent.
     let id = u64::from_le_bytes(template.parent.as_byte_array()[..8].try_into().unwrap());
     let id = id.wrapping_add(payee as u64);
-    Arc::new(Job {
-        id,
-        payee,
-        work,
-        template: Arc::new(template),
-        earliest: 0,
-        clean: false,
-        claims,
-    })
+    Arc::new(Job { id, payee, work, template: Arc::new(template), earliest: 0, claims })
 }
 
 /// The first `count` finds of a job that are shares of the position at `place`.

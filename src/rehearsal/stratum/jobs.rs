@@ -44,7 +44,6 @@ pub fn sample(id: u64, payee: u8, parent: u8) -> Result<Job> {
         work,
         template: template.into(),
         earliest: TIME - SPAN,
-        clean: true,
         claims: vec![Claim { position: 0, slice: 3, target: target(0x0f) }],
     })
 }
