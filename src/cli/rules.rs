@@ -146,7 +146,7 @@ pub fn all() -> Vec<Rule> {
         crate::gateway::config::FORM,
         crate::gateway::config::PAYEES,
         crate::gateway::config::NODES,
-        crate::gateway::foreman::HOME,
+        crate::gateway::floor::HOME,
         crate::gateway::plan::NETWORK,
         crate::gateway::settings::PAYEE,
         crate::gateway::settings::LISTEN,

@@ -13,7 +13,7 @@ use bitcoin::consensus::encode::{deserialize_hex, serialize_hex};
 use bitcoin::{Block, BlockHash};
 
 use crate::error::{Error, Result};
-use crate::gateway::foreman::HOME;
+use crate::gateway::floor::HOME;
 
 /// What the files are called behind the hash.
 const KIND: &str = "hex";

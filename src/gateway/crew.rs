@@ -1,24 +1,19 @@
-//! The crew: machines as a person sees them, with their rates, and the status that is made of it all.
+//! The crew: the rates of machines, together and each, and the lowest hash of all.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use bitcoin::hashes::Hash;
 use bitcoin::{BlockHash, Target};
 
-use crate::gateway::collector::OpenSlice;
-use crate::gateway::foreman::{Floor, Standing, locked};
+use crate::gateway::machines::MachineStatus;
 use crate::gateway::rates::{Rates, SPANS};
-use crate::gateway::reject::Reject;
-use crate::gateway::server::{MachineStatus, Server};
-use crate::gateway::status::{Machine, PositionStatus, STATUS_FORMAT, Status, Work};
 
 /// Rates of all machines together and of each, and the lowest hash of all.
 #[derive(Debug)]
 pub(super) struct Crew {
-    all: Rates,
+    pub(super) all: Rates,
     each: BTreeMap<u64, Rates>,
-    best: Option<BlockHash>,
+    pub(super) best: Option<BlockHash>,
 }
 
 impl Default for Crew {
@@ -45,95 +40,15 @@ impl Crew {
         }
     }
 
-    fn rate_of(&self, machine: &MachineStatus, now: u64) -> u64 {
+    /// Hashes a second of a machine, over five minutes.
+    pub(super) fn rate_of(&self, machine: &MachineStatus, now: u64) -> u64 {
         let [short, ..] = SPANS;
         self.each.get(&machine.number).map_or(0, |rates| rates.over(short, now, machine.tally.work))
     }
 }
 
 /// The lower of two hashes, as numbers.
-fn lower(one: Option<BlockHash>, other: Option<BlockHash>) -> Option<BlockHash> {
+pub(super) fn lower(one: Option<BlockHash>, other: Option<BlockHash>) -> Option<BlockHash> {
     let number = |hash: &BlockHash| Target::from_le_bytes(hash.to_byte_array());
     one.into_iter().chain(other).min_by_key(number)
-}
-
-/// Everything worth knowing, now.
-pub(super) fn status(floor: &Floor, server: &Server) -> Status {
-    let (totals, machines) = (server.totals(), server.machines());
-    // Locked one after the other: whoever brings new work waits for no disk.
-    let open = locked(&floor.collector).open_slices();
-    let standing = locked(&floor.standing);
-    let now = floor.begun.elapsed().as_secs();
-    let rejected =
-        Reject::ALL.iter().map(|why| (why.name().to_owned(), totals.tally.rejected(*why)));
-    Status {
-        format: STATUS_FORMAT.to_owned(),
-        up: now,
-        work: work(&standing),
-        nodes: standing.nodes.clone(),
-        rates: standing.crew.all.all(now, totals.tally.work),
-        best: machines.iter().fold(standing.crew.best, |best, one| lower(best, one.best)),
-        accepted: totals.tally.accepted,
-        rejected: rejected.collect(),
-        banned: totals.bans,
-        blocks: standing.blocks.iter().cloned().collect(),
-        machines: machines.iter().map(|machine| seen(machine, &standing.crew, now)).collect(),
-        positions: positions(floor, &standing, &open),
-    }
-}
-
-fn work(standing: &Standing) -> Work {
-    match &standing.work {
-        Some(work) => Work::On {
-            height: work.offer.template.height,
-            age: work.since.elapsed().as_secs(),
-            node: standing.nodes.get(work.node).map(|node| node.url.clone()).unwrap_or_default(),
-        },
-        None => Work::Paused { why: standing.why.clone() },
-    }
-}
-
-fn seen(machine: &MachineStatus, crew: &Crew, now: u64) -> Machine {
-    let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    Machine {
-        user: machine.user.to_string(),
-        firmware: machine.firmware.to_string(),
-        address: machine.address.to_string(),
-        rate: crew.rate_of(machine, now),
-        last: machine.last.map(|last| unix.saturating_sub(u64::from(last))),
-        accepted: machine.tally.accepted,
-        rejected: machine.tally.rejects.iter().sum(),
-        trouble: machine.warning.as_ref().map(ToString::to_string),
-    }
-}
-
-fn positions(floor: &Floor, standing: &Standing, open: &[OpenSlice]) -> Vec<PositionStatus> {
-    let height = standing.work.as_ref().map(|work| work.offer.template.height);
-    let mut positions = Vec::new();
-    for (payee, refused) in floor.plan.payees().iter().zip(&standing.refused) {
-        for (place, _) in &payee.positions {
-            let Some(position) = floor.plan.positions().get(*place) else { continue };
-            let calendar = position.work.calendar();
-            let slice = height.and_then(|height| calendar.slice_of(height));
-            let done = slice.and_then(|slice| {
-                Some(height?.saturating_sub(*calendar.slice_blocks(slice)?.start()))
-            });
-            let (sealed, trouble) = standing.sealed.get(*place).cloned().unwrap_or_default();
-            positions.push(PositionStatus {
-                position: position.id,
-                payee: payee.name.clone(),
-                slice: slice.map(|slice| slice.saturating_add(1)),
-                slices: calendar.slices(),
-                shares: open
-                    .iter()
-                    .find(|open| open.position == *place && Some(open.slice) == slice)
-                    .map_or(0, |open| u64::try_from(open.shares).unwrap_or(u64::MAX)),
-                expected: position.work.expected,
-                blocks: (done.unwrap_or(0), calendar.slice),
-                sealed,
-                trouble: refused.clone().or(trouble),
-            });
-        }
-    }
-    positions
 }

@@ -13,43 +13,33 @@
 //! | a coinbase would not pay a position as agreed | that payee's machines get no work, and the reason is shown |
 //! | the Electrum server or the validators are away | sealing is tried again; what was found is on the disk |
 
-use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use bitcoin::{BlockHash, Network};
 
 use crate::chain::core::{Node, Offer};
-use crate::error::{Error, Result, Rule};
+use crate::error::{Error, Result};
 use crate::gateway::blocks::Blocks;
 use crate::gateway::collector::{Collector, Held};
-use crate::gateway::crew::{Crew, status};
+use crate::gateway::floor::{FLUSH, Floor, HOME, Kept, Published, Standing, locked};
 use crate::gateway::job::Job;
 use crate::gateway::nodes::{FRESH, News, Nodes};
 use crate::gateway::plan::Plan;
+use crate::gateway::report::status;
 use crate::gateway::sealing::{SealingThread, Seals};
 use crate::gateway::server::{self, Server, Sink};
-use crate::gateway::status::{FoundBlock, NodeStatus, SealedSlice, Status};
+use crate::gateway::status::{FoundBlock, NodeStatus, Status};
 use crate::gateway::window::Window;
 use crate::store::Store;
 use crate::work::extended_job::Find;
 
-/// The gateway's own folder can be used.
-pub const HOME: Rule = Rule::new(
-    "gateway-home",
-    "the gateway's folder can be read and written",
-    "check the path, its permissions and the disk",
-);
-
 /// Longest time between two looks at what has been found.
 const LOOK: Duration = Duration::from_millis(200);
-/// How often finds are put on the disk.
-const FLUSH: Duration = Duration::from_secs(1);
 /// How long servers, validators and nodes may keep the end waiting.
 const FAREWELL: Duration = Duration::from_secs(10);
 /// Blocks that are remembered for the status.
@@ -72,82 +62,6 @@ pub struct Settings {
     pub shares_per_minute: u32,
     /// Our nodes, the preferred one first.
     pub nodes: Vec<Node>,
-}
-
-/// A find of a position, on its way from the machine that made it.
-pub(super) type Kept = (Arc<Job>, Find, BlockHash);
-
-/// What the threads of a gateway share.
-pub(super) struct Floor {
-    pub(super) plan: Plan,
-    pub(super) collector: Mutex<Collector>,
-    pub(super) standing: Mutex<Standing>,
-    notices: Mutex<Sender<String>>,
-    over: AtomicBool,
-    pub(super) begun: Instant,
-}
-
-/// What has come about so far.
-#[derive(Debug, Default)]
-pub(super) struct Standing {
-    pub(super) work: Option<Published>,
-    /// Why there is none.
-    pub(super) why: String,
-    pub(super) nodes: Vec<NodeStatus>,
-    /// Of each payee: why his coinbase is refused, if it is.
-    pub(super) refused: Vec<Option<String>>,
-    pub(super) crew: Crew,
-    pub(super) blocks: VecDeque<FoundBlock>,
-    /// Of each position: what was sealed last, and what keeps the sealing.
-    pub(super) sealed: Vec<(Option<SealedSlice>, Option<String>)>,
-}
-
-#[derive(Debug)]
-pub(super) struct Published {
-    pub(super) offer: Arc<Offer>,
-    pub(super) node: usize,
-    pub(super) since: Instant,
-}
-
-impl Floor {
-    /// A line for the log.
-    pub(super) fn tell(&self, line: impl std::fmt::Display) {
-        // Whoever stopped listening wants no log.
-        let _ = locked(&self.notices).send(line.to_string());
-    }
-
-    /// Whether the gateway was told to stop.
-    pub(super) fn is_over(&self) -> bool {
-        self.over.load(Ordering::Relaxed)
-    }
-
-    /// Keeps what machines find, on the disk within a second, until the server is gone.
-    fn keep(&self, finds: &Receiver<Kept>) {
-        let mut flushed = Instant::now();
-        loop {
-            let next = finds.recv_timeout(FLUSH);
-            let gone = matches!(next, Err(RecvTimeoutError::Disconnected));
-            let mut collector = locked(&self.collector);
-            for (job, find, hash) in next.into_iter().chain(finds.try_iter()) {
-                collector.keep(&job, &find, hash);
-            }
-            if flushed.elapsed() >= FLUSH || gone {
-                flushed = Instant::now();
-                if let Err(error) = collector.flush() {
-                    // It stays in memory, and is tried again.
-                    self.tell(&error);
-                }
-            }
-            if gone {
-                return;
-            }
-        }
-    }
-}
-
-/// A lock whose holder panicked guards figures and rows that are whole all the same.
-pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Hears of finds in the server's threads.
@@ -225,14 +139,7 @@ impl Gateway {
             ..Standing::default()
         };
         let (tell, notices) = channel();
-        let floor = Arc::new(Floor {
-            plan,
-            collector: Mutex::new(collector),
-            standing: Mutex::new(standing),
-            notices: Mutex::new(tell),
-            over: AtomicBool::new(false),
-            begun: Instant::now(),
-        });
+        let floor = Arc::new(Floor::new(plan, collector, standing, tell));
         let (told, news) = channel();
         let nodes = Arc::new(Nodes::watch(&settings.nodes, settings.network, &told));
         for block in blocks.waiting()? {
@@ -325,7 +232,7 @@ impl Gateway {
         let Self { floor, server, nodes, window, foreman, keeper, sealing, .. } = self;
         drop(window);
         server.pause("the gateway stops".to_owned());
-        floor.over.store(true, Ordering::Relaxed);
+        floor.end();
         let mut panicked = foreman.join().is_err();
         // The other threads' hold on it is gone, and with it goes the way of finds to the keeper.
         match Arc::into_inner(server) {

@@ -13,10 +13,10 @@
 //! | [`config`] | what a gateway is told in its file |
 //! | [`plan`] | whom a coinbase pays, and the jobs that come of a template |
 //! | [`nodes`], `blocks` | what our nodes offer, and where a block goes; blocks on the disk until one has it |
-//! | [`foreman`] | everything together, and the loop that moves it |
+//! | [`foreman`], [`floor`] | everything together, and the loop that moves it; what its threads share |
 //! | [`collector`] | finds of positions, kept |
 //! | [`sealing`], [`sealer`] | certificates that are due; the miner's word, and receipts for it |
-//! | [`status`], [`rates`], `crew`, [`window`] | what it tells about itself, and where |
+//! | [`status`], `report`, [`rates`], `crew`, [`window`] | what it tells about itself, how it is put together, and where |
 //!
 //! The server is made of values that take the time from outside, and of one file that has sockets:
 //!
@@ -45,6 +45,7 @@ pub mod config;
 mod connection;
 mod crew;
 pub mod difficulty;
+pub mod floor;
 pub mod foreman;
 pub mod job;
 pub mod lines;
@@ -53,6 +54,7 @@ pub mod nodes;
 pub mod plan;
 pub mod rates;
 pub mod reject;
+mod report;
 pub mod sealer;
 pub mod sealing;
 pub mod server;

@@ -24,7 +24,7 @@ use crate::engine::{Report, kind};
 use crate::error::{Error, Result};
 use crate::flow::Contract;
 use crate::gateway::collector::Sealing;
-use crate::gateway::foreman::{Floor, HOME, locked};
+use crate::gateway::floor::{Floor, HOME, locked};
 use crate::gateway::sealer::{Lacking, Miner, Sealer};
 use crate::gateway::status::SealedSlice;
 use crate::header_sync::GuardedChain;

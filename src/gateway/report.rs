@@ -1,0 +1,91 @@
+//! The report: a status, put together from everything that the threads of a gateway share.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::gateway::collector::OpenSlice;
+use crate::gateway::crew::{Crew, lower};
+use crate::gateway::floor::{Floor, Standing, locked};
+use crate::gateway::reject::Reject;
+use crate::gateway::server::{MachineStatus, Server};
+use crate::gateway::status::{Machine, PositionStatus, STATUS_FORMAT, Status, Work};
+
+/// Everything worth knowing, now.
+pub(super) fn status(floor: &Floor, server: &Server) -> Status {
+    let (totals, machines) = (server.totals(), server.machines());
+    // Locked one after the other: whoever brings new work waits for no disk.
+    let open = locked(&floor.collector).open_slices();
+    let standing = locked(&floor.standing);
+    let now = floor.begun.elapsed().as_secs();
+    let rejected =
+        Reject::ALL.iter().map(|why| (why.name().to_owned(), totals.tally.rejected(*why)));
+    Status {
+        format: STATUS_FORMAT.to_owned(),
+        up: now,
+        work: work(&standing),
+        nodes: standing.nodes.clone(),
+        rates: standing.crew.all.all(now, totals.tally.work),
+        best: machines.iter().fold(standing.crew.best, |best, one| lower(best, one.best)),
+        accepted: totals.tally.accepted,
+        rejected: rejected.collect(),
+        banned: totals.bans,
+        blocks: standing.blocks.iter().cloned().collect(),
+        machines: machines.iter().map(|machine| seen(machine, &standing.crew, now)).collect(),
+        positions: positions(floor, &standing, &open),
+    }
+}
+
+fn work(standing: &Standing) -> Work {
+    match &standing.work {
+        Some(work) => Work::On {
+            height: work.offer.template.height,
+            age: work.since.elapsed().as_secs(),
+            node: standing.nodes.get(work.node).map(|node| node.url.clone()).unwrap_or_default(),
+        },
+        None => Work::Paused { why: standing.why.clone() },
+    }
+}
+
+fn seen(machine: &MachineStatus, crew: &Crew, now: u64) -> Machine {
+    let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    Machine {
+        user: machine.user.to_string(),
+        firmware: machine.firmware.to_string(),
+        address: machine.address.to_string(),
+        rate: crew.rate_of(machine, now),
+        last: machine.last.map(|last| unix.saturating_sub(u64::from(last))),
+        accepted: machine.tally.accepted,
+        rejected: machine.tally.rejects.iter().sum(),
+        trouble: machine.warning.as_ref().map(ToString::to_string),
+    }
+}
+
+fn positions(floor: &Floor, standing: &Standing, open: &[OpenSlice]) -> Vec<PositionStatus> {
+    let height = standing.work.as_ref().map(|work| work.offer.template.height);
+    let mut positions = Vec::new();
+    for (payee, refused) in floor.plan.payees().iter().zip(&standing.refused) {
+        for (place, _) in &payee.positions {
+            let Some(position) = floor.plan.positions().get(*place) else { continue };
+            let calendar = position.work.calendar();
+            let slice = height.and_then(|height| calendar.slice_of(height));
+            let done = slice.and_then(|slice| {
+                Some(height?.saturating_sub(*calendar.slice_blocks(slice)?.start()))
+            });
+            let (sealed, trouble) = standing.sealed.get(*place).cloned().unwrap_or_default();
+            positions.push(PositionStatus {
+                position: position.id,
+                payee: payee.name.clone(),
+                slice: slice.map(|slice| slice.saturating_add(1)),
+                slices: calendar.slices(),
+                shares: open
+                    .iter()
+                    .find(|open| open.position == *place && Some(open.slice) == slice)
+                    .map_or(0, |open| u64::try_from(open.shares).unwrap_or(u64::MAX)),
+                expected: position.work.expected,
+                blocks: (done.unwrap_or(0), calendar.slice),
+                sealed,
+                trouble: refused.clone().or(trouble),
+            });
+        }
+    }
+    positions
+}
