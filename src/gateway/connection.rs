@@ -14,7 +14,7 @@ use tokio::sync::watch;
 
 use super::board::Board;
 use super::lines::Lines;
-use super::server::{Clock, Guard, held};
+use super::place::{Clock, Guard, held};
 use super::session::{Ended, Next, Session};
 
 /// Bytes that are read at once.

@@ -34,7 +34,7 @@
 //! | [`conduct`] | what strangers may do |
 //! | [`session`] | one machine, from its first line to its last |
 //! | [`machines`] | what is counted of them |
-//! | `connection` | one socket and its session |
+//! | `connection`, `place` | one socket and its session; what all of them know |
 //! | [`server`] | sockets, threads and the clock |
 
 mod blocks;
@@ -51,6 +51,7 @@ pub mod job;
 pub mod lines;
 pub mod machines;
 pub mod nodes;
+mod place;
 pub mod plan;
 pub mod rates;
 pub mod reject;

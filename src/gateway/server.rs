@@ -7,8 +7,8 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::io::Write;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use bitcoin::BlockHash;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -20,11 +20,12 @@ use super::conduct::Door;
 use super::connection;
 use super::job::Job;
 pub use super::machines::{MachineStatus, Totals};
+use super::place::{Clock, Guard, Place, Register, Slot, held};
 use super::session::{Ended, Session};
 use super::settings::{House, LISTEN};
 pub use super::settings::{Payee, Settings, Sink};
 use super::stratum;
-use super::submit::{Moment, header_hash};
+use super::submit::header_hash;
 use crate::error::Result;
 use crate::work::extended_job::Find;
 
@@ -34,50 +35,6 @@ const BACKLOG: u32 = 1_024;
 const FAREWELL: Duration = Duration::from_secs(2);
 /// Pause after a connection could not be taken, for want of file descriptors.
 const RELIEF: Duration = Duration::from_millis(50);
-
-/// The clock.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Clock(Instant);
-
-impl Clock {
-    /// Now.
-    pub(super) fn now(self) -> Moment {
-        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        let ms = u64::try_from(self.0.elapsed().as_millis()).unwrap_or(u64::MAX);
-        Moment { ms, unix: u32::try_from(unix).unwrap_or(u32::MAX) }
-    }
-
-    /// The instant that is so many ms after the start.
-    pub(super) fn at(self, ms: u64) -> tokio::time::Instant {
-        (self.0 + Duration::from_millis(ms)).into()
-    }
-}
-
-/// What a connection's task and the server share of it.
-pub(super) type Slot = Arc<Mutex<MachineStatus>>;
-
-/// Who is there, and what became of those who were.
-#[derive(Debug)]
-pub(super) struct Register {
-    pub(super) door: Door,
-    machines: BTreeMap<u64, Slot>,
-    /// Of connections that have ended, and of the door.
-    past: Totals,
-}
-
-/// The bits of a connection's number that are in its extra nonce.
-const NUMBERED: u64 = 0xff_ffff;
-
-impl Register {
-    /// The number of the connection after this one: none that is open has the same extra nonce.
-    fn number_after(&self, number: u64) -> u64 {
-        let mut next = number.wrapping_add(1);
-        while next > NUMBERED && self.machines.keys().any(|open| (open ^ next) & NUMBERED == 0) {
-            next = next.wrapping_add(1);
-        }
-        next
-    }
-}
 
 /// Blocks that are remembered.
 const BLOCKS: usize = 64;
@@ -111,25 +68,6 @@ impl Sink for Blocks {
     fn note(&self, machine: SocketAddr, words: &str) {
         self.sink.note(machine, words);
     }
-}
-
-/// What all tasks know.
-pub(super) struct Place {
-    pub(super) house: Arc<House>,
-    pub(super) sink: Arc<dyn Sink>,
-    pub(super) clock: Clock,
-    register: Mutex<Register>,
-}
-
-impl Place {
-    pub(super) fn register(&self) -> MutexGuard<'_, Register> {
-        held(&self.register)
-    }
-}
-
-/// A lock's value, even if a thread has panicked with it: what it counts is still counted.
-pub(super) fn held<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
-    lock.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A Stratum server that runs.
@@ -338,36 +276,4 @@ fn admit(
     drop(register);
     let guard = Guard { place: Arc::clone(place), slot, ended: Ended::ByMachine };
     tokio::spawn(connection::serve(stream, session, guard, board));
-}
-
-/// Signs a connection off, however its task ends.
-pub(super) struct Guard {
-    pub(super) place: Arc<Place>,
-    pub(super) slot: Slot,
-    pub(super) ended: Ended,
-}
-
-impl Drop for Guard {
-    fn drop(&mut self) {
-        let now = self.place.clock.now();
-        let status = held(&self.slot).clone();
-        let address = status.address.ip();
-        let mut register = self.place.register();
-        register.machines.remove(&status.number);
-        register.past.tally.add(&status.tally);
-        register.door.leave(address, status.payee.is_some(), status.tally.accepted > 0);
-        let mut banned = false;
-        if self.ended.strikes() {
-            register.past.closed = register.past.closed.saturating_add(1);
-            banned = register.door.strike(address, now.ms);
-            register.past.bans = register.past.bans.saturating_add(u64::from(banned));
-        }
-        drop(register);
-        if !matches!(self.ended, Ended::ByMachine | Ended::Stopping) {
-            self.place.sink.note(status.address, &format!("closed: {}", self.ended.words()));
-        }
-        if banned {
-            self.place.sink.note(status.address, "the address is banned for a while");
-        }
-    }
 }
