@@ -212,11 +212,14 @@ fn a_machine_is_given_harder_work_until_it_sends_a_few_shares_a_minute() {
     let mut plain = sample(3, 0, 1).unwrap();
     plain.claims.clear();
     server.publish(vec![Arc::new(plain)]);
-    let mut miner = StratumMiner::start(server.address(), "farm.1", Habits::MINERD).unwrap();
+    let restarts = Habits { restarts: true, ..Habits::MINERD };
+    let mut miner = StratumMiner::start(server.address(), "farm.1", restarts).unwrap();
     let easy = miner.target();
     miner.mine(30, Duration::from_secs(30)).unwrap();
     assert!(miner.target() < easy);
     let machine = server.machines().remove(0);
+    // The harder job came while it worked, and nothing of its work was done twice.
+    assert_eq!(machine.tally.rejected(Reject::Duplicate), 0);
     assert!(machine.difficulty.unwrap() > settings().pace.start);
     assert_eq!(machine.tally.rejected(Reject::LowDifficulty), 0);
 }

@@ -53,6 +53,9 @@ pub struct Habits {
     pub hasty: bool,
     /// Bytes of a coinbase that it has room for; it hashes no more than these.
     pub room: Option<usize>,
+    /// Whether its part of the extra nonce begins anew with each job, as in most firmware: then a job
+    /// that is sent again must differ, or all its work is done twice.
+    pub restarts: bool,
 }
 
 impl Habits {
@@ -66,6 +69,7 @@ impl Habits {
         capitals: false,
         hasty: false,
         room: None,
+        restarts: false,
     };
     /// A CPU miner: no version bits, the same id in every submit.
     pub const MINERD: Self = Self {
@@ -77,6 +81,7 @@ impl Habits {
         capitals: false,
         hasty: false,
         room: None,
+        restarts: false,
     };
     /// Stock firmware of Bitmain: a mask of its own.
     pub const ANTMINER: Self = Self {
@@ -88,6 +93,7 @@ impl Habits {
         capitals: false,
         hasty: false,
         room: None,
+        restarts: false,
     };
     /// Stock firmware of MicroBT: fewer bits, digits in capitals.
     pub const WHATSMINER: Self = Self {
@@ -99,6 +105,7 @@ impl Habits {
         capitals: true,
         hasty: true,
         room: None,
+        restarts: false,
     };
 }
 
@@ -306,7 +313,8 @@ impl StratumMiner {
             }
             Some("mining.notify") => {
                 self.job = Some(told(params)?);
-                self.place = (self.place.0.saturating_add(1), 0, 0);
+                let next = self.place.0.saturating_add(1);
+                self.place = (if self.habits.restarts { 0 } else { next }, 0, 0);
             }
             Some(_) => {}
             None => self.answers.push_back(said),
