@@ -246,7 +246,7 @@ examine! {
             },
         }
     }
-    apart: APART, "refused (miner)", brought {
+    apart: APART, "refused (sender)", brought {
         accepts {
             another_lock_with_the_same_service_script => |b| b.beside(|c| c.lock = nobodys(1)),
             a_contract_of_strangers => |b| b.beside(|c| {
