@@ -63,7 +63,7 @@ rulings:
 
 # A thousand machines on loopback against the gateway for a minute.
 soak *seconds="60":
-    cargo bench --locked --features gateway,regtest --bench gateway -- {{ seconds }}
+    cargo bench --locked --features gateway --bench gateway -- {{ seconds }}
 
 # Play every known trick with work, at length, and print what it yields beside what is claimed.
 simulate:

@@ -1,7 +1,7 @@
 //! What the gateway costs: a submit from its bytes to its verdict, as a ratio of what hashing alone
 //! would allow; and a soak of machines on loopback.
 //!
-//! `cargo bench --features gateway,regtest --bench gateway [-- SECONDS]`; the soak takes 10 seconds
+//! `cargo bench --features gateway --bench gateway [-- SECONDS]`; the soak takes 10 seconds
 //! unless told otherwise.
 
 mod soak;
