@@ -9,4 +9,5 @@
 
 pub mod carrier;
 pub mod draft;
+pub mod satoshi;
 pub mod signed;
