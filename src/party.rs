@@ -145,6 +145,9 @@ pub struct RecordBody {
     pub leaf: KeyExpression,
     /// Account key for the solitary exits; may live on a cold device.
     pub exit: KeyExpression,
+    /// Key of the position's seal: a holder's record has it if it is to hold one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seal: Option<KeyExpression>,
     /// Where the person is paid.
     pub payout: Address<NetworkUnchecked>,
     /// Signs messages, receipts and this record (BIP 340).
@@ -248,8 +251,9 @@ impl Record {
 }
 
 impl RecordBody {
-    fn keys(&self) -> [(&'static str, &KeyExpression); 3] {
-        [("musig", &self.musig), ("leaf", &self.leaf), ("exit", &self.exit)]
+    fn keys(&self) -> impl Iterator<Item = (&'static str, &KeyExpression)> {
+        let accounts = [("musig", &self.musig), ("leaf", &self.leaf), ("exit", &self.exit)];
+        accounts.into_iter().chain(self.seal.as_ref().map(|seal| ("seal", seal)))
     }
 }
 
@@ -285,7 +289,7 @@ pub fn check_distinct<'a>(records: impl IntoIterator<Item = &'a Record>) -> Resu
         let body = &record.record;
         let accounts =
             body.keys().map(|(name, key)| (name, key.public_key().x_only_public_key().0));
-        for (name, key) in accounts.into_iter().chain([("communication", body.communication)]) {
+        for (name, key) in accounts.chain([("communication", body.communication)]) {
             if !seen.insert(key) {
                 return Err(DISTINCT.refuses(
                     Culprit::Sender,

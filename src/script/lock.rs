@@ -8,7 +8,7 @@ use core::fmt;
 
 use bitcoin::bip32::ChildNumber;
 use bitcoin::key::XOnlyPublicKey;
-use bitcoin::secp256k1::{Secp256k1, schnorr};
+use bitcoin::secp256k1::{self, Secp256k1, schnorr};
 use bitcoin::taproot::{ControlBlock, LeafVersion, TapLeafHash, TapNodeHash, TaprootSpendInfo};
 use bitcoin::{
     Address, Network, PublicKey, ScriptBuf, TapSighashType, Witness, absolute, relative, taproot,
@@ -18,7 +18,7 @@ use miniscript::{DefiniteDescriptorKey, Descriptor, Miniscript, Satisfier, Tap, 
 
 use crate::error::{Error, Result, Rule};
 use crate::musig::KeyContext;
-use crate::party::Seat;
+use crate::party::{Federation, Seat};
 use crate::script::template::{Account, Policy, Seats, Template, Variant, participants};
 
 /// A filled policy is a sane Taproot descriptor.
@@ -55,6 +55,8 @@ pub enum Path {
     HolderExit,
     /// Miner alone, after the delay.
     MinerExit,
+    /// k validators, and no party: what a federation issues positions from.
+    Federation,
 }
 
 impl fmt::Display for Path {
@@ -66,6 +68,7 @@ impl fmt::Display for Path {
             Self::HolderRuling => "holder ruling leaf",
             Self::HolderExit => "holder exit leaf",
             Self::MinerExit => "miner exit leaf",
+            Self::Federation => "federation leaf",
         })
     }
 }
@@ -194,6 +197,33 @@ impl Lock {
         seats: Seats<'_>,
         indices: impl IntoIterator<Item = u32>,
     ) -> Result<Vec<Self>> {
+        for (text, owner) in &policy.keys {
+            let Some((seat, account)) = *owner else { continue };
+            if seats.key(seat, account).is_none_or(|key| key.to_string() != *text) {
+                return Err(SANE.broken("leaf", "keys of the people at the table", text));
+            }
+        }
+        let both = (variant == Variant::Musig).then(|| participants(seats));
+        Self::of_policy(policy, both, indices)
+    }
+
+    /// A script of a federation alone, at index 0.
+    pub fn of_federation(
+        template: Template,
+        federation: &Federation,
+        network: Network,
+    ) -> Result<Self> {
+        let policy = template.fill_federation(federation, network)?;
+        let mut locks = Self::of_policy(&policy, None, [0])?;
+        locks.pop().ok_or_else(|| SANE.broken("descriptor", "a lock an index", "none"))
+    }
+
+    /// The locks of a filled policy, whose key path is that of two participants, or closed.
+    fn of_policy(
+        policy: &Policy,
+        participants: Option<[secp256k1::PublicKey; 2]>,
+        indices: impl IntoIterator<Item = u32>,
+    ) -> Result<Vec<Self>> {
         let insane =
             |found: &dyn fmt::Display| SANE.broken("descriptor", "a sane tr() descriptor", found);
         let descriptor: Descriptor<DescriptorPublicKey> =
@@ -203,15 +233,14 @@ impl Lock {
         let first = branches.into_iter().next().ok_or_else(|| insane(&"no branch"))?;
         indices
             .into_iter()
-            .map(|index| Self::derived(&first, policy, variant, seats, index))
+            .map(|index| Self::derived(&first, policy, participants, index))
             .collect()
     }
 
     fn derived(
         first: &Descriptor<DescriptorPublicKey>,
         policy: &Policy,
-        variant: Variant,
-        seats: Seats<'_>,
+        participants: Option<[secp256k1::PublicKey; 2]>,
         index: u32,
     ) -> Result<Self> {
         let insane =
@@ -230,15 +259,15 @@ impl Lock {
         let merkle_root = spend_info.merkle_root().ok_or_else(|| insane(&"no leaves"))?;
         let mut leaves = Vec::new();
         for ((_, origins), (_, miniscript)) in origins.iter_scripts().zip(tr.iter_scripts()) {
-            leaves.push(leaf(origins, miniscript, policy, seats, &spend_info)?);
+            leaves.push(leaf(origins, miniscript, policy, &spend_info)?);
         }
         let internal_key = tr.internal_key().to_x_only_pubkey();
-        let key_path = match variant {
-            Variant::Nums => None,
-            Variant::Musig => {
+        let key_path = match participants {
+            None => None,
+            Some(both) => {
                 let steps =
                     steps_of(origins.internal_key()).ok_or_else(|| insane(&"no key path"))?;
-                Some(KeyContext::new(&participants(seats), &steps, Some(merkle_root))?)
+                Some(KeyContext::new(&both, &steps, Some(merkle_root))?)
             }
         };
         if key_path.as_ref().is_some_and(|context| context.internal_key() != internal_key) {
@@ -328,7 +357,6 @@ fn leaf(
     origins: &Miniscript<DefiniteDescriptorKey, Tap>,
     miniscript: &Miniscript<PublicKey, Tap>,
     policy: &Policy,
-    seats: Seats<'_>,
     spend_info: &TaprootSpendInfo,
 ) -> Result<Leaf> {
     let insane =
@@ -340,7 +368,7 @@ fn leaf(
     let mut keys = Vec::new();
     for (origin, key) in origins.iter_pk().zip(miniscript.iter_pk()) {
         let (seat, account) =
-            owner(&origin, policy, seats).ok_or_else(|| insane(&"a key of nobody at the table"))?;
+            owner(&origin, policy).ok_or_else(|| insane(&"a key of nobody at the table"))?;
         let steps = steps_of(&origin).ok_or_else(|| insane(&"a key without branch and index"))?;
         keys.push(LeafKey { seat, account, steps, key: key.to_x_only_pubkey() });
     }
@@ -350,15 +378,11 @@ fn leaf(
 }
 
 /// Whose key it is, found by the whole account key.
-fn owner(
-    key: &DefiniteDescriptorKey,
-    policy: &Policy,
-    seats: Seats<'_>,
-) -> Option<(Seat, Account)> {
+fn owner(key: &DefiniteDescriptorKey, policy: &Policy) -> Option<(Seat, Account)> {
     let DescriptorPublicKey::XPub(xpub) = key.clone().into() else { return None };
-    policy.keys.iter().filter_map(|(_, owner)| *owner).find(|(seat, account)| {
-        seats.key(*seat, *account).is_some_and(|known| *known.xpub() == xpub.xkey)
-    })
+    let xpub = xpub.xkey.to_string();
+    let known = policy.keys.iter().find(|(text, _)| text.rsplit(']').next() == Some(&xpub));
+    known.and_then(|(_, owner)| *owner)
 }
 
 /// Branch and index below the account.
@@ -394,6 +418,9 @@ fn path_of(keys: &[LeafKey]) -> Option<Path> {
         },
         [miner, holder] if miner.seat == Seat::Miner && holder.seat == Seat::Holder => {
             Some(Path::Agreed)
+        }
+        federation if federation.iter().all(validator) && !federation.is_empty() => {
+            Some(Path::Federation)
         }
         [party, federation @ ..] if !federation.is_empty() && federation.iter().all(validator) => {
             match party.seat {

@@ -8,4 +8,5 @@
 //! No policy is compiled at run time: what people reviewed is what holds the coins.
 
 pub mod lock;
+pub mod seal;
 pub mod template;

@@ -7,6 +7,7 @@
 
 use bitcoin::Network;
 use bitcoin::bip32::Xpub;
+use bitcoin::secp256k1::PublicKey;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Culprit, Result, Rule};
@@ -94,6 +95,21 @@ pub const fn escrow(variant: Variant) -> Template {
     })
 }
 
+/// The file of the script that a federation issues positions from.
+pub const fn issuer() -> Template {
+    Template(include_str!("../../descriptors/issuer.policy"))
+}
+
+/// The file of the script where seals end.
+pub const fn retirement() -> Template {
+    Template(include_str!("../../descriptors/retirement.policy"))
+}
+
+/// The seal's file; [`crate::script::seal`] fills it, for its commitment is no number.
+pub const fn seal() -> Template {
+    Template(include_str!("../../descriptors/seal.policy"))
+}
+
 /// A filled template in its three forms. All have the same addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
@@ -101,7 +117,7 @@ pub struct Policy {
     pub template: String,
     /// The key expressions that `@0`, `@1`, … stand for, with the seat and account of each. The
     /// unspendable key of the `nums` variant has neither.
-    pub keys: Vec<(String, Option<(Seat, Account)>)>,
+    pub keys: Keys,
     /// Descriptor with `musig()` (BIP 390), both branches, without checksum.
     pub musig_form: String,
     /// Descriptor with the BIP-328 synthetic xpub in place of `musig()`, for miniscript and
@@ -128,18 +144,10 @@ impl Template {
         numbers: &[(&str, u32)],
         network: Network,
     ) -> Result<Policy> {
-        let mut policy = self.text();
-        // Longer names first, so that `$k` cannot eat the head of another.
-        let k = [("k", u32::from(seats.federation.threshold))];
-        let mut all: Vec<_> = numbers.iter().chain(&k).collect();
-        all.sort_by_key(|(name, _)| core::cmp::Reverse(name.len()));
-        for (name, value) in all {
-            policy = policy.replace(&format!("${name}"), &value.to_string());
-        }
-        let mut filled = Fill { seats, network, keys: Vec::new(), out: String::new() };
-        filled.run(&policy)?;
-        let Fill { keys, out: template, .. } = filled;
-
+        let all = [("k", u32::from(seats.federation.threshold))];
+        let policy = self.numbered(numbers.iter().chain(&all));
+        let people = People { federation: seats.federation, parties: Some(seats) };
+        let (template, keys) = people.fill(&policy, network)?;
         let texts: Vec<&str> = keys.iter().map(|(text, _)| text.as_str()).collect();
         let musig_form = numbered(&template, &texts);
         let xpub_form = match template.strip_prefix("tr(musig(@0,@1)") {
@@ -148,10 +156,70 @@ impl Template {
         };
         Ok(Policy { template, keys, musig_form, xpub_form })
     }
+
+    /// Puts a federation alone in place: a script that no miner and no holder has a key in.
+    pub fn fill_federation(&self, federation: &Federation, network: Network) -> Result<Policy> {
+        let policy = self.numbered(&[("k", u32::from(federation.threshold))]);
+        let people = People { federation, parties: None };
+        let (template, keys) = people.fill(&policy, network)?;
+        let texts: Vec<&str> = keys.iter().map(|(text, _)| text.as_str()).collect();
+        let form = numbered(&template, &texts);
+        Ok(Policy { template, keys, musig_form: form.clone(), xpub_form: form })
+    }
+
+    /// The policy with its numbers in place.
+    fn numbered<'n>(&self, numbers: impl IntoIterator<Item = &'n (&'n str, u32)>) -> String {
+        let mut policy = self.text();
+        // Longer names first, so that `$k` cannot eat the head of another.
+        let mut all: Vec<_> = numbers.into_iter().collect();
+        all.sort_by_key(|(name, _)| core::cmp::Reverse(name.len()));
+        for (name, value) in all {
+            policy = policy.replace(&format!("${name}"), &value.to_string());
+        }
+        policy
+    }
 }
 
+/// Who can stand in a policy.
+#[derive(Clone, Copy)]
+struct People<'a> {
+    federation: &'a Federation,
+    /// Miner and holder beside it, if there are any.
+    parties: Option<Seats<'a>>,
+}
+
+impl<'a> People<'a> {
+    fn key(&self, seat: Seat, account: Account) -> Option<&'a KeyExpression> {
+        match (self.parties, seat) {
+            (Some(seats), _) => seats.key(seat, account),
+            (None, Seat::Validator(place)) if account == Account::Leaf => {
+                self.federation.validators.get(usize::from(place)).map(|record| &record.record.leaf)
+            }
+            _ => None,
+        }
+    }
+
+    /// Whose keys an unspendable key is named after.
+    fn named(&self) -> Vec<PublicKey> {
+        match self.parties {
+            Some(seats) => participants(seats).to_vec(),
+            None => self.federation.validators.iter().map(|v| v.record.leaf.public_key()).collect(),
+        }
+    }
+
+    /// The template with placeholders by first appearance, and the keys that they stand for.
+    fn fill(self, policy: &str, network: Network) -> Result<(String, Keys)> {
+        let mut filled = Fill { people: self, network, keys: Vec::new(), out: String::new() };
+        filled.run(policy)?;
+        Ok((filled.out, filled.keys))
+    }
+}
+
+/// Key expressions, with the seat and account of each.
+type Keys = Vec<(String, Option<(Seat, Account)>)>;
+
 /// The two keys that the key path aggregates (or, unspendable, is named after).
-pub(crate) fn participants(seats: Seats<'_>) -> [bitcoin::secp256k1::PublicKey; 2] {
+pub(crate) fn participants(seats: Seats<'_>) -> [PublicKey; 2] {
     [seats.miner.record.musig.public_key(), seats.holder.record.musig.public_key()]
 }
 
@@ -170,9 +238,9 @@ fn numbered(template: &str, keys: &[&str]) -> String {
 }
 
 struct Fill<'a> {
-    seats: Seats<'a>,
+    people: People<'a>,
     network: Network,
-    keys: Vec<(String, Option<(Seat, Account)>)>,
+    keys: Keys,
     out: String,
 }
 
@@ -187,7 +255,7 @@ impl Fill<'_> {
                 Some(_) => {
                     let end = tail.find([',', ')']).unwrap_or(0);
                     let (path, behind) = tail.split_at(end);
-                    for place in 0..self.seats.federation.validators.len() {
+                    for place in 0..self.people.federation.validators.len() {
                         if place > 0 {
                             self.out.push(',');
                         }
@@ -219,7 +287,7 @@ impl Fill<'_> {
             "holder.leaf" => self.person(Seat::Holder, Account::Leaf, name),
             "holder.exit" => self.person(Seat::Holder, Account::Exit, name),
             "unspendable" => {
-                let xpub = musig::nums_xpub(&participants(self.seats), self.network)?;
+                let xpub = musig::nums_xpub(&self.people.named(), self.network)?;
                 self.number(xpub.to_string(), None);
                 Ok(())
             }
@@ -228,14 +296,14 @@ impl Fill<'_> {
     }
 
     fn person(&mut self, seat: Seat, account: Account, name: &str) -> Result<()> {
-        let key = self.seats.key(seat, account).ok_or_else(|| refuse(name))?;
+        let key = self.people.key(seat, account).ok_or_else(|| refuse(name))?;
         key.check_network(self.network, name)?;
         // Terms refuse records that share a key; here it would merge two people into one seat.
         for (_, owner) in &self.keys {
             let Some((other, its)) = owner.filter(|owner| *owner != (seat, account)) else {
                 continue;
             };
-            if self.seats.key(other, its).is_some_and(|known| known.xpub() == key.xpub()) {
+            if self.people.key(other, its).is_some_and(|known| known.xpub() == key.xpub()) {
                 return Err(POLICY.refuses(
                     seat.into(),
                     format_args!("{name} of {seat}"),

@@ -26,6 +26,11 @@ pub fn record(
         musig: keys.musig.parse::<KeyExpression>()?,
         leaf: keys.leaf.parse::<KeyExpression>()?,
         exit: keys.exit.parse::<KeyExpression>()?,
+        // Whoever sits there may come to hold the position's seal, and nobody else does.
+        seal: match role {
+            Role::Holder => Some(keys.seal.parse::<KeyExpression>()?),
+            Role::Miner | Role::Validator => None,
+        },
         payout,
         communication: keys.communication,
     };

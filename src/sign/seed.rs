@@ -3,7 +3,7 @@
 //! | path | what for |
 //! |---|---|
 //! | `m/86h/ch/0h` | funds: the wallet's account (BIP-86) |
-//! | `m/86h/ch/1h` | seals: an account of their own, so that coin selection never sees one |
+//! | `m/86h/ch/1h/ih` | record i: its seal, below an account of its own, which coin selection never sees |
 //! | `m/87h/ch/(3i)h` | record i: MuSig2 key |
 //! | `m/87h/ch/(3i+1)h` | record i: leaves |
 //! | `m/87h/ch/(3i+2)h` | record i: solitary exits |
@@ -116,12 +116,13 @@ impl Seed {
 
     /// The account of the wallet's funds.
     pub fn funds(&self, network: Network) -> Result<Account> {
-        self.account(network, WALLET, 0)
+        self.account(network, WALLET, &[0])
     }
 
-    /// The account of the seals.
-    pub fn seals(&self, network: Network) -> Result<Account> {
-        self.account(network, WALLET, 1)
+    /// The key of the seal that record `index` takes. Each record has its own: one key for all seals
+    /// would tell everybody which positions are one person's.
+    pub fn seal(&self, network: Network, index: u32) -> Result<Account> {
+        self.account(network, WALLET, &[1, index])
     }
 
     /// All keys of record `index`; an index is never used for two contracts.
@@ -131,11 +132,12 @@ impl Seed {
                 RECORD.refuses(Culprit::Sender, "number of a record", "0 to 715827881", index)
             })
         };
-        let message_key = self.account(network, MESSAGES, index)?;
+        let message_key = self.account(network, MESSAGES, &[index])?;
         Ok(RecordSecrets {
-            musig: self.account(network, RECORDS, place(0)?)?,
-            leaf: self.account(network, RECORDS, place(1)?)?,
-            exit: self.account(network, RECORDS, place(2)?)?,
+            musig: self.account(network, RECORDS, &[place(0)?])?,
+            leaf: self.account(network, RECORDS, &[place(1)?])?,
+            exit: self.account(network, RECORDS, &[place(2)?])?,
+            seal: self.seal(network, index)?,
             communication: message_key.xpriv.to_keypair(&Secp256k1::new()),
         })
     }
@@ -147,14 +149,15 @@ impl Seed {
         Ok(Account { xpriv, fingerprint, path: DerivationPath::master() })
     }
 
-    fn account(&self, network: Network, purpose: u32, account: u32) -> Result<Account> {
+    fn account(&self, network: Network, purpose: u32, below: &[u32]) -> Result<Account> {
         let coin = u32::from(network != Network::Bitcoin);
         let step = |index| {
             ChildNumber::from_hardened_idx(index).map_err(|_| {
                 RECORD.refuses(Culprit::Sender, "number of an account", "below 2^31", index)
             })
         };
-        let path = DerivationPath::from(vec![step(purpose)?, step(coin)?, step(account)?]);
+        let steps = [purpose, coin].into_iter().chain(below.iter().copied());
+        let path = DerivationPath::from(steps.map(step).collect::<Result<Vec<_>>>()?);
         let master = self.master(network.into())?;
         let xpriv = master.xpriv.derive_priv(&Secp256k1::new(), &path).map_err(fails)?;
         Ok(Account { xpriv, fingerprint: master.fingerprint, path })
@@ -236,6 +239,8 @@ pub struct RecordSecrets {
     pub leaf: Account,
     /// Signs alone, when nobody else is left.
     pub exit: Account,
+    /// Holds a position's seal.
+    pub seal: Account,
     communication: Keypair,
 }
 
@@ -248,6 +253,8 @@ pub struct RecordKeys {
     pub leaf: String,
     /// Key expression of the account for solitary exits.
     pub exit: String,
+    /// Key expression of the seal's key.
+    pub seal: String,
     /// Signs messages, receipts and, for a validator, rulings (BIP-340).
     pub communication: XOnlyPublicKey,
 }
@@ -259,6 +266,7 @@ impl RecordSecrets {
             musig: self.musig.expression(),
             leaf: self.leaf.expression(),
             exit: self.exit.expression(),
+            seal: self.seal.expression(),
             communication: self.communication.x_only_public_key().0,
         }
     }
@@ -307,12 +315,12 @@ mod tests {
         );
         assert!(funds.secret_expression().starts_with("[73c5da0a/86h/0h/0h]xprv"));
         assert_eq!(about().fingerprint().unwrap().to_string(), "73c5da0a");
-        let seals = about().seals(Network::Regtest).unwrap();
-        assert!(seals.expression().starts_with("[73c5da0a/86h/1h/1h]tpub"));
+        let seal = about().seal(Network::Regtest, 7).unwrap();
+        assert!(seal.expression().starts_with("[73c5da0a/86h/1h/1h/7h]tpub"));
     }
 
     #[test]
-    fn each_record_has_four_keys_that_no_other_record_has() {
+    fn each_record_has_five_keys_that_no_other_record_has() {
         let seed = about();
         let mut seen = std::collections::BTreeSet::new();
         for index in 0..5 {
@@ -322,9 +330,11 @@ mod tests {
                 let xpub = expression.strip_prefix(&origin).unwrap();
                 seen.insert(xpub.parse::<Xpub>().unwrap().to_x_only_pub());
             }
+            let seal = keys.seal.strip_prefix(&format!("[73c5da0a/86h/1h/1h/{index}h]")).unwrap();
+            seen.insert(seal.parse::<Xpub>().unwrap().to_x_only_pub());
             seen.insert(keys.communication);
         }
-        assert_eq!(seen.len(), 20);
+        assert_eq!(seen.len(), 25);
     }
 
     #[test]
@@ -386,7 +396,7 @@ mod tests {
     fn nothing_secret_is_printed() {
         let seed = about();
         let record = seed.record(Network::Regtest, 0).unwrap();
-        let accounts = [&record.musig, &record.leaf, &record.exit];
+        let accounts = [&record.musig, &record.leaf, &record.exit, &record.seal];
         let shown = format!("{seed:?} {seed:#?} {record:?} {record:#?} {:?}", record.musig);
         assert!(shown.contains("tpub") && shown.contains("Seed(..)"), "{shown}");
         let mut secrets = vec!["about".to_owned(), seed.seed.as_hex().to_string()];

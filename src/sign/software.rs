@@ -11,6 +11,7 @@ use bitcoin::base64::Engine;
 use bitcoin::base64::prelude::BASE64_STANDARD;
 use bitcoin::bip32::ChildNumber;
 use bitcoin::hashes::Hash;
+use bitcoin::key::TapTweak;
 use bitcoin::secp256k1::{All, Keypair, Message, Secp256k1, XOnlyPublicKey, schnorr};
 use bitcoin::{Address, Network, PrivateKey, TapSighash, consensus};
 
@@ -19,6 +20,7 @@ use super::{Source, random};
 use crate::error::{Culprit, Result, Rule};
 use crate::message;
 use crate::musig::{self, KeyContext, PartialSignature, PublicNonce, SecretNonce, Session};
+use crate::script::seal::{self, SealLock};
 
 /// A descriptor shows xpubs: below them nothing is hardened.
 pub const PATH: Rule = Rule::new(
@@ -88,6 +90,27 @@ impl SoftwareSigner {
         let key = child.x_only_public_key().0;
         child.non_secure_erase();
         Ok((key, signed?))
+    }
+
+    /// Signs the key path of a seal (SIGHASH_DEFAULT): the record's seal key, tweaked with the seal's
+    /// leaf. Who calls has followed the seal through the transaction before.
+    pub fn sign_seal(&self, seal: &SealLock, sighash: TapSighash) -> Result<schnorr::Signature> {
+        let derived = self.secrets.seal.xpriv().derive_priv(&self.secp, &seal::STEPS);
+        let mut xpriv = derived
+            .map_err(|e| PATH.refuses(Culprit::Sender, "path of a seal's key", "a path", e))?;
+        let mut inner = xpriv.to_keypair(&self.secp);
+        xpriv.private_key.non_secure_erase();
+        let ours = inner.x_only_public_key().0;
+        if ours != seal.internal_key {
+            inner.non_secure_erase();
+            return Err(PATH.refuses(Culprit::Sender, "key of a seal", ours, seal.internal_key));
+        }
+        let tweaked = inner.tap_tweak(&self.secp, Some(seal.merkle_root));
+        let mut output = tweaked.to_keypair();
+        let signed = self.schnorr(&output, sighash.to_byte_array());
+        inner.non_secure_erase();
+        output.non_secure_erase();
+        signed
     }
 
     /// Signs a digest with the communication key (BIP-340); see [`message::verify_digest`].

@@ -96,6 +96,7 @@ pub(crate) fn signers(path: Path) -> Vec<Seat> {
         Path::HolderRuling => validators.into_iter().chain([Seat::Holder]).collect(),
         Path::HolderExit => vec![Seat::Holder],
         Path::MinerExit => vec![Seat::Miner],
+        Path::Federation => validators.to_vec(),
     }
 }
 

@@ -33,6 +33,7 @@ fn record(seed: u8, role: Role, network: Network) -> Record {
         musig: key(seed, 0, network),
         leaf: key(seed, 1, network),
         exit: key(seed, 2, network),
+        seal: None,
         payout,
         communication,
     };
