@@ -20,6 +20,7 @@ pub mod contract;
 pub mod dispute;
 pub mod escrow;
 pub mod journal;
+pub mod position;
 pub mod reward;
 pub mod word;
 

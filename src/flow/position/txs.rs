@@ -1,0 +1,151 @@
+//! The transactions of the position flow: the issue, alone or in a batch.
+//!
+//! ```text
+//!  in 0   issuer's script, k signatures     out 0..n-1  a seal each, 10,000 sat
+//!                                           out n       OP_RETURN, 80 bytes, nothing
+//! ```
+//! What the input holds above the seals is the fee: the miner has put it there for this. The first
+//! satoshi of a seal is therefore 10,000 times its place into the input, whoever counts.
+
+use bitcoin::hashes::Hash;
+use bitcoin::script::PushBytesBuf;
+use bitcoin::transaction::Version;
+use bitcoin::{Amount, OutPoint, ScriptBuf, TxOut, Txid};
+
+use crate::error::{Culprit, Result, Rule};
+use crate::flow::position::coins::{self, POSTAGE};
+use crate::flow::position::terms::PositionTerms;
+use crate::id::{PositionId, tagged_hash};
+use crate::script::lock::Path;
+use crate::tx::draft::{Draft, Spend, Title, fee, vsize};
+
+/// Several positions fit one issue.
+pub const BATCH: Rule = Rule::new(
+    "position-batch",
+    "an issue has 1 to 100 positions that differ in nothing but their records",
+    "issue what differs apart",
+);
+/// The miner pays for his issue.
+pub const FUNDED: Rule = Rule::new(
+    "position-funded",
+    "the output that an issue spends holds its seals and a fee between the floor and the cap of the terms",
+    "fund another output of the issuer script",
+);
+
+/// What an issue's OP_RETURN begins with.
+const MAGIC: [u8; 4] = *b"HMX1";
+
+/// Most positions in one issue.
+pub const MOST: usize = 100;
+
+/// An output of the issuer's script that a miner has funded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Funding {
+    /// Where it is.
+    pub outpoint: OutPoint,
+    /// What it holds (satoshis).
+    pub value: Amount,
+}
+
+/// What an output of the issuer's script must hold, to issue `terms` at this fee rate.
+pub fn funding(terms: &[PositionTerms], sat_per_vb: u64) -> Result<Amount> {
+    let (first, outputs) = outputs(terms)?;
+    let spends = [spend(first, Funding { outpoint: OutPoint::null(), value: Amount::ZERO })?];
+    let cost = fee(vsize(&spends, &outputs)?, sat_per_vb)?;
+    crate::amount::sum(outputs.iter().map(|out| out.value).chain([cost]), "funding of an issue")
+}
+
+/// The issue of one position, or of several of one farm.
+pub fn issue(terms: &[PositionTerms], funding: Funding) -> Result<Draft> {
+    let title = Title("issue");
+    let (first, outputs) = outputs(terms)?;
+    let spends = vec![spend(first, funding)?];
+    let size = vsize(&spends, &outputs)?;
+    let draft = Draft::new(title, Version::TWO, 0, spends, outputs)?;
+    let (paid, fees) = (draft.fee()?, &first.fees);
+    if paid < fee(size, fees.floor)? || paid > fee(size, fees.cap)? {
+        let expected = format!("{size} vB at {} to {} sat/vB", fees.floor, fees.cap);
+        return Err(FUNDED.refuses(Culprit::Miner, title, expected, paid));
+    }
+    Ok(draft)
+}
+
+/// The id of the position whose seal is output `place` of an issue of `count`: the txid of the issue,
+/// where it is the only one. Both are written alike: a txid's digits run from its last byte to its
+/// first.
+pub fn position(issue: Txid, place: u32, count: usize) -> PositionId {
+    let mut txid = issue.to_byte_array();
+    txid.reverse();
+    match count {
+        1 => PositionId(txid),
+        _ => PositionId(tagged_hash("hashmix/batch-position/1", &[&txid, &place.to_be_bytes()])),
+    }
+}
+
+fn spend(terms: &PositionTerms, funding: Funding) -> Result<Spend> {
+    let lock = coins::issuer(terms)?;
+    let prevout = TxOut { value: funding.value, script_pubkey: lock.script_pubkey.clone() };
+    Ok(Spend { outpoint: funding.outpoint, prevout, lock, path: Path::Federation })
+}
+
+/// The outputs of an issue, and the terms whose numbers it states.
+fn outputs(terms: &[PositionTerms]) -> Result<(&PositionTerms, Vec<TxOut>)> {
+    let refuse = |found: &dyn core::fmt::Display| {
+        BATCH.refuses(Culprit::Miner, "issue", format_args!("1 to {MOST} positions alike"), found)
+    };
+    let first = terms.first().filter(|_| terms.len() <= MOST);
+    let first = first.ok_or_else(|| refuse(&format_args!("{} positions", terms.len())))?;
+    let stated = statement(first)?;
+    let mut outputs = Vec::with_capacity(terms.len().saturating_add(1));
+    let mut hashes = Vec::with_capacity(terms.len());
+    for (place, one) in terms.iter().enumerate() {
+        if statement(one)? != stated
+            || coins::issuer(one)?.script_pubkey != coins::issuer(first)?.script_pubkey
+        {
+            return Err(refuse(&format_args!("position {place} states other numbers")));
+        }
+        let script_pubkey = coins::issued_seal(one)?.script_pubkey;
+        if outputs.iter().any(|out: &TxOut| out.script_pubkey == script_pubkey) {
+            return Err(refuse(&format_args!("position {place} twice")));
+        }
+        outputs.push(TxOut { value: POSTAGE, script_pubkey });
+        hashes.push(one.hash()?);
+    }
+    let digest = digest(&hashes);
+    let data = PushBytesBuf::try_from([stated.as_slice(), &digest].concat())
+        .map_err(|error| BATCH.broken("issue", "80 bytes of data", error))?;
+    outputs.push(TxOut { value: Amount::ZERO, script_pubkey: ScriptBuf::new_op_return(data) });
+    Ok((first, outputs))
+}
+
+/// What an issue commits to: the hash of the full terms; of several, a tagged hash of their hashes in
+/// the order of the seals.
+pub fn digest(hashes: &[[u8; 32]]) -> [u8; 32] {
+    match hashes {
+        [one] => *one,
+        many => {
+            let parts: Vec<&[u8]> = many.iter().map(<[u8; 32]>::as_slice).collect();
+            tagged_hash("hashmix/batch/1", &parts)
+        }
+    }
+}
+
+/// The 48 bytes that an issue states in the clear (big-endian): magic (4), rate in H/s (8), efficiency
+/// in 10 mJ/TH (2), start height (3), length in blocks (3), and the first bytes of the ids of miner
+/// (20) and federation (8), which are hints and no authority.
+fn statement(terms: &PositionTerms) -> Result<Vec<u8>> {
+    let delivery = &terms.delivery;
+    // Terms keep both below 2^24.
+    let low = |number: u32| number.to_be_bytes().into_iter().skip(1);
+    let length = delivery.period.saturating_mul(delivery.periods);
+    let (miner, federation) = (terms.reward.miner.id()?, terms.issuer.id()?);
+    Ok(MAGIC
+        .into_iter()
+        .chain(delivery.rate.to_be_bytes())
+        .chain(terms.efficiency.to_be_bytes())
+        .chain(low(delivery.start))
+        .chain(low(length))
+        .chain(miner.0.into_iter().take(20))
+        .chain(federation.0.into_iter().take(8))
+        .collect())
+}
