@@ -1,0 +1,8 @@
+//! A position from the miner's enrolment to its issue, in the world that HASHMIX_WORLD names.
+
+mod town;
+
+mod a_batch_is_issued_at_once;
+mod a_miner_lies;
+mod a_validator_forgets;
+mod the_whole_way_to_the_issue;

@@ -1,0 +1,111 @@
+//! Enrolled, registered, asked, onboarded, granted, bound, funded, issued.
+
+use bitcoin::Txid;
+use hashmix::engine::issuing::{Issuing, Told};
+use hashmix::flow::position::coins::{self, POSTAGE};
+use hashmix::flow::position::proof::Stage;
+use hashmix::flow::position::terms::PositionTerms;
+use hashmix::flow::position::txs;
+use hashmix::flow::position::word::Event;
+use hashmix::party::Seat;
+use hashmix::rehearsal::position as cast;
+
+use crate::town::{HEIGHTS, SHARES, Town, all_well, enrol, proven, step};
+
+#[test]
+fn three_validators_issue_a_position_after_they_have_seen_the_work() {
+    let mut town = Town::new();
+    let terms = cast::terms(1, HEIGHTS).unwrap();
+    let (mut miner, mut validators) = (town.miner(1, &terms), town.validators(1, &terms));
+
+    enrol(&mut miner, 1);
+    all_well(&mut validators);
+    miner.say(Event::Asked).unwrap();
+
+    for stage in Stage::BOTH {
+        let shares = town.mine(&[terms.clone()], stage, SHARES);
+        miner.say(proven(&terms, stage, &shares)).unwrap();
+        all_well(&mut validators);
+    }
+    let turn = miner.turn().unwrap();
+    assert_eq!(turn.by, [Seat::Validator(0), Seat::Validator(1)], "{}", turn.what);
+    // Each has seen what those before him said; one more round, and everybody has seen all.
+    all_well(&mut validators);
+    all_well(std::slice::from_mut(&mut miner));
+    assert_eq!(miner.turn().unwrap().what, "fund the issue");
+
+    let (_, funding) = town.fund(&[terms.clone()], true);
+    miner.say(Event::Funded { funding, batch: Vec::new() }).unwrap();
+    assert_eq!(step(&mut validators), ["position-issue-funding"; 3], "it is in no block yet");
+    town.blocks(1);
+    assert_eq!(signed(&mut validators[..1]), Vec::<Txid>::new());
+    let sent = signed(&mut validators[1..]);
+    let draft = txs::issue(&[terms.clone()], funding).unwrap();
+    assert!(!sent.is_empty() && sent.iter().all(|txid| *txid == draft.txid()), "{sent:?}");
+
+    town.blocks(1);
+    let height = town.world.height().unwrap();
+    let block = town.world.block(height).unwrap();
+    let issue = block.txdata.iter().find(|tx| tx.compute_txid() == draft.txid()).unwrap();
+    assert_eq!(issue.output[0].value, POSTAGE);
+    let seal = coins::issued_seal(&terms).unwrap().script_pubkey;
+    assert_eq!(issue.output[0].script_pubkey, seal);
+    println!("issue of 2 of 3: {} vB", issue.vsize());
+    assert!((353..=439).contains(&issue.vsize()), "{} vB", issue.vsize());
+    let position = txs::position(draft.txid(), 0, 1);
+    assert_eq!(position.to_string(), draft.txid().to_string());
+
+    let told = format!("issued at height {height} by {}", draft.txid());
+    for one in validators.iter_mut().chain([&mut miner]) {
+        one.step().unwrap();
+        let turn = one.turn().unwrap();
+        assert_eq!((turn.by, &turn.what), (Vec::new(), &told));
+    }
+    replayed(&town, &terms, &told);
+}
+
+fn signed(people: &mut [Issuing]) -> Vec<Txid> {
+    let mut sent = Vec::new();
+    for one in people {
+        sent.extend(one.step().unwrap().into_iter().filter_map(|told| match told {
+            Told::Sent(txid) => Some(txid),
+            _ => None,
+        }));
+    }
+    sent
+}
+
+/// Whoever opens his store anew, or comes late with an empty one, reads the same.
+fn replayed(town: &Town, terms: &PositionTerms, told: &str) {
+    let again = town.validators(1, terms).into_iter().chain([town.miner(1, terms)]);
+    for mut one in again {
+        one.step().unwrap();
+        assert_eq!(one.turn().unwrap().what, told);
+    }
+}
+
+#[test]
+fn a_word_before_its_turn_is_refused() {
+    let town = Town::new();
+    let terms = cast::terms(1, HEIGHTS).unwrap();
+    let (mut miner, mut validators) = (town.miner(1, &terms), town.validators(1, &terms));
+    let order = |miner: &mut Issuing, event| miner.say(event).unwrap_err().rule();
+    assert_eq!(order(&mut miner, Event::Asked), "position-order");
+    let lock = Stage::Binding.script(&terms).unwrap();
+    let granted = Event::Granted { lock };
+    assert_eq!(order(&mut validators[0], granted.clone()), "position-order");
+    assert_eq!(order(&mut miner, granted.clone()), "flow-speaker");
+
+    enrol(&mut miner, 1);
+    all_well(&mut validators[..2]);
+    assert_eq!(order(&mut miner, Event::Asked), "position-order", "one has not registered him");
+    all_well(&mut validators);
+    miner.say(Event::Asked).unwrap();
+
+    let shares = town.mine(&[terms.clone()], Stage::Onboarding, SHARES);
+    let onboarded = proven(&terms, Stage::Onboarding, &shares);
+    assert_eq!(order(&mut miner, proven(&terms, Stage::Binding, &shares)), "position-order");
+    miner.say(onboarded).unwrap();
+    all_well(&mut validators[..1]);
+    assert_eq!(order(&mut validators[0], granted), "position-order", "one receipt of two");
+}
