@@ -181,8 +181,11 @@ impl Issuing {
         self.chain.facts(&mut self.store, &scripts, first)
     }
 
-    /// Whose turn it is.
+    /// Whose turn it is, by the words that are in the dossier now.
     pub fn turn(&mut self) -> Result<Turn> {
+        let facts = self.facts()?;
+        // What is refused, the next step tells.
+        self.read_words(&facts, &mut Vec::new())?;
         let facts = self.facts()?;
         self.state.turn(&self.terms, &facts)
     }
@@ -250,29 +253,14 @@ impl Issuing {
 
     fn read_words(&mut self, facts: &Facts, told: &mut Vec<Told>) -> Result<()> {
         let names = self.words.names()?.into_iter();
-        let mut left: Vec<String> = names.filter(|name| !self.read.contains(name)).collect();
-        // A word may rest on another whatever their names: nothing is refused before all the others
-        // have been taken.
-        loop {
-            let before = left.len();
-            let mut rest = Vec::new();
-            for name in left {
-                match self.read_word(&name, facts, told) {
-                    Ok(()) => {
-                        self.read.insert(name);
-                    }
-                    Err(error @ (Error::Refused { .. } | Error::Unavailable(_))) => {
-                        rest.push((name, error));
-                    }
-                    Err(error) => return Err(error),
-                }
-            }
-            if rest.is_empty() || rest.len() == before {
-                told.extend(rest.into_iter().map(|(name, error)| Told::Refused(name, error)));
-                return Ok(());
-            }
-            left = rest.into_iter().map(|(name, _)| name).collect();
-        }
+        let left: Vec<String> = names.filter(|name| !self.read.contains(name)).collect();
+        let refused = in_any_order(left, |name| {
+            self.read_word(name, facts, told)?;
+            self.read.insert(name.to_owned());
+            Ok(())
+        })?;
+        told.extend(refused.into_iter().map(|(name, error)| Told::Refused(name, error)));
+        Ok(())
     }
 
     fn read_word(&mut self, name: &str, facts: &Facts, told: &mut Vec<Told>) -> Result<()> {
@@ -471,6 +459,54 @@ impl Issuing {
         outputs::agree(facts, &views)?;
         Ok(views)
     }
+}
+
+/// Takes what can be taken, in any order that makes sense: a word may rest on another whatever their
+/// names. Nothing is refused before all the others have been taken.
+fn in_any_order(
+    mut left: Vec<String>,
+    mut take: impl FnMut(&str) -> Result<()>,
+) -> Result<Vec<(String, Error)>> {
+    loop {
+        let before = left.len();
+        let mut rest = Vec::new();
+        for name in left {
+            match take(&name) {
+                Ok(()) => {}
+                Err(error @ (Error::Refused { .. } | Error::Unavailable(_))) => {
+                    rest.push((name, error));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        if rest.is_empty() || rest.len() == before {
+            return Ok(rest);
+        }
+        left = rest.into_iter().map(|(name, _)| name).collect();
+    }
+}
+
+/// How a position stands, for somebody who has no seat there: whose turn it is, and which words are
+/// refused. Nothing is kept but headers.
+pub fn look(
+    terms: &PositionTerms,
+    store: &mut Store,
+    chain: &mut GuardedChain,
+    dossier: &Path,
+) -> Result<(Turn, Vec<(String, Error)>)> {
+    let (mut state, words) = (State::default(), Words::open(dossier.join("words"))?);
+    let first = state::headers_from(terms);
+    let seals = state::watched(core::slice::from_ref(terms))?;
+    let facts = chain.facts(store, &seals, first)?;
+    let refused = in_any_order(words.names()?, |name| {
+        let word = PositionWord::from_json(&words.read(name)?)?;
+        word.verify(terms)?;
+        state.admit(terms, &facts, word.from, &word.event)?;
+        state.apply(word.from, &word.event);
+        Ok(())
+    })?;
+    let facts = chain.facts(store, &state::watched(state.batch(terms))?, first)?;
+    Ok((state.turn(terms, &facts)?, refused))
 }
 
 /// A word's file: who, what, and the first digits of its id.

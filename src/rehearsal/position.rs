@@ -58,18 +58,17 @@ pub fn standing(place: u8) -> Result<SoftwareSigner> {
     signer(Seat::Validator(place), STANDING_NUMBER)
 }
 
-fn made(signer: &SoftwareSigner, role: Role, contract: &str) -> Result<Record> {
-    record(signer, role, NETWORK, contract, signer.address().into_unchecked())
+/// The record of a seat: always the same, its signature too, for ids are taken over it.
+fn made(seat: Seat, number: u32, role: Role, contract: &str) -> Result<Record> {
+    let signer = SoftwareSigner::rehearsing(seed(&name(seat))?.record(NETWORK, number)?)?;
+    record(&signer, role, NETWORK, contract, signer.address().into_unchecked())
 }
 
-fn federation(
-    contract: &str,
-    of: impl Fn(u8) -> Result<SoftwareSigner>,
-    payout: &SoftwareSigner,
-) -> Result<Federation> {
-    let validators = (0..VALIDATORS).map(|place| made(&of(place)?, Role::Validator, contract));
-    let payout = payout.address().into_unchecked();
-    Ok(Federation { threshold: THRESHOLD, validators: validators.collect::<Result<_>>()?, payout })
+fn federation(contract: &str, number: u32) -> Result<Federation> {
+    let made = |place| made(Seat::Validator(place), number, Role::Validator, contract);
+    let validators = (0..VALIDATORS).map(made).collect::<Result<_>>()?;
+    let payout = standing(0)?.address().into_unchecked();
+    Ok(Federation { threshold: THRESHOLD, validators, payout })
 }
 
 /// The terms of position `number`: six periods of twelve blocks from `start`, 10 H/s at 25 J/TH, with
@@ -77,18 +76,18 @@ fn federation(
 pub fn terms(number: u32, [onboarding, binding, start]: [u32; 3]) -> Result<PositionTerms> {
     let contract = format!("position {number}");
     let (rate, expected, slice) = (10, 180, 12);
-    let paid = standing(0)?;
+    let first = number.saturating_mul(2);
     let terms = PositionTerms {
         format: POSITION_FORMAT.to_owned(),
         profile: Profile::Regtest,
-        issuer: federation(STANDING, standing, &paid)?,
+        issuer: federation(STANDING, STANDING_NUMBER)?,
         reward: RewardTerms {
             network: NETWORK,
             contract: contract.clone(),
             variant: Variant::Musig,
-            miner: made(&miner(number)?, Role::Miner, &contract)?,
-            holder: made(&holder(number)?, Role::Holder, &contract)?,
-            federation: federation(&contract, |place| validator(place, number), &paid)?,
+            miner: made(Seat::Miner, first, Role::Miner, &contract)?,
+            holder: made(Seat::Miner, first.saturating_add(1), Role::Holder, &contract)?,
+            federation: federation(&contract, number)?,
             exit_delay: 144,
             service_ppm: 300_000,
         },

@@ -57,8 +57,8 @@ fn ten_positions_of_a_farm_are_issued_in_one_transaction() {
         assert_eq!(output.script_pubkey, coins::issued_seal(terms).unwrap().script_pubkey);
     }
     println!("issue of ten by 2 of 3: {} vB, {} each", issue.vsize(), issue.vsize() / 10);
-    // Ten alone would be ten times 406.
-    assert!(issue.vsize() < 1_240, "{} vB", issue.vsize());
+    // One more seal, one more output: 43 vB each beside the 255 of one alone.
+    assert_eq!(issue.vsize(), 255 + 9 * 43);
     // Whoever comes to another one's dossier finds it issued.
     for miner in &mut miners {
         miner.step().unwrap();
