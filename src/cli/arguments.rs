@@ -17,7 +17,9 @@ mod work;
 
 #[cfg(feature = "gateway")]
 pub use gateway::{GatewayArguments, GatewayCommand};
-pub use position::{FederationArguments, FundArguments, NewArguments, PositionCommand, SeatArguments};
+pub use position::{
+    FederationArguments, FundArguments, NewArguments, PositionCommand, SeatArguments,
+};
 pub use work::{ChainArguments, ShowArguments, VerifyArguments, WorkCommand};
 
 /// Hash power bought, sold and proven on Bitcoin alone.

@@ -324,7 +324,12 @@ impl Issuing {
 
     fn old_copy(&self) -> Error {
         let found = self.forgotten.clone().unwrap_or_default();
-        COPY.refuses(Culprit::from(self.seat), "store", "every word of ours", format_args!("not {found}"))
+        COPY.refuses(
+            Culprit::from(self.seat),
+            "store",
+            "every word of ours",
+            format_args!("not {found}"),
+        )
     }
 
     fn place(&self) -> Result<u8> {
@@ -386,7 +391,11 @@ impl Issuing {
         for one in self.state.batch(&self.terms) {
             let id = one.id()?;
             if self.store.recall(&id.0, "proven")?.is_none() {
-                return Err(JUDGED.unavailable("issue", format_args!("position {id} judged"), "not yet"));
+                return Err(JUDGED.unavailable(
+                    "issue",
+                    format_args!("position {id} judged"),
+                    "not yet",
+                ));
             }
         }
         let mut names: Vec<([u8; 32], String)> = Vec::new();
@@ -431,7 +440,12 @@ impl Issuing {
         match self.store.recall(&scope, &name)? {
             Some(held) if held != id.0 => {
                 let found = "another position's since it was registered there";
-                Err(SCRIPT.refuses(Culprit::Miner, format_args!("script {name}"), "a fresh one", found))
+                Err(SCRIPT.refuses(
+                    Culprit::Miner,
+                    format_args!("script {name}"),
+                    "a fresh one",
+                    found,
+                ))
             }
             _ => self.store.remember(&scope, &name, &id.0),
         }

@@ -146,8 +146,7 @@ pub(super) fn read(folder: &Path, name: &str) -> Result<String> {
     let mut file = File::open(&path).map_err(|error| failed(&path, error))?;
     let mut text = String::new();
     let limit = MESSAGE_MAX_BYTES.saturating_add(1);
-    let count =
-        (&mut file).take(limit).read_to_string(&mut text).map_err(|error| bad(&error))?;
+    let count = (&mut file).take(limit).read_to_string(&mut text).map_err(|error| bad(&error))?;
     if u64::try_from(count).unwrap_or(u64::MAX) > MESSAGE_MAX_BYTES {
         return Err(bad(&"a larger one"));
     }

@@ -22,7 +22,8 @@ fn ten_positions_of_a_farm_are_issued_in_one_transaction() {
         numbers.clone().map(|number| cast::terms(number, HEIGHTS).unwrap()).collect();
     let each = || numbers.clone().zip(&batch);
     let mut miners: Vec<Issuing> = each().map(|(n, terms)| town.miner(n, terms)).collect();
-    let mut tables: Vec<Vec<Issuing>> = each().map(|(n, terms)| town.validators(n, terms)).collect();
+    let mut tables: Vec<Vec<Issuing>> =
+        each().map(|(n, terms)| town.validators(n, terms)).collect();
     for ((number, miner), table) in numbers.clone().zip(&mut miners).zip(&mut tables) {
         enrol(miner, number);
         all_well(table);

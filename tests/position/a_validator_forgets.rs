@@ -5,7 +5,7 @@ use hashmix::flow::position::proof::Stage;
 use hashmix::flow::position::word::Event;
 use hashmix::rehearsal::position as cast;
 
-use crate::town::{HEIGHTS, SHARES, Town, all_well, enrol, proven};
+use crate::town::{HEIGHTS, SHARES, Town, all_well, enrol, proven, step};
 
 #[test]
 fn an_old_copy_signs_nothing_and_the_others_go_on() {
@@ -31,9 +31,7 @@ fn an_old_copy_signs_nothing_and_the_others_go_on() {
     for _ in 0..2 {
         let told = old.step().unwrap();
         assert!(!told.iter().any(|told| matches!(told, Told::Said(_))), "{told:?}");
-        let copied = |told: &&Told| {
-            matches!(told, Told::Refused(_, error) if error.rule() == "position-copy")
-        };
+        let copied = |told: &&Told| matches!(told, Told::Refused(_, error) if error.rule() == "position-copy");
         assert!(told.iter().find(copied).is_some(), "{told:?}");
         // Another process finds the same.
         old = town.validator(2, 1, &terms, &copy);
@@ -43,4 +41,32 @@ fn an_old_copy_signs_nothing_and_the_others_go_on() {
     let told = miner.step().unwrap();
     assert!(!told.is_empty());
     assert!(miner.turn().unwrap().what.starts_with("issued at height"));
+}
+
+#[test]
+fn one_output_pays_for_no_two_issues() {
+    let mut town = Town::new();
+    let both = [1, 2].map(|number| cast::terms(number, HEIGHTS).unwrap());
+    let mut miners = [1, 2].map(|number| town.miner(number, &both[number as usize - 1]));
+    let mut tables = [1, 2].map(|number| town.validators(number, &both[number as usize - 1]));
+    for ((number, miner), table) in [1, 2].into_iter().zip(&mut miners).zip(&mut tables) {
+        enrol(miner, number);
+        all_well(table);
+        miner.say(Event::Asked).unwrap();
+    }
+    for stage in Stage::BOTH {
+        let shares = town.mine(&both, stage, 8);
+        for ((terms, miner), table) in both.iter().zip(&mut miners).zip(&mut tables) {
+            miner.say(proven(terms, stage, &shares)).unwrap();
+            (0..2).for_each(|_| all_well(table));
+        }
+    }
+    // A payment that marks both miners; the first validator alone has signed for one of them.
+    let funding = town.fund_for(&both[0], &both);
+    town.blocks(1);
+    for miner in &mut miners {
+        miner.say(Event::Funded { funding, batch: Vec::new() }).unwrap();
+    }
+    all_well(&mut tables[0][..1]);
+    assert_eq!(step(&mut tables[1][..1]), ["position-issue-once"]);
 }

@@ -51,6 +51,10 @@ fn three_validators_issue_a_position_after_they_have_seen_the_work() {
     let position = txs::position(draft.txid(), 0, 1);
     assert_eq!(position.to_string(), draft.txid().to_string());
 
+    let facts = validators[0].facts().unwrap();
+    let again = validators[0].state().issue(&terms, &facts).unwrap_err();
+    assert_eq!(again.rule(), "position-issue-once");
+
     let told = format!("issued at height {height} by {}", draft.txid());
     for one in validators.iter_mut().chain([&mut miner]) {
         one.step().unwrap();
@@ -104,4 +108,21 @@ fn a_word_before_its_turn_is_refused() {
     miner.say(onboarded).unwrap();
     all_well(&mut validators[..1]);
     assert_eq!(order(&mut validators[0], granted), "position-order", "one receipt of two");
+    all_well(&mut validators[1..2]);
+    let other = Stage::Onboarding.script(&terms).unwrap();
+    let granted = Event::Granted { lock: other };
+    assert_eq!(order(&mut validators[0], granted), "position-lock");
+    // A stranger's word, and one that somebody else has signed.
+    let words = town.dossier(1).join("words");
+    let mut text = std::fs::read_to_string(file_of(&words, "miner-asked")).unwrap();
+    text = text.replace("\"from\":\"miner\"", "\"from\":{\"validator\":0}");
+    std::fs::write(words.join("1.json"), text).unwrap();
+    std::fs::write(words.join("2.json"), "{}").unwrap();
+    assert_eq!(step(&mut validators[..1]), ["message-digest", "word-form"]);
+}
+
+fn file_of(words: &std::path::Path, start: &str) -> std::path::PathBuf {
+    let entries = std::fs::read_dir(words).unwrap().map(|entry| entry.unwrap());
+    let mut named = entries.filter(|entry| entry.file_name().to_str().unwrap().starts_with(start));
+    named.next().unwrap().path()
 }

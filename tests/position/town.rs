@@ -13,9 +13,9 @@ use hashmix::flow::position::word::Event;
 use hashmix::flow::position::{coins, txs};
 use hashmix::header_sync::GuardedChain;
 use hashmix::party::Seat;
+use hashmix::rehearsal::people::{self, VALIDATORS};
 use hashmix::rehearsal::position as cast;
 use hashmix::rehearsal::world::{World, chosen};
-use hashmix::rehearsal::people::{self, VALIDATORS};
 use hashmix::store::Store;
 use hashmix::wallet::Wallet;
 use hashmix::work::share::Share;
@@ -54,10 +54,7 @@ impl Town {
 
     /// Blocks of the rest of the network, up to a height.
     pub(crate) fn mine_to(&self, height: u32) {
-        let script = people::network_script().unwrap();
-        let blocks = height.saturating_sub(self.world.height().unwrap());
-        let payee = |value| vec![TxOut { value, script_pubkey: script.clone() }];
-        self.world.mine(blocks, &payee).unwrap();
+        mine_to(&*self.world, height);
     }
 
     fn electrum(&self) -> Electrum {
@@ -122,32 +119,39 @@ impl Town {
 
     /// Mines a stage's slice for positions of one farm, and answers with the shares.
     pub(crate) fn mine(&self, terms: &[PositionTerms], stage: Stage, count: usize) -> Vec<Share> {
-        self.mine_to(stage.first(&terms[0]) - 1);
-        let mut all = Vec::new();
-        for _ in 0..terms[0].delivery.slice {
-            let template = self.world.template().unwrap();
-            let outputs = cast::payouts(terms, stage, template.reward).unwrap();
-            let parts = u64::try_from(terms.len()).unwrap();
-            let (block, shares) = cast::find(&terms[0], &template, &outputs, parts, count).unwrap();
-            self.world.submit(&block).unwrap();
-            all.extend(shares);
-        }
-        all
+        mine_slice(&*self.world, terms, stage, count)
     }
 
     /// Pays the issuer's script and, unless somebody forgets it, the miner's registered address.
     pub(crate) fn fund(&mut self, batch: &[PositionTerms], ours: bool) -> (Transaction, Funding) {
-        let mut chain = GuardedChain::new(self.electrum());
-        self.wallet.sync(&mut chain, &mut self.store).unwrap();
         let value = txs::funding(batch, RATE).unwrap();
         let script_pubkey = coins::issuer(&batch[0]).unwrap().script_pubkey;
         let mut outputs = vec![TxOut { value, script_pubkey }];
-        if ours {
-            let script_pubkey = batch[0].reward.miner.payout_script();
+        let payers: &[PositionTerms] = if ours { &batch[..1] } else { &[] };
+        self.pay(&mut outputs, payers)
+    }
+
+    /// The same for one position, with the marks of several miners.
+    pub(crate) fn fund_for(&mut self, one: &PositionTerms, payers: &[PositionTerms]) -> Funding {
+        let value = txs::funding(std::slice::from_ref(one), RATE).unwrap();
+        let script_pubkey = coins::issuer(one).unwrap().script_pubkey;
+        self.pay(&mut vec![TxOut { value, script_pubkey }], payers).1
+    }
+
+    fn pay(
+        &mut self,
+        outputs: &mut Vec<TxOut>,
+        payers: &[PositionTerms],
+    ) -> (Transaction, Funding) {
+        let mut chain = GuardedChain::new(self.electrum());
+        self.wallet.sync(&mut chain, &mut self.store).unwrap();
+        let value = outputs[0].value;
+        for payer in payers {
+            let script_pubkey = payer.reward.miner.payout_script();
             outputs.push(TxOut { value: Amount::from_sat(1_000), script_pubkey });
         }
         let rate = FeeRate::from_sat_per_vb(RATE).unwrap();
-        let tx = self.wallet.fund(&outputs, rate).unwrap();
+        let tx = self.wallet.fund(outputs, rate).unwrap();
         let funding = Funding { outpoint: OutPoint::new(tx.compute_txid(), 0), value };
         self.electrum().broadcast(&tx).unwrap();
         self.world.settle().unwrap();
@@ -158,6 +162,34 @@ impl Town {
     pub(crate) fn blocks(&self, count: u32) {
         self.mine_to(self.world.height().unwrap() + count);
     }
+}
+
+/// Blocks of the rest of the network, up to a height.
+pub(crate) fn mine_to(world: &dyn World, height: u32) {
+    let script = people::network_script().unwrap();
+    let blocks = height.saturating_sub(world.height().unwrap());
+    let payee = |value| vec![TxOut { value, script_pubkey: script.clone() }];
+    world.mine(blocks, &payee).unwrap();
+}
+
+/// Mines a stage's slice for positions of one farm, and answers with the shares.
+pub(crate) fn mine_slice(
+    world: &dyn World,
+    terms: &[PositionTerms],
+    stage: Stage,
+    count: usize,
+) -> Vec<Share> {
+    mine_to(world, stage.first(&terms[0]) - 1);
+    let mut all = Vec::new();
+    for _ in 0..terms[0].delivery.slice {
+        let template = world.template().unwrap();
+        let outputs = cast::payouts(terms, stage, template.reward).unwrap();
+        let parts = u64::try_from(terms.len()).unwrap();
+        let (block, shares) = cast::find(&terms[0], &template, &outputs, parts, count).unwrap();
+        world.submit(&block).unwrap();
+        all.extend(shares);
+    }
+    all
 }
 
 /// The miner proves that his address is his.

@@ -36,15 +36,13 @@ pub(super) fn attest(
     let ours = signer.keys().communication;
     let keys = terms.reward.federation.ruling_keys();
     let place = (0u8..).zip(&keys).find(|(_, key)| **key == ours).map(|(place, _)| place);
-    let place = place.ok_or_else(|| {
-        SEAT.misused("--number", "a validator's record of this position", ours)
-    })?;
+    let place = place
+        .ok_or_else(|| SEAT.misused("--number", "a validator's record of this position", ours))?;
     wallet::make(&home.home)?;
     let store = Store::open(home.home.join(POSITIONS))?;
     let (first, others) = (sources.first()?, sources.others()?);
-    let mut issuing =
-        Issuing::open(Seat::Validator(place), terms, store, first, signer, dossier)?
-            .with_standing(standing, others)?;
+    let mut issuing = Issuing::open(Seat::Validator(place), terms, store, first, signer, dossier)?
+        .with_standing(standing, others)?;
     let told = issuing.step()?;
     tell(&mut issuing, told)
 }

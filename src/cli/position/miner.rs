@@ -11,12 +11,12 @@ use crate::cli::position::{sit, tell, terms};
 use crate::cli::{file, seed, wallet};
 use crate::engine::POSSIBLE;
 use crate::error::Result;
+use crate::flow::position::coins;
 use crate::flow::position::proof::Stage;
 use crate::flow::position::state::FUNDING;
 use crate::flow::position::terms::PositionTerms;
 use crate::flow::position::txs::{self, Funding};
 use crate::flow::position::word::Event;
-use crate::flow::position::coins;
 use crate::header_sync::GuardedChain;
 use crate::sign::software::SoftwareSigner;
 use crate::store::Store;
@@ -157,6 +157,8 @@ fn pay(seat: &SeatArguments, batch: &[PositionTerms], rate: u64) -> Result<Vec<S
         format!("paid     {} sat to the issuer's script", value.to_sat()),
         format!("output   {outpoint}"),
         format!("marked   {} sat to your registered address beside it", MARK.to_sat()),
-        format!("next     the chain: a block holds it; then you: hashmix position fund --outpoint {outpoint}"),
+        format!(
+            "next     the chain: a block holds it; then you: hashmix position fund --outpoint {outpoint}"
+        ),
     ])
 }

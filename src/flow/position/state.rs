@@ -288,9 +288,9 @@ impl State {
 
     /// The issue, rebuilt from the terms and the funding.
     pub fn draft(&self, terms: &PositionTerms) -> Result<Draft> {
-        let funding = self.funding().ok_or_else(|| {
-            ORDER.refuses(Culprit::Miner, "issue", "the miner's funding", "none")
-        })?;
+        let funding = self
+            .funding()
+            .ok_or_else(|| ORDER.refuses(Culprit::Miner, "issue", "the miner's funding", "none"))?;
         txs::issue(self.batch(terms), funding)
     }
 
@@ -377,7 +377,11 @@ impl State {
     }
 
     /// The transaction that has issued the position, and its height if it is in a block.
-    pub fn issued(&self, terms: &PositionTerms, facts: &Facts) -> Result<Option<(Txid, Option<u32>)>> {
+    pub fn issued(
+        &self,
+        terms: &PositionTerms,
+        facts: &Facts,
+    ) -> Result<Option<(Txid, Option<u32>)>> {
         let Some(funding) = self.funding() else { return Ok(None) };
         let txid = txs::issue(self.batch(terms), funding)?.txid();
         Ok(facts.transactions.get(&txid).map(|seen| (txid, seen.height)))
@@ -471,16 +475,23 @@ impl State {
         Ok(Turn { by, what })
     }
 
-    fn turn_of_work(&self, terms: &PositionTerms, facts: &Facts, stage: Stage) -> (Vec<Seat>, String) {
+    fn turn_of_work(
+        &self,
+        terms: &PositionTerms,
+        facts: &Facts,
+        stage: Stage,
+    ) -> (Vec<Seat>, String) {
         let (first, last) = (stage.first(terms), stage.last(terms));
         let (until, tip) = (stage.receipts_until(terms), facts.tip());
         let certificates = self.work.get(&stage).map_or(0, |work| work.certificates.len());
         match (certificates, tip) {
-            (_, tip) if tip > until => {
-                (Vec::new(), format!("too late for the {stage}: receipts ended at height {until}; begin anew"))
-            }
+            (_, tip) if tip > until => (
+                Vec::new(),
+                format!("too late for the {stage}: receipts ended at height {until}; begin anew"),
+            ),
             (0, tip) if tip < last => {
-                let what = format!("mine heights {first} to {last} for the {stage}; the tip is {tip}");
+                let what =
+                    format!("mine heights {first} to {last} for the {stage}; the tip is {tip}");
                 (vec![Seat::Miner], what)
             }
             (0, _) => {

@@ -145,9 +145,9 @@ impl PositionWord {
         }
         let seats = terms.reward.seats();
         let record = seats.record(self.from);
-        let record = record.filter(|_| self.from != Seat::Holder).ok_or_else(|| {
-            SEAT.refuses(by, "word", "the miner or a validator", self.from)
-        })?;
+        let record = record
+            .filter(|_| self.from != Seat::Holder)
+            .ok_or_else(|| SEAT.refuses(by, "word", "the miner or a validator", self.from))?;
         let message = Self::message(self.terms, self.from, &self.event)?;
         message::verify_digest(by, record.record.communication, message, &self.signature)
     }
