@@ -1,5 +1,7 @@
 //! A store that is an old copy signs nothing; and nobody signs two issues.
 
+use std::slice::from_ref;
+
 use hashmix::engine::issuing::Told;
 use hashmix::flow::position::proof::Stage;
 use hashmix::flow::position::word::Event;
@@ -20,12 +22,12 @@ fn an_old_copy_signs_nothing_and_the_others_go_on() {
     let mut old = town.validator(2, 1, &terms, &copy);
     miner.say(Event::Asked).unwrap();
     for stage in Stage::BOTH {
-        let shares = town.mine(&[terms.clone()], stage, SHARES);
+        let shares = town.mine(from_ref(&terms), stage, SHARES);
         miner.say(proven(&terms, stage, &shares)).unwrap();
         // Whoever gives the first receipt grants when he has heard of the second.
         (0..2).for_each(|_| all_well(&mut validators));
     }
-    let (_, funding) = town.fund(&[terms.clone()], true);
+    let (_, funding) = town.fund(from_ref(&terms), true);
     town.blocks(1);
     miner.say(Event::Funded { funding, batch: Vec::new() }).unwrap();
     for _ in 0..2 {

@@ -5,6 +5,7 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
+use std::slice::from_ref;
 
 use bitcoin::{Address, Network, TxOut};
 use hashmix::chain::embedded::EmbeddedNode;
@@ -26,6 +27,13 @@ const NUMBERS: &str = r#"{
              "quiet": 12, "late_dispute": 12},
   "fees": {"floor": 2, "cap": 50, "ruling": 20000}
 }"#;
+
+/// Exit code, output, complaint.
+fn said(arguments: &[&str]) -> (Option<i32>, String, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_hashmix")).args(arguments).output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
 
 struct Table {
     dir: tempfile::TempDir,
@@ -193,7 +201,7 @@ fn the_command_takes_a_position_to_its_issue() {
     assert!(table.all_attest().contains("said     registered"));
     table.miner("ask", &[]);
     for stage in Stage::BOTH {
-        let shares = mine_slice(&table.node, std::slice::from_ref(&terms), stage, SHARES);
+        let shares = mine_slice(&table.node, from_ref(&terms), stage, SHARES);
         let certificate = cast::certificate(&terms, stage, &shares).unwrap();
         let path = table.path(stage.name());
         fs::write(&path, certificate.to_json()).unwrap();

@@ -1,5 +1,7 @@
 //! Enrolled, registered, asked, onboarded, granted, bound, funded, issued.
 
+use std::slice::from_ref;
+
 use bitcoin::Txid;
 use hashmix::engine::issuing::{Issuing, Told};
 use hashmix::flow::position::coins::{self, POSTAGE};
@@ -23,20 +25,20 @@ fn three_validators_issue_a_position_after_they_have_seen_the_work() {
     miner.say(Event::Asked).unwrap();
 
     for stage in Stage::BOTH {
-        let shares = town.mine(&[terms.clone()], stage, SHARES);
+        let shares = town.mine(from_ref(&terms), stage, SHARES);
         miner.say(proven(&terms, stage, &shares)).unwrap();
         all_well(&mut validators);
     }
     let turn = miner.turn().unwrap();
     assert_eq!((turn.by.as_slice(), turn.what.as_str()), (&[Seat::Miner][..], "fund the issue"));
 
-    let (_, funding) = town.fund(&[terms.clone()], true);
+    let (_, funding) = town.fund(from_ref(&terms), true);
     miner.say(Event::Funded { funding, batch: Vec::new() }).unwrap();
     assert_eq!(step(&mut validators), ["position-issue-funding"; 3], "it is in no block yet");
     town.blocks(1);
     assert_eq!(signed(&mut validators[..1]), Vec::<Txid>::new());
     let sent = signed(&mut validators[1..]);
-    let draft = txs::issue(&[terms.clone()], funding).unwrap();
+    let draft = txs::issue(from_ref(&terms), funding).unwrap();
     assert!(!sent.is_empty() && sent.iter().all(|txid| *txid == draft.txid()), "{sent:?}");
 
     town.blocks(1);
@@ -92,17 +94,30 @@ fn a_word_before_its_turn_is_refused() {
     let order = |miner: &mut Issuing, event| miner.say(event).unwrap_err().rule();
     assert_eq!(order(&mut miner, Event::Asked), "position-order");
     let lock = Stage::Binding.script(&terms).unwrap();
-    let granted = Event::Granted { lock };
+    let granted = Event::Granted { lock: lock.clone() };
     assert_eq!(order(&mut validators[0], granted.clone()), "position-order");
     assert_eq!(order(&mut miner, granted.clone()), "flow-speaker");
 
+    let proof = "smpAA==".to_owned();
+    assert_eq!(order(&mut miner, Event::Enrolled { proof }), "position-proof");
     enrol(&mut miner, 1);
+    let record = terms.reward.miner.id().unwrap();
+    let script = terms.reward.miner.payout_script();
+    let signature = cast::standing(1).unwrap().sign_digest([1; 32]).unwrap();
+    for (record, script, rule) in [
+        (terms.reward.holder.id().unwrap(), script.clone(), "position-registered"),
+        (record, lock, "position-registered"),
+        (record, script, "message-digest"),
+    ] {
+        let event = Event::Registered { record, script, signature };
+        assert_eq!(order(&mut validators[0], event), rule);
+    }
     all_well(&mut validators[..2]);
     assert_eq!(order(&mut miner, Event::Asked), "position-order", "one has not registered him");
     all_well(&mut validators);
     miner.say(Event::Asked).unwrap();
 
-    let shares = town.mine(&[terms.clone()], Stage::Onboarding, SHARES);
+    let shares = town.mine(from_ref(&terms), Stage::Onboarding, SHARES);
     let onboarded = proven(&terms, Stage::Onboarding, &shares);
     assert_eq!(order(&mut miner, proven(&terms, Stage::Binding, &shares)), "position-order");
     miner.say(onboarded).unwrap();

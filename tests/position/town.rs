@@ -1,6 +1,7 @@
 //! A miner, three validators with a store each, and a chain.
 
 use std::path::{Path, PathBuf};
+use std::slice::from_ref;
 
 use bitcoin::{Amount, FeeRate, Network, NetworkKind, OutPoint, Transaction, TxOut};
 use hashmix::chain::electrum::Electrum;
@@ -133,7 +134,7 @@ impl Town {
 
     /// The same for one position, with the marks of several miners.
     pub(crate) fn fund_for(&mut self, one: &PositionTerms, payers: &[PositionTerms]) -> Funding {
-        let value = txs::funding(std::slice::from_ref(one), RATE).unwrap();
+        let value = txs::funding(from_ref(one), RATE).unwrap();
         let script_pubkey = coins::issuer(one).unwrap().script_pubkey;
         self.pay(&mut vec![TxOut { value, script_pubkey }], payers).1
     }

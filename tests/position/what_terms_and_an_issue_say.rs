@@ -1,5 +1,7 @@
 //! Terms are held to something in every field; an issue says it in 80 bytes.
 
+use std::slice::from_ref;
+
 use bitcoin::hashes::{Hash, sha256};
 use bitcoin::{Amount, OutPoint};
 use hashmix::flow::position::coins::{self, POSTAGE};
@@ -15,6 +17,9 @@ use crate::town::{HEIGHTS, RATE};
 /// A position's terms as their file was written once (fixtures/README.md).
 const POSITION: &str = include_str!("../../fixtures/position/position.json");
 const IDS: &str = include_str!("../../fixtures/position/position.ids");
+
+/// A lie.
+type Change<'a, T> = &'a dyn Fn(&mut T);
 
 fn terms() -> PositionTerms {
     PositionTerms::from_json(POSITION).unwrap()
@@ -59,7 +64,7 @@ fn a_positions_file_loads_for_ever_with_the_same_ids() {
 #[test]
 fn the_eighty_bytes_are_those_of_the_protocol() {
     let terms = terms();
-    let draft = funded(std::slice::from_ref(&terms), 0).unwrap();
+    let draft = funded(from_ref(&terms), 0).unwrap();
     let [seal, data] = draft.transaction().output.as_slice() else { panic!() };
     assert_eq!(seal.value, POSTAGE);
     // 10 H/s; 2,500 x 10 mJ/TH = 25 J/TH; from height 145 for 72 blocks.
@@ -111,7 +116,7 @@ fn a_batch_differs_in_its_records_alone() {
         let funding = Funding { outpoint: OutPoint::null(), value: Amount::from_sat(50_000) };
         txs::issue(&bad, funding).unwrap_err().rule()
     };
-    let changes: [&dyn Fn(&mut Vec<PositionTerms>); 9] = [
+    let changes: [Change<'_, Vec<PositionTerms>>; 9] = [
         &|all| all.clear(),
         &|all| *all = vec![all[0].clone(); 101],
         &|all| all[1] = all[0].clone(),
@@ -148,7 +153,7 @@ fn each_field_of_the_terms_is_held_to_something() {
         change(&mut bad);
         bad.check().unwrap_err().rule()
     };
-    let cases: [(&str, &dyn Fn(&mut PositionTerms)); 17] = [
+    let cases: [(&str, Change<'_, PositionTerms>); 17] = [
         ("position-form", &|t| t.format = "hashmix position 2".to_owned()),
         ("position-efficiency", &|t| t.efficiency = 0),
         ("position-slices", &|t| t.onboarding = 0),
