@@ -20,6 +20,7 @@ use crate::tx::draft::Draft;
 use crate::tx::signed::Signed;
 use crate::wallet::Balance;
 use crate::work::certificate::Certificate;
+use crate::work::evidence::Evidence;
 
 impl Engine {
     /// The wallet's balance, after reading the chain.
@@ -35,9 +36,9 @@ impl Engine {
     pub fn fund_escrow(&mut self, sat_per_vb: u64) -> Result<Report> {
         self.contract.terms().check_rate(sat_per_vb, self.seat.into())?;
         let facts = self.facts()?;
-        let start = self.contract.terms().delivery.start;
-        if facts.tip() >= start {
-            let expected = format_args!("a tip below the first height of the term, {start}");
+        let begin = self.contract.terms().calendar().begin();
+        if facts.tip() >= begin {
+            let expected = format_args!("a tip below the first height that is paid for, {begin}");
             return Err(POSSIBLE.misused("sale", expected, facts.tip()));
         }
         if self.payments.iter().any(|payment| payment.kind == FUNDING)
@@ -153,6 +154,17 @@ impl Engine {
     /// The miner seals a slice.
     pub fn certify(&mut self, certificate: Certificate) -> Result<()> {
         self.say(Event::Reward(reward::state::Event::Certified(certificate)))
+    }
+
+    /// Says what was proven under the contract before, as far as this one pays for it and nobody has
+    /// said it here; answers with the number of words.
+    pub fn carry(&mut self, before: &Evidence) -> Result<usize> {
+        let words = self.contract.reward().to_carry(self.contract.terms(), before);
+        let count = words.len();
+        for word in words {
+            self.say(Event::Reward(word))?;
+        }
+        Ok(count)
     }
 
     /// Publishes the last state that the holder has signed: the miner's own signature under it.

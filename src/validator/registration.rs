@@ -4,7 +4,8 @@
 //! Anybody can write terms around other people's records. So miner and holder each sign the terms'
 //! id with the communication key in the record that the terms show of them; without both, one party
 //! could register terms that the other never saw, and ask to be paid by them. And a record of ours
-//! serves the first terms that it was registered with, for ever: it was made for one contract.
+//! serves the first terms that it was registered with, for ever: it was made for one contract, or for
+//! the contracts of one issued position, one for each transfer of its seal.
 //!
 //! A share shows one coinbase, and whoever verifies it for a position knows that position's scripts
 //! alone. So the desk, which knows several contracts, sees to it that no output counts for two of them.
@@ -17,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Culprit, Result, Rule};
 use crate::flow::escrow::terms::{EscrowTerms, TERMS_MAX_BYTES};
 use crate::flow::reward;
-use crate::id::{TermsId, tagged_hash};
+use crate::id::{PositionId, TermsId, tagged_hash};
 use crate::message;
 use crate::party::{Record, Seat};
 use crate::sign::seed::Seed;
@@ -50,7 +51,7 @@ pub const MEMBER: Rule = Rule::new(
 /// A record serves one contract.
 pub const FIRST: Rule = Rule::new(
     "policy-registry-first",
-    "a validator's record serves the terms it was registered with first, and no others",
+    "a validator's record serves the terms it was registered with first; where they are of an issued position, one contract for each transfer of its seal",
     "ask the validator for a fresh record, and agree on new terms with it",
 );
 /// The desk's network is the terms'.
@@ -82,10 +83,35 @@ pub const REGISTRATION_MAX_BYTES: usize = TERMS_MAX_BYTES + 4_096;
 /// The scripts for which a contract's shares are counted: an output to one of them counts for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Counted {
+    /// The position whose hash power it is.
+    pub position: PositionId,
     /// The reward lock.
     pub lock: ScriptBuf,
+    /// Locks of the position's holders before, which the contract's first periods still pay.
+    pub earlier: Vec<ScriptBuf>,
     /// The miner's payout script, directly behind.
     pub service: ScriptBuf,
+}
+
+impl Counted {
+    fn locks(&self) -> impl Iterator<Item = &ScriptBuf> {
+        core::iter::once(&self.lock).chain(&self.earlier)
+    }
+
+    /// Which script of ours the other contract counts too, and as what.
+    fn shared_with(&self, theirs: &Self) -> Option<(&'static str, &'static str)> {
+        // Contracts of one position follow each other: one counts the locks of those before it.
+        let follows = self.position == theirs.position;
+        let twice = || self.locks().any(|lock| theirs.locks().any(|other| other == lock));
+        if self.lock == theirs.lock || (!follows && twice()) {
+            return Some(("reward lock", "lock"));
+        }
+        if self.locks().any(|lock| *lock == theirs.service) {
+            return Some(("reward lock", "service script"));
+        }
+        let paid = theirs.locks().any(|lock| *lock == self.service);
+        paid.then_some(("miner's payout script", "lock"))
+    }
 }
 
 /// Terms, and who has agreed to them.
@@ -210,24 +236,41 @@ impl Registration {
         }
     }
 
-    /// Refuses terms other than those that our record at `place` serves already.
+    /// Refuses terms other than those that our record at `place` serves already: of one contract, or of
+    /// one position and this transfer of its seal.
     pub fn check_first(&self, store: &Store, place: u8) -> Result<()> {
-        let id = self.terms.id()?;
-        match store.recall(&self.scope(place)?, TERMS)? {
-            Some(held) if held != id.as_bytes() => {
-                let held = bitcoin::hex::DisplayHex::to_lower_hex_string(held.as_slice());
-                let expected = format_args!("terms {held}").to_string();
-                Err(FIRST.refuses(Culprit::Sender, "our record", expected, id))
-            }
-            _ => Ok(()),
+        let scope = self.scope(place)?;
+        for (name, serves) in self.serves()? {
+            let held = store.recall(&scope, &name)?;
+            let Some(held) = held.filter(|held| held.as_slice() != serves) else { continue };
+            let held = bitcoin::hex::DisplayHex::to_lower_hex_string(held.as_slice());
+            let expected = format_args!("the {name} that it serves, {held}").to_string();
+            return Err(FIRST.refuses(Culprit::Sender, "our record", expected, self.terms.id()?));
         }
+        Ok(())
+    }
+
+    /// What a record of ours serves with this contract, by the names under which the store remembers
+    /// it. Terms of a position share their lineage, and each transfer has one contract.
+    fn serves(&self) -> Result<Vec<(String, [u8; 32])>> {
+        let id = self.terms.id()?.0;
+        Ok(match (&self.terms.tenure, self.terms.lineage()?) {
+            (Some(tenure), Some(lineage)) => {
+                let transfer = format!("terms of transfer {}", tenure.transfer);
+                vec![("terms".to_owned(), lineage), (transfer, id)]
+            }
+            _ => vec![("terms".to_owned(), id)],
+        })
     }
 
     /// The scripts for which shares are counted.
     pub fn counted(&self) -> Result<Counted> {
         let terms = &self.terms.reward;
         let lock = reward::coins::lock(terms)?.script_pubkey;
-        Ok(Counted { lock, service: terms.miner.payout_script() })
+        let tenure = self.terms.tenure.iter().flat_map(|tenure| &tenure.earlier);
+        let earlier = tenure.map(|earlier| earlier.lock.clone()).collect();
+        let (position, service) = (self.terms.position()?, terms.miner.payout_script());
+        Ok(Counted { position, lock, earlier, service })
     }
 
     /// Refuses terms by which an output of a coinbase could count for another contract too: the same
@@ -245,16 +288,10 @@ impl Registration {
     ) -> Result<()> {
         let ours = self.counted()?;
         for (id, theirs) in others {
-            for (place, script, other, what) in [
-                ("reward lock", &ours.lock, &theirs.lock, "lock"),
-                ("reward lock", &ours.lock, &theirs.service, "service script"),
-                ("miner's payout script", &ours.service, &theirs.lock, "lock"),
-            ] {
-                if script == other {
-                    let found = format_args!("the {what} of terms {id}").to_string();
-                    let expected = "a script that no other contract counts";
-                    return Err(APART.refuses(Culprit::Sender, place, expected, found));
-                }
+            if let Some((place, what)) = ours.shared_with(theirs) {
+                let found = format_args!("the {what} of terms {id}").to_string();
+                let expected = "a script that no other contract counts";
+                return Err(APART.refuses(Culprit::Sender, place, expected, found));
             }
         }
         Ok(())
@@ -263,7 +300,9 @@ impl Registration {
     /// Binds our record at `place` to these terms, durably; refused if it serves others.
     pub fn bind(&self, store: &mut Store, place: u8) -> Result<()> {
         self.check_first(store, place)?;
-        store.remember(&self.scope(place)?, TERMS, self.terms.id()?.as_bytes())
+        let scope = self.scope(place)?;
+        let remember = |(name, serves): (String, [u8; 32])| store.remember(&scope, &name, &serves);
+        self.serves()?.into_iter().try_for_each(remember)
     }
 
     /// What the store's memory knows a record by: the key that it is signed with.
@@ -276,9 +315,6 @@ impl Registration {
         Ok(tagged_hash("hashmix/registry/1", &[&key]))
     }
 }
-
-/// The name under which the store remembers which terms a record serves.
-const TERMS: &str = "terms";
 
 /// The number that a record's path names: a third of its MuSig2 account.
 fn number(record: &Record) -> Option<u32> {

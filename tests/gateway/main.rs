@@ -2,6 +2,7 @@
 //! front of Bitcoin Core.
 
 mod a_farm_proves_several_positions_at_once;
+mod a_later_contract_goes_on_with_what_was_sealed;
 mod a_slice_is_mined_sealed_and_spent;
 mod codes;
 mod desk;
@@ -13,5 +14,6 @@ mod site;
 mod soak_short;
 mod strangers;
 mod the_command_survives_kill_nine;
+mod the_holder_changes_at_a_periods_start;
 mod verdicts;
 mod world;
