@@ -119,7 +119,7 @@ impl Stage {
             Self::Binding => Some((work.service.as_script(), work.service_ppm)),
         };
         let WorkTerms { network, cap, target, .. } = *work;
-        Demand { network, lock: &work.lock, service, cap, target }
+        Demand { network, lock: &work.lock, holders: None, service, cap, target }
     }
 }
 
