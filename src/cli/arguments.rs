@@ -12,10 +12,14 @@ use crate::sign::sealed::Stretch;
 
 #[cfg(feature = "gateway")]
 mod gateway;
+mod position;
 mod work;
 
 #[cfg(feature = "gateway")]
 pub use gateway::{GatewayArguments, GatewayCommand};
+pub use position::{
+    FederationArguments, FundArguments, NewArguments, PositionCommand, SeatArguments,
+};
 pub use work::{ChainArguments, ShowArguments, VerifyArguments, WorkCommand};
 
 /// Hash power bought, sold and proven on Bitcoin alone.
@@ -71,6 +75,9 @@ pub enum Command {
     #[cfg(feature = "gateway")]
     #[command(subcommand)]
     Gateway(GatewayCommand),
+    /// A position on its way to its issue
+    #[command(subcommand)]
+    Position(PositionCommand),
     /// The chain's headers, judged by their work and kept in your store
     #[command(subcommand)]
     Headers(HeadersCommand),
