@@ -120,6 +120,8 @@ pub fn all() -> Vec<Rule> {
         flow::position::terms::EFFICIENCY,
         flow::position::txs::BATCH,
         flow::position::txs::FUNDED,
+        flow::position::inscription::INSCRIBED,
+        script::envelope::TEXT,
         flow::position::enrolment::PROOF,
         flow::position::enrolment::REGISTERED,
         flow::position::proof::CAPACITY,

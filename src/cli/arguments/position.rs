@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use bitcoin::OutPoint;
+use bitcoin::{OutPoint, Txid};
 use clap::{Args, Subcommand};
 
 use super::{DeskArguments, Folder, Home, Server};
@@ -144,4 +144,11 @@ pub struct FundArguments {
     /// The output that a block holds now: says it to the validators
     #[arg(long, value_name = "TXID:VOUT", conflicts_with = "fee_rate")]
     pub outpoint: Option<OutPoint>,
+    /// Inscribe the seal too, as a child of the federation's inscription: the transaction that revealed
+    /// that one
+    #[arg(long, value_name = "TXID", conflicts_with = "batch")]
+    pub parent: Option<Txid>,
+    /// Where the federation's inscription lies now: an output of the issuer's script of 10,000 sat
+    #[arg(long, value_name = "TXID:VOUT", requires = "parent", requires = "outpoint")]
+    pub parent_at: Option<OutPoint>,
 }

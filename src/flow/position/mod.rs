@@ -34,6 +34,7 @@
 
 pub mod coins;
 pub mod enrolment;
+pub mod inscription;
 pub mod proof;
 pub mod state;
 pub mod terms;
