@@ -12,10 +12,12 @@ use crate::sign::sealed::Stretch;
 
 #[cfg(feature = "gateway")]
 mod gateway;
+mod position;
 mod work;
 
 #[cfg(feature = "gateway")]
 pub use gateway::{GatewayArguments, GatewayCommand};
+pub use position::{DossierArguments, PositionCommand};
 pub use work::{ChainArguments, ShowArguments, VerifyArguments, WorkCommand};
 
 /// Hash power bought, sold and proven on Bitcoin alone.
@@ -55,6 +57,9 @@ pub enum Command {
     /// What a contract is agreed on
     #[command(subcommand)]
     Terms(TermsCommand),
+    /// Positions: who holds them, what they deliver and pay
+    #[command(subcommand)]
+    Position(PositionCommand),
     /// Transactions that somebody asks you to sign
     #[command(subcommand)]
     Psbt(PsbtCommand),

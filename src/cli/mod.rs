@@ -32,6 +32,7 @@ pub mod file;
 pub mod gateway;
 pub mod headers;
 pub mod odds;
+pub mod position;
 pub mod psbt;
 pub mod record;
 pub mod rules;
@@ -48,7 +49,7 @@ pub mod wallet;
 pub mod work;
 
 use arguments::{
-    Arguments, Command, DescriptorCommand, HeadersCommand, PsbtCommand, RecordCommand, SeedCommand,
+    Arguments, Command, DescriptorCommand, HeadersCommand, PositionCommand, PsbtCommand, RecordCommand, SeedCommand,
     TermsCommand, ValidatorCommand, WalletCommand, WorkCommand,
 };
 
@@ -174,6 +175,15 @@ fn perform(command: Command) -> Result<Done> {
         }
         Command::Terms(TermsCommand::Descriptor { file }) => terms::descriptor(&file),
         Command::Terms(TermsCommand::Sign(arguments)) => terms::sign(&arguments),
+        Command::Position(PositionCommand::Verify { dossier, by }) => {
+            return position::verify::verify(&by, &dossier);
+        }
+        Command::Position(PositionCommand::List { dossiers, by }) => {
+            position::show::list(&by, &dossiers)
+        }
+        Command::Position(PositionCommand::Show { dossier, by, svg }) => {
+            position::show::show(&by, &dossier, svg.as_deref())
+        }
         Command::Psbt(PsbtCommand::Check { file, terms }) => psbt::check(&file, &terms),
         Command::Descriptor(DescriptorCommand::Check { descriptor, network, terms }) => {
             descriptor::check(&descriptor, network, terms.as_deref())
