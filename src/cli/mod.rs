@@ -49,8 +49,8 @@ pub mod wallet;
 pub mod work;
 
 use arguments::{
-    Arguments, Command, DescriptorCommand, HeadersCommand, PositionCommand, PsbtCommand, RecordCommand, SeedCommand,
-    TermsCommand, ValidatorCommand, WalletCommand, WorkCommand,
+    Arguments, Command, DescriptorCommand, HeadersCommand, PositionCommand, PsbtCommand,
+    RecordCommand, SeedCommand, TermsCommand, ValidatorCommand, WalletCommand, WorkCommand,
 };
 
 /// Arguments are those of the help.

@@ -55,7 +55,10 @@ fn people(terms: &EscrowTerms, lines: &mut Vec<String>) -> Result<()> {
     lines.push(match terms.tenure {
         None => format!("            pin this hash when you choose it: {}", federation.id()?),
         // These records are fresh; what a buyer pins is the federation that issued.
-        Some(_) => format!("            these records, {}, the position's issuer has signed with its terms", federation.id()?),
+        Some(_) => format!(
+            "            these records, {}, the position's issuer has signed with its terms",
+            federation.id()?
+        ),
     });
     Ok(())
 }

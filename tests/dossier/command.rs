@@ -154,7 +154,10 @@ fn a_position_that_was_sold_twice_is_verified_for_at_most_25_questions_and_15_kb
     println!("issuer, terms, owner of a position with two sales: {cost:?}");
     assert!(cost.title.calls > 0 && cost.title.calls <= 25, "{cost:?}");
     assert!(cost.title.bytes > 0 && cost.title.bytes <= 15_000, "{cost:?}");
-    assert_eq!(reading.paid().map(|(paid, rest)| (paid.to_sat(), rest.to_sat())), Some((0, 40_000_000)));
+    assert_eq!(
+        reading.paid().map(|(paid, rest)| (paid.to_sat(), rest.to_sat())),
+        Some((0, 40_000_000))
+    );
     let old = hashmix::flow::reward::coins::lock(&first.reward).unwrap().script_pubkey;
     let lock = |height| reading.title.lock_at(&town.story.terms, height).unwrap().unwrap();
     assert_eq!(lock(START + 47), old);
@@ -182,9 +185,17 @@ fn a_position_that_was_sold_twice_is_verified_for_at_most_25_questions_and_15_kb
     ] {
         assert!(lines.contains(line), "{line}\n{lines}");
     }
-    // Period 5 was delivered in full, and periods before the contract's first are not shown.
-    assert!(lines.contains("\n     4 ") && lines.contains("\n    5*"), "{lines}");
-    assert!(!lines.contains("\n     1 "), "{lines}");
+    // Each period as the contract measured it that paid for it; 15 shares a block are the agreed work.
+    let row = |start: &str| lines.lines().find(|line| line.starts_with(start)).unwrap_or_default();
+    for (period, part) in [
+        ("     1 ", "120.0%"),
+        ("     2 ", "80%"),
+        ("     3 ", "0%"),
+        ("     4 ", "0%"),
+        ("    5*", "100%"),
+    ] {
+        assert!(row(period).contains(part), "{period} {part}\n{lines}");
+    }
 
     // Another federation than the pinned one is refused before anybody is asked.
     let other = "00".repeat(32);
@@ -204,7 +215,9 @@ fn a_position_that_was_sold_twice_is_verified_for_at_most_25_questions_and_15_kb
     let lines = text(&told.stdout);
     println!("{lines}");
     assert_eq!(told.status.code(), Some(0), "{}", text(&told.stderr));
-    assert!(lines.contains("title-issued") && lines.contains("18.50") && lines.contains("40000000"));
+    assert!(
+        lines.contains("title-issued") && lines.contains("18.50") && lines.contains("40000000")
+    );
     assert!(lines.contains("1 of    6"), "{lines}");
 
     let svg = town.dir.path().join("life.svg");
@@ -263,6 +276,29 @@ fn a_hidden_transfer_a_waiting_one_and_a_detour_are_told_apart_on_the_chain() {
 }
 
 #[test]
+fn a_seal_among_many_coins_is_looked_for_up_to_a_bound() {
+    let mut town = Town::issued();
+    let inputs = [town.story.seal(), town.story.spare()];
+    town.story.moves(&inputs, vec![coin(50_000_000, anybody())], None);
+    town.confirm();
+    let verify = |town: &Town| {
+        let told = town.hashmix(&["verify"], &town.dossier(), None);
+        (told.status.code(), text(&told.stderr))
+    };
+    let (code, line) = verify(&town);
+    assert_eq!(code, Some(3));
+    assert!(line.contains("title-unopened"), "{line}");
+    // Every block pays this script.
+    town.mine(500 - town.world.height().unwrap());
+    for _ in 0..2 {
+        let (code, line) = verify(&town);
+        assert_eq!(code, Some(5));
+        assert!(line.contains("title-busy") && line.contains("at most 500"), "{line}");
+        town.mine(1);
+    }
+}
+
+#[test]
 fn a_folder_that_is_no_dossier_and_a_file_that_is_none_are_refused_by_name() {
     let town = Town::issued();
     let refused = |path: &Path| {
@@ -273,6 +309,14 @@ fn a_folder_that_is_no_dossier_and_a_file_that_is_none_are_refused_by_name() {
     let (code, line) = refused(&town.dir.path().join("nowhere"));
     assert_eq!(code, Some(2));
     assert!(line.contains("title-folder"), "{line}");
+    let many = town.dir.path().join("many");
+    folder::write(&many, &town.story.dossier().unwrap()).unwrap();
+    for number in 0..1_001 {
+        std::fs::write(many.join(format!("transfers/{number}")), "").unwrap();
+    }
+    let (code, line) = refused(&many);
+    assert_eq!(code, Some(2));
+    assert!(line.contains("title-folder") && line.contains("1000 files"), "{line}");
     std::fs::write(town.dossier().join("transfers/0001.json"), "{}").unwrap();
     let (code, line) = refused(&town.dossier());
     assert_eq!(code, Some(3));

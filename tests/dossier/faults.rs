@@ -22,7 +22,7 @@ use hashmix::id::RecordId;
 use hashmix::work::agreement::Earlier;
 use serde_json::{Value, json};
 
-use crate::made::{Story, anybody, coin, follow, holder_record, terms};
+use crate::made::{Story, anybody, coin, follow, holder_record, miner_record, terms};
 
 /// A dossier as files, and what a buyer says to it.
 struct Case {
@@ -175,6 +175,10 @@ fn documents() -> Vec<Case> {
         told("refuse_transfer_of_another_position", "title-position", |story| {
             first(story, &|transfer| transfer.position.0[0] ^= 1);
         }),
+        told("refuse_transfer_without_position", "title-position", |story| {
+            story.transfers[2].position.0 = [0; 32];
+        }),
+        told("refuse_transfer_number_zero", "title-numbers", |story| story.transfers[0].number = 0),
         told("refuse_record_used_twice", "record-distinct", |story| {
             story.transfers[2].record = holder_record(1);
         }),
@@ -207,6 +211,9 @@ fn documents() -> Vec<Case> {
             story.txs.truncate(2);
             story.txs[1].1 = None;
             story.transfers.clear();
+        }),
+        told("refuse_unconfirmed_issue_with_transfers", "title-confirmed", |story| {
+            story.txs.iter_mut().for_each(|(_, height)| *height = None);
         }),
         witness("refuse_unsigned_issue", |items| items[0].clear()),
         witness("refuse_forged_signature", |items| items[0][10] ^= 1),
@@ -254,11 +261,10 @@ fn deeds() -> Vec<Case> {
     let end = retirement(&terms("rehearsal")).unwrap().script_pubkey;
     let rest = || coin(99_000_000, anybody());
     let mut stolen = sold();
-    let somebody = ScriptBuf::new_p2tr_tweaked(
-        bitcoin::key::TweakedPublicKey::dangerous_assume_tweaked(
+    let somebody =
+        ScriptBuf::new_p2tr_tweaked(bitcoin::key::TweakedPublicKey::dangerous_assume_tweaked(
             stolen.terms.reward.miner.record.communication,
-        ),
-    );
+        ));
     let mut sale = stolen.resale(60_000_000, 0, 3);
     sale.earlier = vec![Earlier { until: 3, lock: somebody }];
     stolen.resell(2, sale);
@@ -270,27 +276,63 @@ fn deeds() -> Vec<Case> {
         done("refuse_foreign_federation", "title-federation", &foreign),
         done("refuse_lock_of_a_stranger", "title-locks", &stolen),
         done("refuse_contract_before_the_last", "title-locks", &too_early),
-        strayed("refuse_moved_inside", "title-lost", true, |_| vec![coin(100_005_000, anybody())], false),
-        strayed("refuse_opened_inside", "title-opens", true, |seal| vec![coin(100_005_000, seal)], true),
+        strayed(
+            "refuse_moved_inside",
+            "title-lost",
+            true,
+            |_| vec![coin(100_005_000, anybody())],
+            false,
+        ),
+        strayed(
+            "refuse_opened_inside",
+            "title-opens",
+            true,
+            |seal| vec![coin(100_005_000, seal)],
+            true,
+        ),
         strayed("refuse_fee", "title-lost", true, |_| vec![coin(99_000_000, anybody())], false),
-        strayed("refuse_op_return", "title-lost", false, |_| {
-            vec![coin(10_000, ScriptBuf::new_op_return([7; 8])), rest()]
-        }, false),
-        strayed("refuse_second_output", "title-opens", false, |seal| {
-            vec![coin(10_000, anybody()), coin(10_000, seal), rest()]
-        }, true),
-        strayed("refuse_retired", "title-retired", false, |_| {
-            vec![coin(POSTAGE.to_sat(), end.clone()), rest()]
-        }, false),
-        strayed("refuse_transfer_after_the_end", "title-opens", false, |_| {
-            vec![coin(POSTAGE.to_sat(), end.clone()), rest()]
-        }, true),
+        strayed(
+            "refuse_op_return",
+            "title-lost",
+            false,
+            |_| vec![coin(10_000, ScriptBuf::new_op_return([7; 8])), rest()],
+            false,
+        ),
+        strayed(
+            "refuse_second_output",
+            "title-opens",
+            false,
+            |seal| vec![coin(10_000, anybody()), coin(10_000, seal), rest()],
+            true,
+        ),
+        strayed(
+            "refuse_retired",
+            "title-retired",
+            false,
+            |_| vec![coin(POSTAGE.to_sat(), end.clone()), rest()],
+            false,
+        ),
+        strayed(
+            "refuse_retired_inside",
+            "title-retired",
+            true,
+            |_| vec![coin(100_005_000, end.clone())],
+            false,
+        ),
+        strayed(
+            "refuse_transfer_after_the_end",
+            "title-opens",
+            false,
+            |_| vec![coin(POSTAGE.to_sat(), end.clone()), rest()],
+            true,
+        ),
     ]
 }
 
 fn batches() -> Vec<Case> {
     let story = || {
         let mut other = terms("rehearsal");
+        other.reward.miner = miner_record(1);
         other.reward.holder = holder_record(21);
         let batch = vec![terms("rehearsal"), other];
         let source = OutPoint::new(Txid::from_byte_array([7; 32]), 0);
@@ -363,9 +405,9 @@ fn pinned(case: &Case, good: &BTreeMap<String, String>) -> BTreeMap<String, Stri
     let changed = case.files.iter().filter(differs);
     let mut pinned: BTreeMap<String, String> =
         changed.map(|(name, text)| (name.clone(), text.clone())).collect();
-    let missing: Vec<&String> = good.keys().filter(|name| !case.files.contains_key(*name)).collect();
-    let verdict =
-        json!({ "rule": case.rule, "federation": case.federation, "without": missing });
+    let missing: Vec<&String> =
+        good.keys().filter(|name| !case.files.contains_key(*name)).collect();
+    let verdict = json!({ "rule": case.rule, "federation": case.federation, "without": missing });
     pinned.insert("verdict.json".to_owned(), pretty(&verdict));
     pinned
 }

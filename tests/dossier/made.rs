@@ -52,8 +52,14 @@ fn federation(who: &str, number: u32, contract: &str) -> Federation {
     let payout = address(&format!("{who} {number}"));
     let one = |place: u8| {
         let signer = signer_of(&format!("{who} validator {place}"), number).unwrap();
-        record(&signer, Role::Validator, Network::Regtest, contract, payout.clone().into_unchecked())
-            .unwrap()
+        record(
+            &signer,
+            Role::Validator,
+            Network::Regtest,
+            contract,
+            payout.clone().into_unchecked(),
+        )
+        .unwrap()
     };
     Federation {
         threshold: 2,
@@ -81,15 +87,23 @@ pub(crate) fn holder_record(number: u32) -> Record {
     record(&holder(number), Role::Holder, Network::Regtest, NAME, payout).unwrap()
 }
 
+/// The miner's record for one of his positions.
+pub(crate) fn miner_record(number: u32) -> Record {
+    let signer = match number {
+        0 => signer_of("position miner", 0).unwrap(),
+        other => signer_of(&format!("position miner of {other}"), 0).unwrap(),
+    };
+    let paid = address("miner").into_unchecked();
+    record(&signer, Role::Miner, Network::Regtest, NAME, paid).unwrap()
+}
+
 /// What the miner promises, in the numbers of the rehearsal's first deal.
 pub(crate) fn terms(who: &str) -> PositionTerms {
     let payouts = Payouts { miner: address("a"), holder: address("b"), federation: address("c") };
     let deal = people::terms(Variant::Musig, START, &payouts).unwrap();
-    let miner = signer_of("position miner", 0).unwrap();
-    let paid = address("miner").into_unchecked();
     let mut reward = deal.reward.clone();
     reward.contract = NAME.to_owned();
-    reward.miner = record(&miner, Role::Miner, Network::Regtest, NAME, paid).unwrap();
+    reward.miner = miner_record(0);
     reward.holder = holder_record(0);
     reward.federation = federation(who, 1, NAME);
     let terms = PositionTerms {
@@ -131,15 +145,15 @@ pub(crate) fn transaction(inputs: &[(OutPoint, TxOut)], output: Vec<TxOut>) -> T
         },
         ..TxIn::default()
     });
-    Transaction {
-        version: Version::TWO,
-        lock_time: LockTime::ZERO,
-        input: input.collect(),
-        output,
-    }
+    Transaction { version: Version::TWO, lock_time: LockTime::ZERO, input: input.collect(), output }
 }
 
-fn sighash(tx: &Transaction, spent: &[TxOut], input: usize, path: Option<bitcoin::TapLeafHash>) -> TapSighash {
+fn sighash(
+    tx: &Transaction,
+    spent: &[TxOut],
+    input: usize,
+    path: Option<bitcoin::TapLeafHash>,
+) -> TapSighash {
     let mut cache = SighashCache::new(tx);
     let all = Prevouts::All(spent);
     let sort = TapSighashType::Default;
@@ -239,8 +253,7 @@ impl Story {
                 .map(|one| bitcoin::hashes::sha256::Hash::from_byte_array(one.hash().unwrap()))
                 .collect();
         }
-        let sealed =
-            Sealed { outpoint: issue.seal(), lock: issued_seal(&terms).unwrap(), who: 0 };
+        let sealed = Sealed { outpoint: issue.seal(), lock: issued_seal(&terms).unwrap(), who: 0 };
         Self {
             terms,
             issue,
@@ -318,8 +331,7 @@ impl Story {
         if let Some((who, transfer)) = to {
             let sale = transfer.contract(&self.terms).map(|terms| terms.id().unwrap());
             let record = &transfer.record;
-            let lock =
-                transferred_seal(transfer.position, transfer.number, record, sale).unwrap();
+            let lock = transferred_seal(transfer.position, transfer.number, record, sale).unwrap();
             let vout = tx
                 .output
                 .iter()
@@ -337,10 +349,7 @@ impl Story {
         let transfer = self.transfer(to, None);
         let inputs = [self.seal(), self.spare()];
         let script_pubkey = transfer.seal(&self.terms).unwrap();
-        let outputs = vec![
-            TxOut { value: POSTAGE, script_pubkey },
-            coin(COIN - FEE, anybody()),
-        ];
+        let outputs = vec![TxOut { value: POSTAGE, script_pubkey }, coin(COIN - FEE, anybody())];
         self.moves(&inputs, outputs, Some((to, transfer)))
     }
 
@@ -469,7 +478,10 @@ fn escrow_witness(open: &Open, tx: &Transaction, spent: &[TxOut], input: usize) 
 }
 
 /// What an honest server answers about some scripts.
-fn histories(scripts: &BTreeSet<ScriptBuf>, txs: &[(Transaction, Option<u32>)]) -> Facts {
+pub(crate) fn histories(
+    scripts: &BTreeSet<ScriptBuf>,
+    txs: &[(Transaction, Option<u32>)],
+) -> Facts {
     let by_id: BTreeMap<Txid, &Transaction> =
         txs.iter().map(|(tx, _)| (tx.compute_txid(), tx)).collect();
     let touches = |tx: &Transaction| {
@@ -504,7 +516,8 @@ pub(crate) fn follow(dossier: &Dossier, txs: &[(Transaction, Option<u32>)]) -> R
                         Need::History(script) => drop(scripts.insert(script)),
                         Need::Transaction(txid) => {
                             let found = txs.iter().find(|(tx, _)| tx.compute_txid() == txid);
-                            others.insert(txid, found.expect("a transaction that exists").0.clone());
+                            others
+                                .insert(txid, found.expect("a transaction that exists").0.clone());
                         }
                     }
                 }

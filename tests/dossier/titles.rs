@@ -1,13 +1,20 @@
 //! What a true dossier says: holder, contracts, the lock at each height.
 
-use bitcoin::Amount;
+use std::collections::{BTreeMap, BTreeSet};
+
+use bitcoin::hashes::Hash;
+use bitcoin::{Amount, OutPoint, ScriptBuf, Txid};
+use hashmix::error::Result;
 use hashmix::flow::position::coins::{POSTAGE, retirement};
 use hashmix::flow::position::dossier::Sale;
-use hashmix::flow::position::title::Standing;
+use hashmix::flow::position::terms::PositionTerms;
+use hashmix::flow::position::title::{Known, Standing, Traced, trace};
 use hashmix::flow::reward;
 use hashmix::tx::satoshi::Moved;
 
-use crate::made::{START, Story, anybody, coin, holder_record, terms};
+use crate::made::{
+    START, Story, anybody, coin, histories, holder_record, miner_record, terms, transaction,
+};
 
 #[test]
 fn a_position_that_was_issued_is_held_by_the_miner() {
@@ -39,7 +46,9 @@ fn holder_and_lock_follow_two_sales_and_a_settlement() {
     assert!(title.void.is_empty());
     let at = |height| title.lock_at(&story.terms, height).unwrap().unwrap();
     // The third period is the new contract's, and still pays the old lock.
-    for (height, lock) in [(START, &one), (START + 35, &one), (START + 36, &two), (START + 71, &two)] {
+    for (height, lock) in
+        [(START, &one), (START + 35, &one), (START + 36, &two), (START + 71, &two)]
+    {
         assert_eq!(at(height), *lock, "height {height}");
     }
 }
@@ -62,10 +71,11 @@ fn a_seal_that_leaves_an_open_escrow_behind_changes_no_lock_and_no_right() {
     // Once that escrow has ended, there is nothing to re-lock.
     let mut ended = Story::in_memory("rehearsal");
     ended.sell(1, 60_000_000, 0);
-    let (outpoint, held) = (ended.open.clone().unwrap().outpoint, ended.txs.last().unwrap().0.output[1].clone());
+    let (outpoint, held) =
+        (ended.open.clone().unwrap().outpoint, ended.txs.last().unwrap().0.output[1].clone());
     assert_eq!(outpoint.vout, open.unwrap().outpoint.vout);
     let inputs = [(outpoint, held)];
-    ended.send(crate::made::transaction(&inputs, vec![coin(59_990_000, anybody())]), &inputs);
+    ended.send(transaction(&inputs, vec![coin(59_990_000, anybody())]), &inputs);
     ended.open = None;
     ended.sell(2, 60_000_000, 3);
     let title = ended.bought().unwrap();
@@ -128,7 +138,7 @@ fn a_seal_that_is_found_again_after_a_detour_is_held_by_who_is_named_then() {
     let transfer = story.transfer(3, None);
     let script_pubkey = transfer.seal(&story.terms).unwrap();
     let outputs = vec![coin(100_000_000, anybody()), coin(4_000, script_pubkey)];
-    let inputs = [(bitcoin::OutPoint::new(tx.compute_txid(), 0), tx.output[0].clone())];
+    let inputs = [(OutPoint::new(tx.compute_txid(), 0), tx.output[0].clone())];
     story.moves(&inputs, outputs, Some((3, transfer)));
     let title = story.title();
     assert_eq!((title.standing, title.transfer), (Standing::Held, 2));
@@ -146,33 +156,61 @@ fn tracing_ends_at_the_retirement_script() {
     let outputs = vec![coin(10_000, end.clone()), coin(99_990_000, anybody())];
     let tx = story.moves(&inputs, outputs, None);
     // Many positions end there; what the federation does with these coins moves none of them.
-    let inputs = [(bitcoin::OutPoint::new(tx.compute_txid(), 0), coin(10_000, end))];
-    story.send(crate::made::transaction(&inputs, vec![coin(9_000, anybody())]), &inputs);
+    let inputs = [(OutPoint::new(tx.compute_txid(), 0), coin(10_000, end))];
+    story.send(transaction(&inputs, vec![coin(9_000, anybody())]), &inputs);
     let title = story.title();
     assert_eq!((title.standing, title.hops.len()), (Standing::Retired, 2));
     assert_eq!((title.seal(), &title.holder), (None, &holder_record(1)));
 }
 
+/// Three positions of a farm: each with a miner's record and a holder's of its own.
+fn batch() -> Vec<PositionTerms> {
+    let one = |number: u32| {
+        let mut one = terms("rehearsal");
+        if number > 0 {
+            one.reward.miner = miner_record(number);
+            one.reward.holder = holder_record(20 + number);
+        }
+        one
+    };
+    (0..3).map(one).collect()
+}
+
 #[test]
 fn each_of_a_batch_has_its_own_seal_and_id() {
-    let batch: Vec<_> = (0..3)
-        .map(|number| {
-            let mut one = terms("rehearsal");
-            if number > 0 {
-                one.reward.holder = holder_record(20 + number);
-            }
-            one
-        })
-        .collect();
-    let source = bitcoin::OutPoint::new(bitcoin::hashes::Hash::from_byte_array([7; 32]), 0);
-    let mut ids = Vec::new();
+    let source = OutPoint::new(Txid::from_byte_array([7; 32]), 0);
+    let mut ids = BTreeSet::new();
     for place in 0..3 {
         let value = Amount::from_sat(5_000_000_000);
-        let story = Story::batch("rehearsal", source, value, batch.clone(), place);
+        let story = Story::batch("rehearsal", source, value, batch(), place);
         let title = story.bought().unwrap();
         assert_eq!(title.seal().unwrap().vout, place);
-        ids.push(title.issued.position);
+        ids.insert(title.issued.position);
     }
-    ids.dedup();
     assert_eq!(ids.len(), 3);
+}
+
+/// A seal that was moved so often, each time to a script of which everything is known.
+fn moved(times: u32) -> Result<Traced> {
+    let mut story = Story::in_memory("rehearsal");
+    let mut held = story.seal();
+    for _ in 0..times {
+        let inputs = [held.clone()];
+        let tx = story.send(transaction(&inputs, vec![coin(10_000, anybody())]), &inputs);
+        held = (OutPoint::new(tx.compute_txid(), 0), tx.output[0].clone());
+    }
+    let dossier = story.dossier().unwrap();
+    let scripts: BTreeSet<ScriptBuf> =
+        dossier.scripts().unwrap().into_iter().chain([anybody()]).collect();
+    let facts = histories(&scripts, &story.txs);
+    trace(&dossier, Known { facts: &facts, scripts: &scripts, others: &BTreeMap::new() })
+}
+
+#[test]
+fn a_seal_is_followed_through_a_thousand_moves_and_no_more() {
+    let Traced::Known(title) = moved(1_000).unwrap() else { panic!("asked for more") };
+    assert_eq!((title.hops.len(), title.standing), (1_000, Standing::Unopened));
+    for times in [1_001, 1_002] {
+        assert_eq!(moved(times).unwrap_err().rule(), "title-moves");
+    }
 }

@@ -154,8 +154,7 @@ impl Wire {
                 Some(line) => Ok(line),
                 None => {
                     let before = self.meter.read();
-                    let line =
-                        Line::open(&self.url, self.patience.timeout, self.meter.clone());
+                    let line = Line::open(&self.url, self.patience.timeout, self.meter.clone());
                     self.book("server.version", 1, before);
                     line
                 }

@@ -108,7 +108,11 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>> {
             paths.push(entry.path());
         }
         if paths.len() > MOST_MOVES {
-            return Err(FOLDER.misused(folder.display(), format_args!("at most {MOST_MOVES} files"), "more"));
+            return Err(FOLDER.misused(
+                folder.display(),
+                format_args!("at most {MOST_MOVES} files"),
+                "more",
+            ));
         }
     }
     paths.sort();

@@ -11,8 +11,9 @@ use bitcoin::{Amount, Network, ScriptBuf, Transaction, Txid};
 
 use crate::chain::electrum::{CHUNK, Electrum, TRANSACTION, Tally};
 use crate::cli::arguments::DossierArguments;
+use crate::cli::chart::Bar;
 use crate::cli::dossier::{Folder, Known as Judged, of_facts};
-use crate::cli::headers::Progress as Bar;
+use crate::cli::headers::Progress as Synced;
 use crate::cli::position::folder;
 use crate::cli::show::{Shown, judged};
 use crate::cli::wallet::{STORE, make};
@@ -54,7 +55,7 @@ impl Reader {
         make(home)?;
         let mut store = Store::open(home.join(STORE))?;
         let mut chain = GuardedChain::new(electrum);
-        let mut bar = Bar::new();
+        let mut bar = Synced::new();
         let synced = chain.sync(&mut store, &mut |have, tip| {
             if tip > CHUNK {
                 bar.show(have, tip);
@@ -99,6 +100,8 @@ pub struct Standing {
     pub escrow: Option<Progress>,
     /// Agreed and delivered work; `None` before the first period is over.
     pub(crate) shown: Option<Shown>,
+    /// The periods before the contract's first, each as the contract measured it that paid for it.
+    pub(crate) before: Vec<Bar>,
     /// Files that are no evidence.
     pub files: Folder,
 }
@@ -117,6 +120,14 @@ pub struct Reading {
     pub cost: Cost,
     /// What is left to trust, in lines.
     pub open: Vec<String>,
+}
+
+impl Standing {
+    /// Agreed and delivered work in each period that is over, whoever held the position then.
+    pub(crate) fn bars(&self) -> Vec<Bar> {
+        let now = self.shown.as_ref().map_or(&[][..], |shown| &shown.bars);
+        self.before.iter().chain(now).copied().collect()
+    }
 }
 
 impl Reading {
@@ -245,11 +256,25 @@ fn standing(
         }
         most = most.saturating_mul(2);
     };
-    let mut evidence = Evidence::new(dossier.position());
-    let files = folder::read_evidence(path, &terms, &mut evidence)?;
     let judged_by: Judged = of_facts(&terms, facts, Vec::new());
-    let shown = judged(&terms, &yardstick(&terms)?, &judged_by, &evidence)?;
-    Ok(Standing { terms, escrow, shown, files })
+    let measured = |terms: &EscrowTerms| {
+        let mut evidence = Evidence::new(dossier.position());
+        let files = folder::read_evidence(path, terms, &mut evidence)?;
+        Ok((judged(terms, &yardstick(terms)?, &judged_by, &evidence)?, files))
+    };
+    // The miner's, where he worked before he sold, then one contract after the other.
+    let mut before: Vec<Bar> = Vec::new();
+    let (_, earlier) = title.sold.split_last().unzip();
+    let sold_before = earlier.into_iter().flatten().map(|sold| sold.terms.clone());
+    let own = [unsold(dossier)].into_iter().filter(|_| sold.is_some());
+    for terms in own.chain(sold_before) {
+        let (shown, _): (Option<Shown>, Folder) = measured(&terms)?;
+        before.retain(|bar| bar.number <= terms.first_period());
+        before.extend(shown.into_iter().flat_map(|shown| shown.bars));
+    }
+    before.retain(|bar| bar.number <= terms.first_period());
+    let (shown, files) = measured(&terms)?;
+    Ok(Standing { terms, escrow, shown, before, files })
 }
 
 /// Terms by which work is measured that was never sold: the first holder's, for the whole term.

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use bitcoin::Amount;
 
 use crate::cli::arguments::DossierArguments;
+use crate::cli::chart::Bar;
 use crate::cli::file::{self, Readers};
 use crate::cli::position::reading::{Reading, read};
 use crate::cli::position::timeline::{Cell, Span, Timeline};
@@ -13,12 +14,17 @@ use crate::error::{Error, Result};
 use crate::flow::escrow::coins::Progress;
 use crate::flow::position::title::Standing;
 
-const HEAD: &str =
-    "position          rate       J/TH   periods left  delivered   unpaid (sat)  next payment";
+/// The head of the table; as wide as its rows.
+fn head() -> String {
+    format!(
+        "{:<13}  {:>9}  {:>9}  {:>13}  {:>9}  {:>13}  next payment",
+        "position", "rate", "J/TH", "periods left", "delivered", "unpaid (sat)"
+    )
+}
 
 /// A line for each dossier; one that is refused says why, and the others are told all the same.
 pub fn list(arguments: &DossierArguments, dossiers: &[PathBuf]) -> Result<Vec<String>> {
-    let mut lines = vec![HEAD.to_owned()];
+    let mut lines = vec![head()];
     for path in dossiers {
         match read(arguments, path) {
             Ok(reading) => {
@@ -36,17 +42,13 @@ pub fn list(arguments: &DossierArguments, dossiers: &[PathBuf]) -> Result<Vec<St
 }
 
 /// One dossier: its line, its life, and a drawing of it if a file is named.
-pub fn show(
-    arguments: &DossierArguments,
-    path: &Path,
-    svg: Option<&Path>,
-) -> Result<Vec<String>> {
+pub fn show(arguments: &DossierArguments, path: &Path, svg: Option<&Path>) -> Result<Vec<String>> {
     if let Some(svg) = svg {
         file::free(svg)?;
     }
     let reading = read(arguments, path)?;
     let timeline = timeline(&reading);
-    let mut lines = vec![HEAD.to_owned(), row(&reading)];
+    let mut lines = vec![head(), row(&reading)];
     lines.extend(warning(&reading));
     lines.push(String::new());
     lines.extend(timeline.lines());
@@ -72,10 +74,9 @@ fn part(delivered: u128, agreed: u128) -> Option<u32> {
 }
 
 fn delivered(reading: &Reading) -> Option<u32> {
-    let bars = &reading.standing.shown.as_ref()?.bars;
-    let sum = |of: fn(&crate::cli::chart::Bar) -> u128| {
-        bars.iter().fold(0u128, |sum, bar| sum.saturating_add(of(bar)))
-    };
+    let bars = reading.standing.bars();
+    let sum =
+        |of: fn(&Bar) -> u128| bars.iter().fold(0u128, |sum, bar| sum.saturating_add(of(bar)));
     part(sum(|bar| bar.delivered), sum(|bar| bar.agreed))
 }
 
@@ -109,9 +110,10 @@ fn row(reading: &Reading) -> String {
     let terms = reading.dossier.terms();
     let delivered = delivered(reading)
         .map_or_else(|| "-".to_owned(), |part| format!("{}.{} %", part / 10, part % 10));
-    let unpaid = reading.paid().map_or_else(|| "-".to_owned(), |(_, rest)| rest.to_sat().to_string());
+    let unpaid =
+        reading.paid().map_or_else(|| "-".to_owned(), |(_, rest)| rest.to_sat().to_string());
     format!(
-        "{:<14}  {:>9}  {:>6}.{:02}  {:>5} of {:>4}  {delivered:>9}  {unpaid:>13}  {}",
+        "{:<13}  {:>9}  {:>6}.{:02}  {:>5} of {:>4}  {delivered:>9}  {unpaid:>13}  {}",
         short(reading),
         format!("{}/s", units::hashes(u128::from(terms.delivery.rate))),
         terms.efficiency / 100,
@@ -187,7 +189,7 @@ fn timeline(reading: &Reading) -> Timeline {
         locks.push(Span { begin, end: behind(calendar.end()), number: sold.number });
     }
     locks.retain(|span| span.begin < span.end);
-    let bars = reading.standing.shown.as_ref().map_or(&[][..], |shown| &shown.bars);
+    let bars = reading.standing.bars();
     let periods = (0..calendar.periods)
         .filter_map(|period| {
             let blocks = calendar.period_blocks(period)?;

@@ -79,9 +79,8 @@ impl Timeline {
         let cells = self.periods.iter().map(|cell| (cell.begin, cell.end));
         let events = self.events.iter().map(|(height, _)| (*height, *height));
         let all = spans.chain(cells).chain(events).chain([(self.now, self.now)]);
-        let (begin, end) = all.fold((u32::MAX, 0), |(low, high), (begin, end)| {
-            (low.min(begin), high.max(end))
-        });
+        let (begin, end) =
+            all.fold((u32::MAX, 0), |(low, high), (begin, end)| (low.min(begin), high.max(end)));
         (begin, end.max(begin.saturating_add(1)))
     }
 
@@ -129,12 +128,16 @@ impl Timeline {
         line(format_args!("<text x=\"16\" y=\"44\">{}</text>", escaped(summary)));
         for (lane, name) in (0u64..).zip(["seal", "lock", "work"]) {
             let y = TOP + lane * STEP + LANE / 2 + 4;
-            line(format_args!("<text x=\"{}\" y=\"{y}\" text-anchor=\"end\">{name}</text>", LEFT - 10));
+            line(format_args!(
+                "<text x=\"{}\" y=\"{y}\" text-anchor=\"end\">{name}</text>",
+                LEFT - 10
+            ));
         }
         for (lane, spans) in (0u64..).zip([&self.holders, &self.locks]) {
-            for (place, span) in spans.iter().enumerate() {
+            for span in spans {
                 let (from, to) = (x(span.begin), x(span.end));
-                let class = if place % 2 == 0 { "even" } else { "odd" };
+                // The same holder has the same colour in both lanes.
+                let class = if span.number % 2 == 0 { "even" } else { "odd" };
                 let who = match span.number {
                     0 => "miner".to_owned(),
                     number => format!("holder {number}"),
@@ -235,7 +238,11 @@ mod tests {
                     delivered: (n < 2).then_some(1_000 - 400 * n),
                 })
                 .collect(),
-            events: vec![(100, "issued".to_owned()), (112, "sold <1>".to_owned()), (192, "end".to_owned())],
+            events: vec![
+                (100, "issued".to_owned()),
+                (112, "sold <1>".to_owned()),
+                (192, "end".to_owned()),
+            ],
         }
     }
 

@@ -134,19 +134,23 @@ fn contract(reading: &Reading) -> Result<Vec<String>> {
             ),
         });
     }
-    match &standing.shown {
-        Some(shown) => {
-            lines.push(String::new());
-            lines.extend(chart::lines(&shown.bars));
-            if reading.title.contract().is_some() {
-                lines.extend(show::summary(terms, shown));
-            }
-        }
-        None => lines.push("work         no period is over yet".to_owned()),
+    let bars = standing.bars();
+    if bars.is_empty() {
+        lines.push("work         no period is over yet".to_owned());
+    } else {
+        lines.push(String::new());
+        lines.extend(chart::lines(&bars));
+    }
+    if let Some(shown) = standing.shown.as_ref().filter(|_| reading.title.contract().is_some()) {
+        lines.push("in the contract in force".to_owned());
+        lines.extend(show::summary(terms, shown));
     }
     lines.extend(standing.files.damaged.iter().map(|error| format!("damaged      {error}")));
     if standing.files.foreign > 0 {
-        lines.push(format!("passed over  {} files that are no evidence", standing.files.foreign));
+        lines.push(format!(
+            "passed over  {} files that are no evidence in this contract",
+            standing.files.foreign
+        ));
     }
     if reading.title.contract().is_some() {
         lines.push(String::new());

@@ -284,12 +284,7 @@ impl Dossier {
         for transfer in transfers {
             let place = format!("transfer {}", transfer.number);
             if transfer.position != position {
-                return Err(POSITION.refuses(
-                    Culprit::Sender,
-                    place,
-                    position,
-                    transfer.position,
-                ));
+                return Err(POSITION.refuses(Culprit::Sender, place, position, transfer.position));
             }
             let many = numbers.len() >= MOST_MOVES;
             if transfer.number == 0 || many || !numbers.insert(transfer.number) {

@@ -97,7 +97,11 @@ impl Known<'_> {
     /// The transaction that spends an output: one in a block before one that waits.
     fn spender(&self, outpoint: OutPoint) -> Option<(Txid, &Seen, usize)> {
         let spends = |(txid, seen): (&Txid, &'_ Seen)| {
-            seen.tx.input.iter().position(|input| input.previous_output == outpoint).map(|i| (*txid, i))
+            seen.tx
+                .input
+                .iter()
+                .position(|input| input.previous_output == outpoint)
+                .map(|i| (*txid, i))
         };
         let all = self.facts.transactions.iter().filter_map(|(txid, seen)| {
             spends((txid, seen)).map(|(txid, input)| (txid, seen, input))

@@ -68,7 +68,8 @@ fn a_flood_of_lines_ends_at_the_most_bytes_of_an_answer() {
     let server = Server::start(1);
     for line in UNASKED {
         server.always("server.ping", move || Act::Forever(line, Duration::ZERO));
-        let mut lines = Lines::open(&server.url, IMPATIENT.timeout, LONGEST, Meter::default()).unwrap();
+        let mut lines =
+            Lines::open(&server.url, IMPATIENT.timeout, LONGEST, Meter::default()).unwrap();
         lines.write_all(b"{\"id\": 1, \"method\": \"server.ping\"}\n").unwrap();
         let mut heard = Vec::new();
         let error = lines.take(4 * LONGEST as u64).read_to_end(&mut heard).unwrap_err();

@@ -81,15 +81,20 @@ pub(super) fn prove(dossier: &Dossier, known: Known<'_>) -> Result<Result<Issued
     let place = format!("issue {}", issue.txid);
     let Some(seen) = known.facts.transactions.get(&issue.txid) else {
         let found = format_args!("no transaction of that id pays it").to_string();
-        return Err(ISSUED.refuses(Culprit::Sender, place, format_args!("a seal to {seal:x}"), found));
+        return Err(ISSUED.refuses(
+            Culprit::Sender,
+            place,
+            format_args!("a seal to {seal:x}"),
+            found,
+        ));
     };
     let draft = rebuilt(dossier, seal, &seen.tx)?;
     if draft.txid() != issue.txid {
         let found = differs(draft.transaction(), &seen.tx);
         return Err(ISSUED.refuses(Culprit::Sender, place, draft.txid(), found));
     }
-    let signers = signers(&draft, &seen.tx, terms.issuer.threshold)
-        .map_err(|error| error.within(&place))?;
+    let signers =
+        signers(&draft, &seen.tx, terms.issuer.threshold).map_err(|error| error.within(&place))?;
     let Some(height) = seen.height else {
         return Err(CONFIRMED.unavailable(place, "a block", "it waits in the mempool"));
     };
@@ -98,7 +103,13 @@ pub(super) fn prove(dossier: &Dossier, known: Known<'_>) -> Result<Result<Issued
     Ok(Ok(Issued { position, federation, seal, height, signers }))
 }
 
-/// The issue as the terms demand it, with the other seals of its batch as `found` has them.
+/// Where a statement has the miner's tag: a hint, and in a batch the first miner's.
+const TAG: core::ops::Range<usize> = 20..40;
+/// The same in the script, behind OP_RETURN and the length of what it pushes.
+const MINER: core::ops::Range<usize> = 23..43;
+
+/// The issue as the terms demand it, with the other seals of its batch, and where these come first the
+/// first miner's tag, as `found` has them.
 fn rebuilt(dossier: &Dossier, seal: ScriptBuf, found: &Transaction) -> Result<Draft> {
     let (terms, issue) = (dossier.terms(), dossier.issue());
     let hashes = issue.hashes(terms)?;
@@ -111,7 +122,14 @@ fn rebuilt(dossier: &Dossier, seal: ScriptBuf, found: &Transaction) -> Result<Dr
         };
         outputs.push(TxOut { value: POSTAGE, script_pubkey });
     }
-    let stated = [statement(terms)?.as_slice(), &digest(&hashes)].concat();
+    let mut stated = statement(terms)?;
+    if issue.place > 0
+        && let Some(tag) =
+            found.output.get(outputs.len()).and_then(|out| out.script_pubkey.as_bytes().get(MINER))
+    {
+        stated.splice(TAG, tag.iter().copied());
+    }
+    let stated = [stated.as_slice(), &digest(&hashes)].concat();
     let data = PushBytesBuf::try_from(stated)
         .map_err(|error| ISSUED.broken("issue", "80 bytes of data", error))?;
     outputs.push(TxOut { value: Amount::ZERO, script_pubkey: ScriptBuf::new_op_return(data) });
@@ -153,9 +171,9 @@ fn signers(draft: &Draft, tx: &Transaction, threshold: u8) -> Result<Vec<u8>> {
     let spend = spend.ok_or_else(|| SIGNED.broken(place, "an input", "none"))?;
     let leaf = spend.lock.leaf(Path::Federation)?;
     let witness = tx.input.first().map(|input| &input.witness);
-    let items = witness.and_then(|witness| items(witness, leaf)).ok_or_else(|| {
-        wrong(&"the federation leaf of the issuer's script", &"another spend")
-    })?;
+    let items = witness
+        .and_then(|witness| items(witness, leaf))
+        .ok_or_else(|| wrong(&"the federation leaf of the issuer's script", &"another spend"))?;
     let message = Message::from_digest(draft.sighash(0)?);
     let secp = Secp256k1::verification_only();
     let good = |key: &XOnlyPublicKey, item: &[u8]| {
