@@ -17,7 +17,10 @@ mod work;
 
 #[cfg(feature = "gateway")]
 pub use gateway::{GatewayArguments, GatewayCommand};
-pub use position::{DossierArguments, PositionCommand};
+pub use position::{
+    DossierArguments, FederationArguments, FundArguments, NewArguments, PositionCommand,
+    SeatArguments,
+};
 pub use work::{ChainArguments, ShowArguments, VerifyArguments, WorkCommand};
 
 /// Hash power bought, sold and proven on Bitcoin alone.
@@ -57,7 +60,7 @@ pub enum Command {
     /// What a contract is agreed on
     #[command(subcommand)]
     Terms(TermsCommand),
-    /// Positions: who holds them, what they deliver and pay
+    /// Positions: their way to the issue, who holds them, what they deliver and pay
     #[command(subcommand)]
     Position(PositionCommand),
     /// Transactions that somebody asks you to sign

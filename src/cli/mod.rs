@@ -49,7 +49,7 @@ pub mod wallet;
 pub mod work;
 
 use arguments::{
-    Arguments, Command, DescriptorCommand, HeadersCommand, PositionCommand, PsbtCommand,
+    Arguments, Command, DescriptorCommand, HeadersCommand, PsbtCommand,
     RecordCommand, SeedCommand, TermsCommand, ValidatorCommand, WalletCommand, WorkCommand,
 };
 
@@ -175,15 +175,6 @@ fn perform(command: Command) -> Result<Done> {
         }
         Command::Terms(TermsCommand::Descriptor { file }) => terms::descriptor(&file),
         Command::Terms(TermsCommand::Sign(arguments)) => terms::sign(&arguments),
-        Command::Position(PositionCommand::Verify { dossier, by }) => {
-            return position::verify::verify(&by, &dossier);
-        }
-        Command::Position(PositionCommand::List { dossiers, by }) => {
-            position::show::list(&by, &dossiers)
-        }
-        Command::Position(PositionCommand::Show { dossier, by, svg }) => {
-            position::show::show(&by, &dossier, svg.as_deref())
-        }
         Command::Psbt(PsbtCommand::Check { file, terms }) => psbt::check(&file, &terms),
         Command::Descriptor(DescriptorCommand::Check { descriptor, network, terms }) => {
             descriptor::check(&descriptor, network, terms.as_deref())
@@ -196,6 +187,7 @@ fn perform(command: Command) -> Result<Done> {
             wallet::send(&home, &server.electrum, &to, sat, fee_rate)
         }
         Command::Validator(command) => return at_desk(command),
+        Command::Position(command) => return position::perform(&command),
         #[cfg(feature = "gateway")]
         Command::Gateway(arguments::GatewayCommand::Run(arguments)) => gateway::run(&arguments),
         #[cfg(feature = "gateway")]

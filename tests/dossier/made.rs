@@ -112,6 +112,8 @@ pub(crate) fn terms(who: &str) -> PositionTerms {
         issuer: federation(who, 0, STANDING),
         reward,
         efficiency: 1_850,
+        onboarding: START - 24,
+        binding: START - 12,
         delivery: deal.delivery,
         delays: deal.delays,
         fees: deal.fees,
@@ -245,14 +247,7 @@ impl Story {
         let minted = mint.compute_txid();
         let funding = Funding { outpoint: OutPoint::new(minted, 0), value: funding };
         let issue_tx = sign_issue(txs::issue(&batch, funding).unwrap(), who);
-        let mut issue = Issue::alone(issue_tx.compute_txid(), funding);
-        if batch.len() > 1 {
-            issue.place = place;
-            issue.batch = batch
-                .iter()
-                .map(|one| bitcoin::hashes::sha256::Hash::from_byte_array(one.hash().unwrap()))
-                .collect();
-        }
+        let issue = Issue::among(&terms, &batch, issue_tx.compute_txid(), funding).unwrap().unwrap();
         let sealed = Sealed { outpoint: issue.seal(), lock: issued_seal(&terms).unwrap(), who: 0 };
         Self {
             terms,

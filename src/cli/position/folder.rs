@@ -80,6 +80,15 @@ pub fn write(folder: &Path, dossier: &Dossier) -> Result<()> {
     transfers.map(|transfer| write_transfer(folder, transfer)).collect()
 }
 
+/// Adds the issue to the dossier in a folder, unless it is there.
+pub fn write_issue(folder: &Path, issue: &Issue) -> Result<()> {
+    let path = folder.join(ISSUE);
+    match path.exists() {
+        true => Ok(()),
+        false => file::write(&path, issue.to_json()?.as_bytes(), Readers::Anyone),
+    }
+}
+
 /// Adds a transfer to the dossier in a folder.
 pub fn write_transfer(folder: &Path, transfer: &Transfer) -> Result<()> {
     let inner = folder.join(TRANSFERS);

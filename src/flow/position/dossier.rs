@@ -94,6 +94,25 @@ impl Issue {
         Self { format, txid, funding: outpoint, value, place: 0, batch: Vec::new() }
     }
 
+    /// The issue of one position of a batch, which may be this one alone; `None` if it is not among them.
+    pub fn among(
+        terms: &PositionTerms,
+        batch: &[PositionTerms],
+        txid: Txid,
+        funding: Funding,
+    ) -> Result<Option<Self>> {
+        let place = batch.iter().position(|one| one == terms);
+        let Some(place) = place.and_then(|place| u32::try_from(place).ok()) else {
+            return Ok(None);
+        };
+        let alone = Self::alone(txid, funding);
+        if batch.len() == 1 {
+            return Ok(Some(alone));
+        }
+        let hashes = batch.iter().map(|one| one.hash().map(sha256::Hash::from_byte_array));
+        Ok(Some(Self { place, batch: hashes.collect::<Result<_>>()?, ..alone }))
+    }
+
     /// Reads an issue; whether it is true the chain tells.
     pub fn from_json(text: &str) -> Result<Self> {
         read(text, ISSUE_FORMAT)
