@@ -454,6 +454,7 @@ fn pinned_dossiers_are_those_that_are_made_and_are_judged_alike_for_ever() {
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
-    (there.sort(), known.sort());
+    there.sort();
+    known.sort();
     assert_eq!(there, known);
 }

@@ -76,8 +76,8 @@ pub fn write(folder: &Path, dossier: &Dossier) -> Result<()> {
     make(&folder.join(TRANSFERS))?;
     file::write(&folder.join(TERMS), dossier.terms().to_json()?.as_bytes(), Readers::Anyone)?;
     file::write(&folder.join(ISSUE), dossier.issue().to_json()?.as_bytes(), Readers::Anyone)?;
-    let transfers = dossier.openings().iter().map(|opening| &opening.transfer);
-    transfers.map(|transfer| write_transfer(folder, transfer)).collect()
+    let mut transfers = dossier.openings().iter().map(|opening| &opening.transfer);
+    transfers.try_for_each(|transfer| write_transfer(folder, transfer))
 }
 
 /// Adds the issue to the dossier in a folder, unless it is there.

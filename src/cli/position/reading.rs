@@ -45,13 +45,13 @@ const RELOCKS: usize = 2;
 /// A server, with the headers that judge it if there is a store for them.
 enum Reader {
     Guarded(Box<(GuardedChain, Store)>),
-    Bare(Electrum),
+    Bare(Box<Electrum>),
 }
 
 impl Reader {
     fn open(url: &str, home: Option<&Path>, network: Network) -> Result<Self> {
         let electrum = Electrum::connect(url, network)?;
-        let Some(home) = home else { return Ok(Self::Bare(electrum)) };
+        let Some(home) = home else { return Ok(Self::Bare(Box::new(electrum))) };
         make(home)?;
         let mut store = Store::open(home.join(STORE))?;
         let mut chain = GuardedChain::new(electrum);
