@@ -92,3 +92,25 @@ fn money_that_is_not_the_miners_pays_for_no_issue_of_his() {
     town.mine_to(HEIGHTS[2]);
     assert_eq!(step(&mut validators), ["position-issue-early"; 3]);
 }
+
+#[test]
+fn work_that_is_shown_late_gets_no_receipts() {
+    let town = Town::new();
+    let terms = cast::terms(1, HEIGHTS).unwrap();
+    let (mut miner, mut validators) = (town.miner(1, &terms), town.validators(1, &terms));
+    enrol(&mut miner, 1);
+    all_well(&mut validators);
+    miner.say(Event::Asked).unwrap();
+    let shares = town.mine(from_ref(&terms), Stage::Onboarding, SHARES);
+    let until = Stage::Onboarding.receipts_until(&terms);
+    // The last block at which a receipt is in time: one validator gives his, the others sleep.
+    town.mine_to(until);
+    miner.say(proven(&terms, Stage::Onboarding, &shares)).unwrap();
+    all_well(&mut validators[..1]);
+    town.blocks(1);
+    all_well(&mut validators);
+    let turn = miner.turn().unwrap();
+    let expected =
+        format!("too late for the onboarding: receipts ended at height {until}; begin anew");
+    assert_eq!((turn.by.as_slice(), turn.what), (&[][..], expected));
+}

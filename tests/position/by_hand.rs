@@ -48,10 +48,8 @@ impl Table {
     fn run(&self, words: &str, more: &[&str]) -> String {
         let mut arguments: Vec<&str> = words.split_whitespace().collect();
         arguments.extend(more);
-        let output = Command::new(env!("CARGO_BIN_EXE_hashmix")).args(&arguments).output().unwrap();
-        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-        let (out, err) = (text(output.stdout), text(output.stderr));
-        assert!(output.status.success(), "{arguments:?}: {out}{err}");
+        let (code, out, err) = said(&arguments);
+        assert_eq!(code, Some(0), "{arguments:?}: {out}{err}");
         out
     }
 
@@ -163,31 +161,28 @@ fn the_command_takes_a_position_to_its_issue() {
     let arguments = [a, b, c, "--threshold", "2", "--payout", &federation, "--out", &issuer];
     assert!(table.run("position federation", &arguments).contains("decides     2 of 3"));
     let (numbers, dossier) = (table.path("numbers.json"), table.path("dossier"));
-    fs::write(&numbers, NUMBERS).unwrap();
     let [a, b, c] = fresh.each_ref().map(String::as_str);
-    table.run(
-        "position new",
-        &[
-            "--numbers",
-            &numbers,
-            "--issuer",
-            &issuer,
-            "--miner",
-            &miner,
-            "--holder",
-            &holder,
-            "--validator",
-            a,
-            "--validator",
-            b,
-            "--validator",
-            c,
-            "--payout",
-            &federation,
-            "--out",
-            &dossier,
-        ],
-    );
+    let new = [
+        ["position", "new"],
+        ["--numbers", &numbers],
+        ["--issuer", &issuer],
+        ["--miner", &miner],
+        ["--holder", &holder],
+        ["--validator", a],
+        ["--validator", b],
+        ["--validator", c],
+        ["--payout", &federation],
+        ["--out", &dossier],
+    ]
+    .concat();
+    for (good, bad) in [("numbers 1", "numbers 2"), ("\"rate\"", "\"rat\"")] {
+        fs::write(&numbers, NUMBERS.replace(good, bad)).unwrap();
+        let (code, _, err) = said(&new);
+        assert!(code == Some(3) && err.contains("[position-numbers]"), "{err}");
+    }
+    fs::write(&numbers, NUMBERS).unwrap();
+    let (code, out, err) = said(&new);
+    assert!(code == Some(0) && out.contains("at least 57 of 180 shares"), "{out}{err}");
     let text = fs::read_to_string(Path::new(&dossier).join("position.json")).unwrap();
     let terms = PositionTerms::from_json(&text).unwrap();
 

@@ -2,17 +2,45 @@
 
 use std::slice::from_ref;
 
-use bitcoin::Txid;
+use bitcoin::{Amount, OutPoint, Txid};
 use hashmix::engine::issuing::{Issuing, Told};
 use hashmix::flow::position::coins::{self, POSTAGE};
 use hashmix::flow::position::proof::Stage;
 use hashmix::flow::position::terms::PositionTerms;
-use hashmix::flow::position::txs;
+use hashmix::flow::position::txs::{self, Funding};
 use hashmix::flow::position::word::Event;
 use hashmix::party::Seat;
 use hashmix::rehearsal::position as cast;
 
 use crate::town::{HEIGHTS, SHARES, Town, all_well, enrol, proven, step};
+
+/// A word of each kind behind the enrolment, in the order of their turns. What they hold matters when
+/// their turn has come.
+fn words(terms: &PositionTerms) -> [(Seat, Event); 7] {
+    let signature = cast::standing(0).unwrap().sign_digest([1; 32]).unwrap();
+    let (record, script) = (terms.reward.miner.id().unwrap(), terms.reward.miner.payout_script());
+    let funding = Funding { outpoint: OutPoint::null(), value: Amount::from_sat(11_000) };
+    let lock = Stage::Binding.script(terms).unwrap();
+    [
+        (Seat::Validator(0), Event::Registered { record, script, signature }),
+        (Seat::Miner, Event::Asked),
+        (Seat::Miner, proven(terms, Stage::Onboarding, &[])),
+        (Seat::Validator(0), Event::Granted { lock }),
+        (Seat::Miner, proven(terms, Stage::Binding, &[])),
+        (Seat::Miner, Event::Funded { funding, batch: Vec::new() }),
+        (Seat::Validator(0), Event::IssueSigned { signatures: vec![signature] }),
+    ]
+}
+
+/// Every word from this one on is refused: its turn has not come.
+fn too_early(miner: &mut Issuing, validator: &mut Issuing, from: usize) {
+    for (seat, event) in words(&miner.terms().clone()).into_iter().skip(from) {
+        let (kind, one) =
+            (event.kind(), if seat == Seat::Miner { &mut *miner } else { &mut *validator });
+        let refused = one.say(event).unwrap_err();
+        assert_eq!(refused.rule(), "position-order", "{kind} after {from} words");
+    }
+}
 
 #[test]
 fn three_validators_issue_a_position_after_they_have_seen_the_work() {
@@ -20,14 +48,22 @@ fn three_validators_issue_a_position_after_they_have_seen_the_work() {
     let terms = cast::terms(1, HEIGHTS).unwrap();
     let (mut miner, mut validators) = (town.miner(1, &terms), town.validators(1, &terms));
 
+    too_early(&mut miner, &mut validators[0], 0);
     enrol(&mut miner, 1);
+    too_early(&mut miner, &mut validators[0], 1);
     all_well(&mut validators);
+    too_early(&mut miner, &mut validators[0], 2);
     miner.say(Event::Asked).unwrap();
+    too_early(&mut miner, &mut validators[0], 3);
 
     for stage in Stage::BOTH {
         let shares = town.mine(from_ref(&terms), stage, SHARES);
         miner.say(proven(&terms, stage, &shares)).unwrap();
+        let place = if stage == Stage::Onboarding { 3 } else { 5 };
+        too_early(&mut miner, &mut validators[0], place);
         all_well(&mut validators);
+        all_well(&mut validators[..1]);
+        too_early(&mut miner, &mut validators[0], if stage == Stage::Onboarding { 5 } else { 6 });
     }
     let turn = miner.turn().unwrap();
     assert_eq!((turn.by.as_slice(), turn.what.as_str()), (&[Seat::Miner][..], "fund the issue"));

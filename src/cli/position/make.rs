@@ -22,7 +22,7 @@ use crate::work::agreement::{Entitlement, Profile, share_target};
 pub const NUMBERS: Rule = Rule::new(
     "position-numbers",
     "a position's numbers are JSON with the fields of `hashmix position numbers 1`",
-    "compare with what the file of the terms shall hold, see `hashmix position new --help`",
+    "name the numbers as the terms of a position do, each once: all but the share target, which follows from rate, slice and expected shares",
 );
 
 /// The first field of a position's numbers.

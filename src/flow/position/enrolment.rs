@@ -212,7 +212,7 @@ mod tests {
         let record = paid_at(address);
         let text = record.record.statement().unwrap();
         let time = LockTime::from_height(900_000).unwrap();
-        let locks = bip322::LockParams { time, age: Sequence::ZERO };
+        let locks = bip322::LockParams { lock_time: time, sequence: Sequence::ZERO };
         let tx = bip322::sign_full(address, &text, &[key(1)], None, locks).unwrap();
         assert_eq!(rule(&record, &full(&tx)), "position-proof");
     }
