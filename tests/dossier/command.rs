@@ -279,7 +279,8 @@ fn a_hidden_transfer_a_waiting_one_and_a_detour_are_told_apart_on_the_chain() {
 fn a_seal_among_many_coins_is_looked_for_up_to_a_bound() {
     let mut town = Town::issued();
     let inputs = [town.story.seal(), town.story.spare()];
-    town.story.moves(&inputs, vec![coin(50_000_000, anybody())], None);
+    let outputs = vec![coin(50_000_000, anybody()), coin(50_000_000, anybody())];
+    town.story.moves(&inputs, outputs, None);
     town.confirm();
     let verify = |town: &Town| {
         let told = town.hashmix(&["verify"], &town.dossier(), None);

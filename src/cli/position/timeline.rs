@@ -235,7 +235,7 @@ mod tests {
                 .map(|n| Cell {
                     begin: 120 + 12 * n,
                     end: 132 + 12 * n,
-                    delivered: (n < 2).then_some(1_000 - 400 * n),
+                    delivered: (n < 2).then(|| 1_000 - 400 * n),
                 })
                 .collect(),
             events: vec![
