@@ -247,7 +247,8 @@ impl Story {
         let minted = mint.compute_txid();
         let funding = Funding { outpoint: OutPoint::new(minted, 0), value: funding };
         let issue_tx = sign_issue(txs::issue(&batch, funding).unwrap(), who);
-        let issue = Issue::among(&terms, &batch, issue_tx.compute_txid(), funding).unwrap().unwrap();
+        let issue =
+            Issue::among(&terms, &batch, issue_tx.compute_txid(), funding).unwrap().unwrap();
         let sealed = Sealed { outpoint: issue.seal(), lock: issued_seal(&terms).unwrap(), who: 0 };
         Self {
             terms,
