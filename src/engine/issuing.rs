@@ -12,11 +12,11 @@
 //! | under | name | value | so that |
 //! |---|---|---|---|
 //! | scripts | a script | terms | no address and no lock serves two positions |
-//! | terms | `proven` | 1 | a batch is signed when each of its positions was judged |
 //! | terms | `issue` | txid | no position is issued twice |
 //! | fundings | an outpoint | txid | no output pays for two issues |
 //!
-//! All of it is on the disk before the word that rests on it leaves.
+//! All of it is on the disk before the word that rests on it leaves. Before he signs the issue of a
+//! batch he judges each of its positions again, by the words that he has taken at its own dossier.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -130,15 +130,7 @@ impl Issuing {
             forgotten: None,
             terms,
         };
-        for entry in issuing.store.entries(&issuing.terms.id()?.0)? {
-            if entry.kind != WORD {
-                continue;
-            }
-            let unread = |error: Error| {
-                READABLE.unstored(format_args!("event {}", entry.seq), "a word", error)
-            };
-            let text = String::from_utf8_lossy(&entry.body);
-            let word = PositionWord::from_json(&text).map_err(unread)?;
+        for (word, text) in taken(&issuing.store, &issuing.terms)? {
             issuing.state.apply(word.from, &word.event);
             issuing.known.insert(word.id()?);
             // What a crash kept back between commit and file.
@@ -202,7 +194,6 @@ impl Issuing {
         self.read_words(&facts, &mut told)?;
         loop {
             let facts = self.facts()?;
-            self.note_proof(&facts)?;
             let effects = self.state.next(&self.terms, &facts, self.seat)?;
             let mut acted = false;
             for effect in effects {
@@ -388,16 +379,7 @@ impl Issuing {
                 }
             }
         }
-        for one in self.state.batch(&self.terms) {
-            let id = one.id()?;
-            if self.store.recall(&id.0, "proven")?.is_none() {
-                return Err(JUDGED.unavailable(
-                    "issue",
-                    format_args!("position {id} judged"),
-                    "not yet",
-                ));
-            }
-        }
+        self.judge_others(facts)?;
         let mut names: Vec<([u8; 32], String)> = Vec::new();
         for one in self.state.batch(&self.terms) {
             names.push((one.id()?.0, "issue".to_owned()));
@@ -416,6 +398,21 @@ impl Issuing {
         }
         let signatures = self.sign(&ours)?;
         Ok(Event::IssueSigned { signatures })
+    }
+
+    /// The other positions of the batch, by what was taken at their dossiers and this chain.
+    fn judge_others(&self, facts: &Facts) -> Result<()> {
+        for one in self.state.batch(&self.terms).iter().filter(|one| **one != self.terms) {
+            let mut state = State::default();
+            for (word, _) in taken(&self.store, one)? {
+                state.apply(word.from, &word.event);
+            }
+            if !state.proven(one, &facts.headers)? {
+                let place = format_args!("position {}", one.id()?).to_string();
+                return Err(JUDGED.unavailable(place, "its work, judged", "not yet"));
+            }
+        }
+        Ok(())
     }
 
     fn sign(&self, draft: &Draft) -> Result<Vec<schnorr::Signature>> {
@@ -451,17 +448,6 @@ impl Issuing {
         }
     }
 
-    /// Notes that the position's work was judged, for the batch that it may be issued in.
-    fn note_proof(&mut self, facts: &Facts) -> Result<()> {
-        if matches!(self.seat, Seat::Validator(_))
-            && self.forgotten.is_none()
-            && self.state.proven(&self.terms, &facts.headers).is_ok_and(|proven| proven)
-        {
-            self.store.remember(&self.terms.id()?.0, "proven", &[1])?;
-        }
-        Ok(())
-    }
-
     /// Whatever a validator says rests on the chain: his sources must show one.
     fn check_sources(&self, facts: &Facts, outpoints: &[bitcoin::OutPoint]) -> Result<Vec<View>> {
         let (scripts, first) = self.asked()?;
@@ -473,6 +459,19 @@ impl Issuing {
         outputs::agree(facts, &views)?;
         Ok(views)
     }
+}
+
+/// The words about a position that a store has taken, with their texts.
+fn taken(store: &Store, terms: &PositionTerms) -> Result<Vec<(PositionWord, String)>> {
+    let entries = store.entries(&terms.id()?.0)?.into_iter();
+    let words = entries.filter(|entry| entry.kind == WORD).map(|entry| {
+        let text = String::from_utf8_lossy(&entry.body).into_owned();
+        let word = PositionWord::from_json(&text).map_err(|error| {
+            READABLE.unstored(format_args!("event {}", entry.seq), "a word", error)
+        })?;
+        Ok((word, text))
+    });
+    words.collect()
 }
 
 /// Takes what can be taken, in any order that makes sense: a word may rest on another whatever their

@@ -4,6 +4,7 @@ mod town;
 
 mod a_batch_is_issued_at_once;
 mod a_miner_lies;
+mod a_reorg_takes_work_back;
 mod a_share_proves_one_position;
 mod a_validator_forgets;
 mod by_hand;
