@@ -18,7 +18,8 @@ mod work;
 #[cfg(feature = "gateway")]
 pub use gateway::{GatewayArguments, GatewayCommand};
 pub use position::{
-    FederationArguments, FundArguments, NewArguments, PositionCommand, SeatArguments,
+    DossierArguments, FederationArguments, FundArguments, NewArguments, PositionCommand,
+    SeatArguments,
 };
 pub use work::{ChainArguments, ShowArguments, VerifyArguments, WorkCommand};
 
@@ -59,6 +60,9 @@ pub enum Command {
     /// What a contract is agreed on
     #[command(subcommand)]
     Terms(TermsCommand),
+    /// Positions: their way to the issue, who holds them, what they deliver and pay
+    #[command(subcommand)]
+    Position(PositionCommand),
     /// Transactions that somebody asks you to sign
     #[command(subcommand)]
     Psbt(PsbtCommand),
@@ -75,9 +79,6 @@ pub enum Command {
     #[cfg(feature = "gateway")]
     #[command(subcommand)]
     Gateway(GatewayCommand),
-    /// A position on its way to its issue
-    #[command(subcommand)]
-    Position(PositionCommand),
     /// The chain's headers, judged by their work and kept in your store
     #[command(subcommand)]
     Headers(HeadersCommand),

@@ -45,6 +45,7 @@ pub fn all() -> Vec<Rule> {
     rules.extend([chain::embedded::STARTS, chain::embedded::BLOCK, chain::embedded::REORG]);
     rules.extend([cli::ARGUMENTS, cli::OUTPUT]);
     rules.extend([cli::certificate::POSITION, cli::certificate::RECEIPT]);
+    rules.extend([cli::position::folder::FOLDER, cli::position::reading::BUSY]);
     rules.extend([cli::dossier::FOLDER, cli::dossier::STORED, cli::show::HEADERS, cli::show::OVER]);
     rules.extend([
         validator::answer::FORM,
@@ -163,6 +164,22 @@ pub fn all() -> Vec<Rule> {
         flow::reward::state::ASKED,
         flow::reward::state::POSITION,
         flow::reward::state::CARRIED,
+    ]);
+    rules.extend([
+        flow::position::dossier::FORM,
+        flow::position::dossier::BATCH,
+        flow::position::dossier::POSITION,
+        flow::position::dossier::NUMBERS,
+        flow::position::title::ISSUED,
+        flow::position::title::SIGNED,
+        flow::position::title::CONFIRMED,
+        flow::position::title::FEDERATION,
+        flow::position::title::OPENS,
+        flow::position::title::UNOPENED,
+        flow::position::title::LOST,
+        flow::position::title::RETIRED,
+        flow::position::title::MOVES,
+        flow::position::title::LOCKS,
     ]);
     rules.extend([flow::reward::terms::SERVICE]);
     rules.extend([flow::reward::txs::SWEEPABLE]);

@@ -185,7 +185,7 @@ pub fn digest(hashes: &[[u8; 32]]) -> [u8; 32] {
 /// The 48 bytes that an issue states in the clear (big-endian): magic (4), rate in H/s (8), efficiency
 /// in 10 mJ/TH (2), start height (3), length in blocks (3), and the first bytes of the ids of miner
 /// (20; in a batch the first one's) and federation (8), which are hints and no authority.
-fn statement(terms: &PositionTerms) -> Result<Vec<u8>> {
+pub fn statement(terms: &PositionTerms) -> Result<Vec<u8>> {
     let delivery = &terms.delivery;
     // Terms keep both below 2^24.
     let low = |number: u32| number.to_be_bytes().into_iter().skip(1);
