@@ -20,6 +20,7 @@ use serde_json::Value;
 use crate::error::{Culprit, Result, Rule};
 use crate::flow::escrow::terms::{EscrowTerms, Tenure};
 use crate::flow::position::coins::{issued_seal, transferred_seal};
+use crate::flow::position::inscription::Inscription;
 use crate::flow::position::terms::PositionTerms;
 use crate::flow::position::txs::{self, Funding, MOST};
 use crate::id::{PositionId, TermsId};
@@ -79,6 +80,9 @@ pub struct Issue {
     /// Of several issued at once: SHA256 of the full terms of each, in the order of the seals.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub batch: Vec<sha256::Hash>,
+    /// Of one that was inscribed: what it spends beside.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inscription: Option<Inscription>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
@@ -89,9 +93,9 @@ fn is_zero(number: &u32) -> bool {
 impl Issue {
     /// The issue of one position alone.
     pub fn alone(txid: Txid, funding: Funding) -> Self {
-        let Funding { outpoint, value } = funding;
+        let Funding { outpoint: funding, value, inscription } = funding;
         let format = ISSUE_FORMAT.to_owned();
-        Self { format, txid, funding: outpoint, value, place: 0, batch: Vec::new() }
+        Self { format, txid, funding, value, place: 0, batch: Vec::new(), inscription }
     }
 
     /// The issue of one position of a batch, which may be this one alone; `None` if it is not among them.

@@ -14,6 +14,7 @@ use super::{Known, Need};
 use crate::error::{Culprit, Result, Rule};
 use crate::flow::position::coins::{POSTAGE, issued_seal, issuer};
 use crate::flow::position::dossier::Dossier;
+use crate::flow::position::inscription;
 use crate::flow::position::terms::PositionTerms;
 use crate::flow::position::txs::{digest, statement};
 use crate::id::{PositionId, RecordId};
@@ -134,9 +135,19 @@ fn rebuilt(dossier: &Dossier, seal: ScriptBuf, found: &Transaction) -> Result<Dr
         .map_err(|error| ISSUED.broken("issue", "80 bytes of data", error))?;
     outputs.push(TxOut { value: Amount::ZERO, script_pubkey: ScriptBuf::new_op_return(data) });
     let lock = issuer(terms)?;
-    let prevout = TxOut { value: issue.value, script_pubkey: lock.script_pubkey.clone() };
-    let spend = Spend { outpoint: issue.funding, prevout, lock, path: Path::Federation };
-    Draft::new(Title("issue"), Version::TWO, 0, vec![spend], outputs)
+    let script_pubkey = lock.script_pubkey.clone();
+    let spends = match &issue.inscription {
+        None => {
+            let prevout = TxOut { value: issue.value, script_pubkey };
+            vec![Spend { outpoint: issue.funding, prevout, lock, path: Path::Federation }]
+        }
+        Some(inscription) => {
+            // The federation's own inscription goes back to it, behind the seal.
+            outputs.insert(1, TxOut { value: POSTAGE, script_pubkey });
+            inscription::spends(terms, (issue.funding, issue.value), inscription)?
+        }
+    };
+    Draft::new(Title("issue"), Version::TWO, 0, spends, outputs)
 }
 
 /// The first thing in which a transaction is not the rebuilt one, in words.
