@@ -226,6 +226,8 @@ fn kept(job: &ExtendedJob) {
         target: share_target(1_000_000_000_000_000, 1_000_000, 12),
         expected: 1_000_000,
         lock: script(1),
+        first: 0,
+        earlier: Vec::new(),
         service: script(2),
         service_ppm: 10_000,
         cap: Amount::from_sat(100_000_000),
@@ -290,6 +292,7 @@ fn rejected(job: &ExtendedJob) {
     let demand = Demand {
         network: Network::Bitcoin,
         lock: &lock,
+        holders: None,
         service: Some((&service, 10_000)),
         cap: Amount::from_sat(100_000_000),
         target: Target::from_be_bytes([0; 32]),

@@ -47,7 +47,7 @@ fn main() {
         weigh(share, &terms, &headers).expect("the share counts");
     }
     let blocks = [GenericArray::<u8, U64>::default(); 64];
-    let demand = terms.demand();
+    let demand = terms.demand(0);
 
     let mut kernels: [(&str, &mut dyn FnMut() -> u64); 6] = [
         ("sha2 compressions, one long message", &mut || {
@@ -137,6 +137,8 @@ fn terms() -> WorkTerms {
         target: share_target(1, 1_800, 12),
         expected: 1_800,
         lock: script(1),
+        first: 0,
+        earlier: Vec::new(),
         service: script(2),
         service_ppm: 300_000,
         cap: Amount::ZERO,

@@ -536,6 +536,7 @@ pub fn kind(event: &Event) -> &'static str {
     match event {
         Event::Reward(reward::state::Event::Certified(_)) => "certificate",
         Event::Reward(reward::state::Event::Receipted(_)) => "receipt",
+        Event::Reward(reward::state::Event::Carried { .. }) => "carried-receipts",
         Event::Reward(reward::state::Event::CloseAsked) => "close-request",
         Event::Reward(reward::state::Event::SweepAsked(_)) => "sweep-request",
         Event::Reward(reward::state::Event::SweepSigned { .. }) => "sweep-signatures",

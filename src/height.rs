@@ -8,13 +8,23 @@
 //!                                      a period is paid, a window forgives within itself
 //! ```
 //!
-//! Slices are counted from the contract's start height, not from height 0: otherwise a contract
-//! could begin in the middle of a slice and share it with its predecessor.
+//! Slices are counted from the term's start height, not from height 0: otherwise a contract could
+//! begin in the middle of a slice and share it with its predecessor.
+//!
+//! A position may be sold several times, each time by a contract of its own that pays for the periods
+//! from `first` on. Slices and periods keep the numbers that they have in the position's term, so
+//! that certificates and receipts of one contract are good in the next. Windows are the contract's.
+//!
+//! | asked | answered for |
+//! |---|---|
+//! | what the term is: `blocks`, `end`, `slices` | the whole term, whatever part of it is paid for |
+//! | whether something counts, is paid, or may be ruled on: everything else | the periods from `first` on; `None` for those before |
 
 use core::ops::{Range, RangeInclusive};
 
 /// The blocks of a contract and how they are grouped. Numbers of slices, periods and windows are
-/// 0-based; every method answers `None` outside the term.
+/// 0-based; every method answers `None` outside of what the contract pays for: before its first
+/// period, and after the term.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Calendar {
     /// Height of the first block.
@@ -25,6 +35,8 @@ pub struct Calendar {
     pub period: u32,
     /// Periods in the term.
     pub periods: u32,
+    /// The first period (0-based) that the contract pays for; 0 where it pays for the whole term.
+    pub first: u32,
     /// Periods in a window; the last window may be short.
     pub window: u32,
     /// Blocks after a slice's end within which a receipt's tip must lie.
@@ -36,7 +48,7 @@ pub struct Calendar {
 }
 
 impl Calendar {
-    /// Blocks in the term.
+    /// Blocks in the term, with those before the contract's first period.
     pub fn blocks(&self) -> u32 {
         self.period.saturating_mul(self.periods)
     }
@@ -46,7 +58,17 @@ impl Calendar {
         self.start.saturating_add(self.blocks()).saturating_sub(1)
     }
 
-    /// Slices in the term.
+    /// Height of the first block that the contract pays for.
+    pub fn begin(&self) -> u32 {
+        self.start.saturating_add(self.period.saturating_mul(self.first))
+    }
+
+    /// Periods that the contract pays for.
+    pub fn paid_periods(&self) -> u32 {
+        self.periods.saturating_sub(self.first)
+    }
+
+    /// Slices in the term, with those before the contract's first period.
     pub fn slices(&self) -> u32 {
         self.blocks().checked_div(self.slice).unwrap_or(0)
     }
@@ -56,15 +78,20 @@ impl Calendar {
         self.period.checked_div(self.slice).unwrap_or(0)
     }
 
+    /// The slices that the contract pays for.
+    pub fn paid_slices(&self) -> Range<u32> {
+        self.slices_per_period().saturating_mul(self.first)..self.slices()
+    }
+
     /// The slice that holds the block at `height`.
     pub fn slice_of(&self, height: u32) -> Option<u32> {
         let slice = height.checked_sub(self.start)?.checked_div(self.slice)?;
-        (slice < self.slices()).then_some(slice)
+        self.paid_slices().contains(&slice).then_some(slice)
     }
 
     /// The heights of a slice's blocks.
     pub fn slice_blocks(&self, slice: u32) -> Option<RangeInclusive<u32>> {
-        if slice >= self.slices() {
+        if !self.paid_slices().contains(&slice) {
             return None;
         }
         self.span(slice, self.slice)
@@ -72,7 +99,7 @@ impl Calendar {
 
     /// The period that a slice belongs to.
     pub fn period_of_slice(&self, slice: u32) -> Option<u32> {
-        if slice >= self.slices() {
+        if !self.paid_slices().contains(&slice) {
             return None;
         }
         slice.checked_div(self.slices_per_period())
@@ -85,15 +112,15 @@ impl Calendar {
 
     /// The heights of a period's blocks.
     pub fn period_blocks(&self, period: u32) -> Option<RangeInclusive<u32>> {
-        if period >= self.periods {
+        if !(self.first..self.periods).contains(&period) {
             return None;
         }
         self.span(period, self.period)
     }
 
-    /// Windows in the term.
+    /// Windows of the contract: the first begins with its first period.
     pub fn windows(&self) -> u32 {
-        if self.window == 0 { 0 } else { self.periods.div_ceil(self.window) }
+        if self.window == 0 { 0 } else { self.paid_periods().div_ceil(self.window) }
     }
 
     /// The window that a period belongs to.
@@ -101,7 +128,7 @@ impl Calendar {
         if period >= self.periods {
             return None;
         }
-        period.checked_div(self.window)
+        period.checked_sub(self.first)?.checked_div(self.window)
     }
 
     /// The periods of a window; the last window may have fewer.
@@ -109,7 +136,7 @@ impl Calendar {
         if window >= self.windows() {
             return None;
         }
-        let first = window.checked_mul(self.window)?;
+        let first = self.first.checked_add(window.checked_mul(self.window)?)?;
         Some(first..first.saturating_add(self.window).min(self.periods))
     }
 
@@ -144,6 +171,7 @@ mod tests {
         slice: 12,
         period: 144,
         periods: 5,
+        first: 0,
         window: 2,
         receipt_span: 36,
         proof_span: 42,
@@ -208,5 +236,42 @@ mod tests {
         assert_eq!(empty.slice_of(1_000), None);
         assert_eq!(empty.windows(), 0);
         assert_eq!(empty.window_of(0), None);
+    }
+
+    /// The contract of a position that was sold again: it pays from the third period on.
+    const LATER: Calendar = Calendar { first: 2, ..CALENDAR };
+
+    #[test]
+    fn what_a_later_contract_pays_for_keeps_the_numbers_and_heights_of_the_term() {
+        assert_eq!((LATER.begin(), LATER.end(), LATER.paid_periods()), (1_288, 1_719, 3));
+        assert_eq!((LATER.slices(), LATER.paid_slices()), (60, 24..60));
+        for height in 1_288..1_720 {
+            assert_eq!(LATER.slice_of(height), CALENDAR.slice_of(height));
+            assert_eq!(LATER.period_of(height), CALENDAR.period_of(height));
+        }
+        for slice in 24..60 {
+            assert_eq!(LATER.slice_blocks(slice), CALENDAR.slice_blocks(slice));
+            assert_eq!(LATER.receipts_until(slice), CALENDAR.receipts_until(slice));
+        }
+        assert_eq!(LATER.ruled_from(2), CALENDAR.ruled_from(2));
+    }
+
+    #[test]
+    fn what_lies_before_the_first_period_is_of_no_slice_period_or_window_and_never_ruled_on() {
+        assert_eq!((LATER.slice_of(1_287), LATER.period_of(1_287)), (None, None));
+        assert_eq!((LATER.slice_blocks(23), LATER.period_of_slice(23)), (None, None));
+        assert_eq!((LATER.receipts_until(23), LATER.proofs_until(23)), (None, None));
+        assert_eq!((LATER.period_blocks(1), LATER.ruled_from(1)), (None, None));
+        assert_eq!(LATER.window_of(1), None);
+    }
+
+    #[test]
+    fn windows_are_counted_from_the_first_period() {
+        assert_eq!(LATER.windows(), 2);
+        assert_eq!((LATER.window_periods(0), LATER.window_periods(1)), (Some(2..4), Some(4..5)));
+        assert_eq!(LATER.window_periods(2), None);
+        assert_eq!([2, 3, 4].map(|period| LATER.window_of(period)), [Some(0), Some(0), Some(1)]);
+        let none = Calendar { first: 9, ..CALENDAR };
+        assert_eq!((none.windows(), none.paid_periods(), none.period_blocks(9)), (0, 0, None));
     }
 }

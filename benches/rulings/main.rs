@@ -182,10 +182,12 @@ fn parts(year: &Year, table: &mut Table) {
     });
     table.row("hashes of shares alone", bare, all(limits));
     let (_, took, limits) = turns(|| {
-        for share in certificates.iter().flat_map(|one| &one.shares) {
+        let shares =
+            certificates.iter().flat_map(|one| one.shares.iter().map(|share| (one, share)));
+        for (one, share) in shares {
             let parent = headers.height_of(share.header.prev_blockhash).expect("a parent");
             let median = headers.median_time_past(parent).expect("a median");
-            prove(share, parent + 1, median, &work.demand()).expect("a share");
+            prove(share, parent + 1, median, &work.demand(one.slice)).expect("a share");
         }
     });
     table.row("rules 2-5 of shares, one by one", took, all(limits));

@@ -235,6 +235,7 @@ fn terms() -> EscrowTerms {
             late_dispute: 1_584,
         },
         fees: Fees { floor: 2, cap: 50, ruling: Amount::from_sat(20_000) },
+        tenure: None,
     };
     terms.check().expect("terms that hang together");
     terms

@@ -224,5 +224,5 @@ fn check_share(share: &Share, slice: u32, work: &WorkTerms) -> Result<()> {
             "another one",
         ));
     };
-    prove(share, height, share.header.time, &work.demand()).map(|_| ())
+    prove(share, height, share.header.time, &work.demand(slice)).map(|_| ())
 }

@@ -215,9 +215,10 @@ fn tell_verdict(ending: &Ending) -> Result<()> {
     );
     println!("   beyond its own fills the next.");
     println!("   period      agreed      proven    credited  installment       earned");
-    for (place, period) in (1u32..).zip(&verdict.periods) {
+    for period in &verdict.periods {
         println!(
-            "   {place:>6} {:>11} {:>11} {:>11} {:>12} {:>12}",
+            "   {:>6} {:>11} {:>11} {:>11} {:>12} {:>12}",
+            period.period.saturating_add(1),
             period.agreed,
             period.credit,
             period.filled,

@@ -3,6 +3,7 @@
 //! On a terminal there is a live line with the slice's progress, and the log passes above it;
 //! anywhere else the log alone is written, a line for each thing that happened, to standard error.
 
+use core::ops::RangeInclusive;
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use bitcoin::Network;
+use bitcoin::{Network, Script};
 use indicatif::{ProgressBar, ProgressStyle};
 use zeroize::Zeroizing;
 
@@ -32,6 +33,7 @@ use crate::sign::seed::Seed;
 use crate::sign::software::SoftwareSigner;
 use crate::validator::stop;
 use crate::wallet::address_on;
+use crate::work::agreement::WorkTerms;
 
 /// A gateway's status can be asked for.
 pub const STATUS: Rule = Rule::new(
@@ -98,12 +100,12 @@ pub fn check(arguments: &GatewayArguments) -> Result<Vec<String>> {
             lines.push(format!("  position {}", position.id));
             lines.push(format!(
                 "    weight {weight}, heights {} to {}, {} shares a slice of {} blocks",
-                calendar.start,
+                calendar.begin(),
                 calendar.end(),
                 position.work.expected,
                 calendar.slice
             ));
-            lines.push(format!("    lock   {:x}", position.work.lock));
+            lines.extend(locks(&position.work));
             lines.push(format!(
                 "    behind {:x}, {} ppm",
                 position.work.service, position.work.service_ppm
@@ -114,6 +116,17 @@ pub fn check(arguments: &GatewayArguments) -> Result<Vec<String>> {
         }
     }
     Ok(lines)
+}
+
+/// The lock that the position's coinbases pay; where the holder changes, each with its heights.
+fn locks(work: &WorkTerms) -> Vec<String> {
+    let locks = work.locks();
+    let one = locks.len() == 1;
+    let line = |(heights, lock): (RangeInclusive<u32>, &Script)| match one {
+        true => format!("    lock   {lock:x}"),
+        false => format!("    lock   {lock:x}, heights {} to {}", heights.start(), heights.end()),
+    };
+    locks.into_iter().map(line).collect()
 }
 
 /// Asks a running gateway how it does.

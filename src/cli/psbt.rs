@@ -109,7 +109,7 @@ impl Ours {
 /// Every lock of the contract: rewards, and the escrow after each settlement there can be.
 fn locks(terms: &EscrowTerms) -> Result<Vec<Ours>> {
     let mut locks = vec![Ours::Reward(reward::coins::lock(&terms.reward)?)];
-    for index in 0..=terms.delivery.periods {
+    for index in 0..=terms.calendar().paid_periods() {
         locks.push(Ours::Escrow(index, escrow::coins::lock(terms, index)?));
     }
     Ok(locks)
@@ -340,7 +340,7 @@ fn earliest(psbt: &Psbt, terms: &EscrowTerms) -> String {
         return format!("by time ({lock}), which no transaction of these terms has");
     };
     let height = height.to_consensus_u32();
-    let ripe = (0..terms.delivery.periods)
+    let ripe = (terms.first_period()..terms.delivery.periods)
         .find(|period| terms.ruling_height(*period).is_ok_and(|ripe| ripe == height));
     match ripe {
         _ if height == 0 => "at once: no nLockTime".to_owned(),

@@ -129,12 +129,14 @@ pub fn all() -> Vec<Rule> {
         flow::escrow::terms::FEES,
         flow::escrow::terms::PAYEES,
         flow::escrow::terms::PERIOD,
+        flow::escrow::terms::TENURE,
     ]);
     rules.extend([flow::escrow::txs::DUE, flow::escrow::txs::HOLDER, flow::escrow::txs::OUTCOME]);
     rules.extend([
         flow::reward::state::AGAIN,
         flow::reward::state::ASKED,
         flow::reward::state::POSITION,
+        flow::reward::state::CARRIED,
     ]);
     rules.extend([flow::reward::terms::SERVICE]);
     rules.extend([flow::reward::txs::SWEEPABLE]);
@@ -265,6 +267,7 @@ pub fn all() -> Vec<Rule> {
         work::agreement::CAP,
         work::agreement::LOCK,
         work::agreement::CRITICAL,
+        work::agreement::TENURE,
         work::agreement::PROFILE,
     ]);
     rules.extend([
@@ -283,6 +286,7 @@ pub fn all() -> Vec<Rule> {
         work::coinbase::HEIGHT,
         work::coinbase::FINAL,
         work::coinbase::PAY_LOCK,
+        work::coinbase::PAY_HOLDER,
         work::coinbase::PAY_SERVICE,
         work::coinbase::PAY_TOTAL,
     ]);

@@ -49,7 +49,8 @@ pub fn show(arguments: &ShowArguments) -> Result<Vec<String>> {
         return Err(HEADERS.misused("--electrum, --home", "at least one of them", "none"));
     };
     let Some(shown) = judged(&terms, &by, &known, &evidence)? else {
-        let first = terms.calendar().period_blocks(0).map_or(0, |blocks| *blocks.end());
+        let first = terms.calendar().period_blocks(terms.first_period());
+        let first = first.map_or(0, |blocks| *blocks.end());
         let expected = format_args!("a tip at height {first}").to_string();
         return Err(OVER.unavailable("chart", expected, known.headers.tip()));
     };
@@ -76,7 +77,9 @@ struct Shown {
     bars: Vec<Bar>,
     verdict: Verdict,
     /// Periods that are deep enough to be ruled on.
-    ripe: u32,
+    ripe: usize,
+    /// The first period (0-based) that is not.
+    young: u32,
 }
 
 /// The periods that are over; none before the first is.
@@ -88,14 +91,15 @@ fn judged(
 ) -> Result<Option<Shown>> {
     let calendar = terms.calendar();
     let tip = known.headers.tip();
-    let over = (0..calendar.periods)
-        .take_while(|period| calendar.period_blocks(*period).is_some_and(|b| *b.end() <= tip))
-        .count();
-    let ripe = (0..calendar.periods)
+    let periods = calendar.first..calendar.periods;
+    let over = periods
+        .clone()
+        .take_while(|period| calendar.period_blocks(*period).is_some_and(|b| *b.end() <= tip));
+    let ripe = periods
         .take_while(|period| calendar.ruled_from(*period).is_some_and(|from| from <= tip))
         .count();
-    let Some(last) = over.checked_sub(1) else { return Ok(None) };
-    let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+    let Some(last) = over.last() else { return Ok(None) };
+    let young = calendar.first.saturating_add(u32::try_from(ripe).unwrap_or(u32::MAX));
     // For a look at what is not deep yet: nothing is paid by it.
     let mut shallow = by.clone();
     shallow.terms.ruling_depth = 1;
@@ -106,35 +110,36 @@ fn judged(
         headers: &known.headers,
         proofs: &known.proofs,
     };
-    let verdict = verdict(&measure, count(last), evidence)?;
-    let bars = (0u32..)
-        .zip(&verdict.periods)
-        .map(|(period, row)| Bar {
-            number: period.saturating_add(1),
+    let verdict = verdict(&measure, last, evidence)?;
+    let bars = verdict
+        .periods
+        .iter()
+        .map(|row| Bar {
+            number: row.period.saturating_add(1),
             agreed: row.agreed,
             delivered: row.credit,
             shares: row.shares,
             expected: u64::try_from(row.agreed / share_work(terms.delivery.target).max(1))
                 .unwrap_or(u64::MAX),
-            ripe: period < count(ripe),
+            ripe: row.period < young,
         })
         .collect();
-    Ok(Some(Shown { bars, verdict, ripe: count(ripe) }))
+    Ok(Some(Shown { bars, verdict, ripe, young }))
 }
 
 fn summary(terms: &EscrowTerms, shown: &Shown) -> Vec<String> {
     let total = |of: fn(&Bar) -> u128| {
         shown.bars.iter().fold(0u128, |sum, bar| sum.saturating_add(of(bar)))
     };
-    let ripe = usize::try_from(shown.ripe).unwrap_or(0);
-    let earned = ripe.checked_sub(1).and_then(|last| shown.verdict.entitlement.get(last));
+    let ripe = shown.ripe;
+    let earned = shown.young.checked_sub(1).map(|last| shown.verdict.earned_through(last));
     let mut lines = vec![
         format!(
             "delivered    {} of {} agreed, in {} of {} periods",
             units::hashes(total(|bar| bar.delivered)),
             units::hashes(total(|bar| bar.agreed)),
             shown.bars.len(),
-            terms.delivery.periods
+            terms.calendar().paid_periods()
         ),
         format!(
             "earned       {} of {} sat, by the {ripe} periods that are deep enough to be ruled on",
@@ -151,7 +156,7 @@ fn summary(terms: &EscrowTerms, shown: &Shown) -> Vec<String> {
     }
     if let Some(period) = shown.verdict.close_after {
         let number = period.saturating_add(1);
-        lines.push(match period < shown.ripe {
+        lines.push(match period < shown.young {
             true => format!(
                 "below half   the window that ends with period {number} has less than half of its agreed work: the next settlement closes the contract"
             ),

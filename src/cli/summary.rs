@@ -3,13 +3,13 @@
 
 use bitcoin::Amount;
 
-use crate::amount::{installment, per_million};
+use crate::amount::per_million;
 use crate::cli::odds;
 use crate::error::Result;
-use crate::flow::escrow::terms::EscrowTerms;
+use crate::flow::escrow::terms::{EscrowTerms, Tenure};
 use crate::party::Record;
 use crate::script::template::Variant;
-use crate::work::agreement::{BLOCK_SECONDS, Entitlement};
+use crate::work::agreement::{BLOCK_SECONDS, Earlier, Entitlement};
 
 /// Periods that are listed one by one; of more, the first, the second and the last are shown.
 const LISTED: u32 = 12;
@@ -65,14 +65,15 @@ fn deal(terms: &EscrowTerms, lines: &mut Vec<String>) {
     lines.push(format!(
         "delivered   {} H/s from height {} to {} ({})",
         delivery.rate,
-        calendar.start,
+        calendar.begin(),
         calendar.end(),
-        span(calendar.blocks())
+        span(calendar.period.saturating_mul(calendar.paid_periods()))
     ));
+    tenure(terms, lines);
     lines.push(format!(
         "price       {} sat, in {} installments, from an escrow",
         terms.price.to_sat(),
-        delivery.periods
+        calendar.paid_periods()
     ));
     lines.push(format!(
         "rewards     to the holder's lock; {service} of every 1000000 sat go to the miner at once, as service share"
@@ -105,17 +106,35 @@ fn deal(terms: &EscrowTerms, lines: &mut Vec<String>) {
     });
 }
 
+/// Which part of an issued position is sold, and whose locks coinbases pay meanwhile.
+fn tenure(terms: &EscrowTerms, lines: &mut Vec<String>) {
+    let Some(Tenure { position, transfer, first, earlier }) = &terms.tenure else { return };
+    lines.push(format!("position    {position}, transfer {transfer}"));
+    lines.push(format!(
+        "            the price is for the periods {} to {} of its term",
+        first.saturating_add(1),
+        terms.delivery.periods
+    ));
+    for Earlier { until, lock } in earlier {
+        lines.push(format!(
+            "            through period {until} coinbases pay the lock of a holder before: {lock:x}"
+        ));
+    }
+}
+
 fn periods(terms: &EscrowTerms, lines: &mut Vec<String>) -> Result<()> {
     let calendar = terms.calendar();
-    let count = terms.delivery.periods;
+    let (first, end) = (terms.first_period(), terms.delivery.periods);
+    let second = first.saturating_add(1);
     lines.push(String::new());
     lines.push(
         "period  window  blocks             receipts until  ruled from  installment".to_owned(),
     );
-    for period in 0..count {
+    for period in first..end {
         // Of a long term the first two and the last say it all: the rest follows the same steps.
-        if count > LISTED && period >= 2 && period.saturating_add(1) < count {
-            if period == 2 {
+        let short = calendar.paid_periods() <= LISTED;
+        if !short && period > second && period.saturating_add(1) < end {
+            if period == second.saturating_add(1) {
                 lines.push("     …".to_owned());
             }
             continue;
@@ -134,7 +153,7 @@ fn periods(terms: &EscrowTerms, lines: &mut Vec<String>) -> Result<()> {
             format!("{} to {}", blocks.start(), blocks.end()),
             last.unwrap_or_default(),
             terms.ruling_height(period)?,
-            installment(terms.price, period, count).to_sat()
+            terms.installment(period).to_sat()
         ));
     }
     Ok(())
@@ -153,7 +172,7 @@ fn duties(terms: &EscrowTerms, lines: &mut Vec<String>) {
     };
     duty(
         "holder",
-        format!("before height {}", calendar.start),
+        format!("before height {}", calendar.begin()),
         format!("pay {} sat into the escrow", terms.price.to_sat()),
         "the miner works for nothing, and need not begin".into(),
     );

@@ -94,7 +94,7 @@ pub fn address(path: &Path, index: u32, lock: Option<LockName>) -> Result<Vec<St
     let network = terms.reward.network;
     let last = match lock {
         Some(LockName::Reward) => 0,
-        _ => terms.delivery.periods,
+        _ => terms.calendar().paid_periods(),
     };
     if index > last {
         return Err(INDEX.misused("--index", format_args!("0 to {last}"), index));

@@ -90,6 +90,7 @@ pub fn verify_text(arguments: &Verify, text: &str) -> Result<Vec<String>> {
     let demand = Demand {
         network: file.network,
         lock: &lock,
+        holders: None,
         service: service.as_ref().map(|(script, ppm)| (script.as_script(), *ppm)),
         cap: bounded(cap, "--cap")?,
         target,

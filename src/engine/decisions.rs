@@ -20,6 +20,7 @@ use crate::tx::draft::Draft;
 use crate::tx::signed::Signed;
 use crate::wallet::Balance;
 use crate::work::certificate::Certificate;
+use crate::work::evidence::Evidence;
 
 impl Engine {
     /// The wallet's balance, after reading the chain.
@@ -153,6 +154,17 @@ impl Engine {
     /// The miner seals a slice.
     pub fn certify(&mut self, certificate: Certificate) -> Result<()> {
         self.say(Event::Reward(reward::state::Event::Certified(certificate)))
+    }
+
+    /// Says what was proven under the contract before, as far as this one pays for it and nobody has
+    /// said it here; answers with the number of words.
+    pub fn carry(&mut self, before: &Evidence) -> Result<usize> {
+        let words = self.contract.reward().to_carry(self.contract.terms(), before);
+        let count = words.len();
+        for word in words {
+            self.say(Event::Reward(word))?;
+        }
+        Ok(count)
     }
 
     /// Publishes the last state that the holder has signed: the miner's own signature under it.

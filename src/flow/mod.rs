@@ -30,12 +30,13 @@ use serde::{Deserialize, Serialize};
 
 pub use self::contract::Contract;
 use crate::error::{Culprit, Error, Result, Rule};
+use crate::flow::escrow::terms::EscrowTerms;
 use crate::flow::escrow::txs::Outcome;
-use crate::id::WordId;
+use crate::id::{PositionId, WordId};
 use crate::party::Seat;
 use crate::script::lock::Path;
 use crate::tx::draft::{Draft, Title};
-use crate::work::receipt::Subject;
+use crate::work::receipt::{Receipt, Subject};
 
 /// Words are said by those whose words they are.
 pub const SPEAKER: Rule = Rule::new(
@@ -164,6 +165,50 @@ impl Task {
 /// whichever of its requests came first here.
 pub(crate) fn far_apart(one: u64, other: u64) -> bool {
     one.max(other) >= one.min(other).saturating_mul(2)
+}
+
+/// Refuses a receipt that another than its validator brings, that is not for what is asked for here, or
+/// whose signature is not good.
+pub(crate) fn check_receipt(
+    terms: &EscrowTerms,
+    from: Seat,
+    receipt: &Receipt,
+    asked: Asked,
+) -> Result<()> {
+    let his = from == Seat::Validator(receipt.validator);
+    check_speaker(from, his, "receipt", "the validator who signed it")?;
+    check_passed_on(terms, from, receipt, asked)
+}
+
+/// The same of a receipt that anybody may bring: it proves itself.
+pub(crate) fn check_passed_on(
+    terms: &EscrowTerms,
+    from: Seat,
+    receipt: &Receipt,
+    asked: Asked,
+) -> Result<()> {
+    let Asked { rule, position, what, fits } = asked;
+    if receipt.position != position || !fits {
+        return Err(rule.refuses(
+            from.into(),
+            "receipt",
+            format_args!("one for {what} of position {position}"),
+            format_args!("{:?} of {}", receipt.subject, receipt.position),
+        ));
+    }
+    receipt.check(&terms.reward.federation.ruling_keys())
+}
+
+/// What a receipt has to be for.
+pub(crate) struct Asked {
+    /// The rule that refuses another.
+    pub(crate) rule: Rule,
+    /// The position.
+    pub(crate) position: PositionId,
+    /// Its subject, in words.
+    pub(crate) what: &'static str,
+    /// Whether it is one.
+    pub(crate) fits: bool,
 }
 
 /// Refuses a word said by the wrong seat.

@@ -10,6 +10,7 @@
 //! | some of his positions run | those, by weight; the parts of the others and of his own to him, last |
 //! | fees exceed the cap in the terms | fewer transactions: what lies above the cap would count for nobody |
 //! | none does (before the term, after it) | all of it to him |
+//! | the holder of a position changes | the lock of whoever holds it in the period of that height |
 
 use std::sync::Arc;
 
@@ -108,8 +109,10 @@ impl Plan {
         for (place, payee) in self.payees.iter().enumerate() {
             let terms = payee.positions.iter().filter_map(|(place, _)| self.positions.get(*place));
             for position in terms {
-                let calendar = position.work.calendar();
-                for height in [calendar.start, calendar.end(), calendar.end().saturating_add(1)] {
+                let end = position.work.calendar().end();
+                let locks = position.work.locks();
+                let changes = locks.iter().map(|(heights, _)| *heights.start());
+                for height in changes.chain([end, end.saturating_add(1)]) {
                     let network = position.work.network;
                     let template = BlockTemplate {
                         version: Version::from_consensus(0x2000_0000),
@@ -156,7 +159,7 @@ impl Plan {
             })
             .map(|(position, slice, held)| {
                 let paid = Coinbase::parse(&coinbase)
-                    .and_then(|read| read.payment(height, &held.work.demand()))
+                    .and_then(|read| read.payment(height, &held.work.demand(slice)))
                     .map_err(|e| e.within(format_args!("{}, position {}", place(), held.id)))?;
                 let target = hash_target(held.work.target, paid.paid, paid.total);
                 Ok(Claim { position, slice, target })
@@ -182,10 +185,10 @@ impl Plan {
     ) -> Result<Vec<TxOut>> {
         let stakes: Vec<Stake> = running
             .iter()
-            .filter_map(|(position, _, weight)| {
+            .filter_map(|(position, slice, weight)| {
                 let work = &self.positions.get(*position)?.work;
                 Some(Stake {
-                    lock: work.lock.clone(),
+                    lock: work.lock_at(*slice).to_owned(),
                     service: work.service.clone(),
                     service_ppm: work.service_ppm,
                     weight: *weight,
@@ -217,9 +220,11 @@ mod tests {
     use bitcoin::{CompactTarget, Network};
 
     use super::*;
+    use crate::flow::escrow::terms::Tenure;
     use crate::party::Seat;
     use crate::rehearsal::people::{self, Payouts};
     use crate::script::template::Variant;
+    use crate::work::agreement::Earlier;
     use crate::work::share::Share;
 
     const START: u32 = 120;
@@ -426,6 +431,58 @@ mod tests {
             }
         }
         let share = found.unwrap();
-        crate::work::share::prove(&share, START, 1_699_999_999, &work.demand()).unwrap();
+        crate::work::share::prove(&share, START, 1_699_999_999, &work.demand(0)).unwrap();
+    }
+    /// The contract of a position that changes its holder at the start of its second period.
+    fn sold() -> (EscrowTerms, ScriptBuf) {
+        let old = other().work().unwrap().lock;
+        let mut terms = terms(60_000_000);
+        terms.tenure = Some(Tenure {
+            position: PositionId([5; 32]),
+            transfer: 2,
+            first: 0,
+            earlier: vec![Earlier { until: 1, lock: old.clone() }],
+        });
+        terms.check().unwrap();
+        (terms, old)
+    }
+
+    #[test]
+    fn the_lock_changes_with_the_holder_at_the_start_of_a_period() {
+        let (terms, old) = sold();
+        let plan = plan(vec![terms], payee(&[(0, 1)], None, 250));
+        let new = plan.positions()[0].work.lock.clone();
+        assert_eq!(plan.positions()[0].id, PositionId([5; 32]));
+        plan.rehearse().unwrap();
+        for (height, slice, lock) in
+            [(START, 0, &old), (START + 11, 0, &old), (START + 12, 1, &new), (START + 71, 5, &new)]
+        {
+            let job = plan.job(0, &offer(height, 0), 1).unwrap();
+            assert_eq!((job.claims.len(), job.claims[0].slice), (1, slice));
+            assert_eq!(paid(&job)[0].1, *lock, "height {height}");
+            assert_eq!(paid(&job).len(), 2);
+        }
+    }
+
+    #[test]
+    fn a_contract_for_the_rest_of_a_term_is_mined_for_from_its_first_period_on() {
+        let (mut terms, _) = sold();
+        let tenure = terms.tenure.as_mut().unwrap();
+        (tenure.first, tenure.earlier) = (2, Vec::new());
+        let plan = plan(vec![terms], payee(&[(0, 1)], None, 250));
+        let work = &plan.positions()[0].work;
+        let job = plan.job(0, &offer(START + 23, 0), 1).unwrap();
+        assert_eq!((paid(&job), job.claims.len()), (vec![(SUBSIDY, work.service.clone())], 0));
+        let job = plan.job(0, &offer(START + 24, 0), 1).unwrap();
+        assert_eq!((&paid(&job)[0].1, job.claims[0].slice), (&work.lock, 2));
+    }
+
+    #[test]
+    fn a_rehearsal_finds_two_positions_that_would_pay_one_lock_before_a_change() {
+        let (sold, _) = sold();
+        // Another position has the lock that is paid until the change.
+        let plan = plan(vec![sold, other()], payee(&[(0, 1), (1, 1)], None, 700));
+        plan.job(0, &offer(START + 12, 0), 1).unwrap();
+        assert_eq!(plan.rehearse().unwrap_err().rule(), "work-farm-lock");
     }
 }

@@ -70,6 +70,9 @@ fn positions(floor: &Floor, standing: &Standing, open: &[OpenSlice]) -> Vec<Posi
             let done = slice.and_then(|slice| {
                 Some(height?.saturating_sub(*calendar.slice_blocks(slice)?.start()))
             });
+            let locks = position.work.locks();
+            let mut changes = locks.iter().skip(1).map(|(heights, _)| *heights.start());
+            let change = height.and_then(|height| changes.find(|change| *change > height));
             let (sealed, trouble) = standing.sealed.get(*place).cloned().unwrap_or_default();
             positions.push(PositionStatus {
                 position: position.id,
@@ -82,6 +85,7 @@ fn positions(floor: &Floor, standing: &Standing, open: &[OpenSlice]) -> Vec<Posi
                     .map_or(0, |open| u64::try_from(open.shares).unwrap_or(u64::MAX)),
                 expected: position.work.expected,
                 blocks: (done.unwrap_or(0), calendar.slice),
+                lock_changes: change,
                 sealed,
                 trouble: refused.clone().or(trouble),
             });

@@ -96,10 +96,14 @@ impl Sealer {
         self.engine.facts().map(|facts| facts.headers)
     }
 
+    /// Whether the certificate with this digest was said.
+    pub fn has_said(&self, digest: CertificateDigest) -> bool {
+        self.engine.contract().evidence().digests().any(|(known, _)| known == digest)
+    }
+
     /// Says the certificate, unless it was said before.
     pub fn say(&mut self, certificate: Certificate) -> Result<()> {
-        let digest = certificate.digest();
-        if self.engine.contract().evidence().digests().any(|(known, _)| known == digest) {
+        if self.has_said(certificate.digest()) {
             return Ok(());
         }
         self.engine.say(Event::Reward(reward::state::Event::Certified(certificate)))

@@ -10,6 +10,7 @@
 //! before its receipts are due. What was frozen and not said when the process ended is said at the
 //! next start.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::PathBuf;
@@ -231,26 +232,31 @@ impl SealingThread {
         Ok(way)
     }
 
-    /// Certificates that were frozen before the process ended, and perhaps neither written nor said.
+    /// Certificates that were frozen before the process ended, and perhaps neither written nor said;
+    /// and those that were said under the contract before, where its term goes on under another.
     fn catch_up(&self, position: usize, way: &mut Way) -> Result<()> {
         let tip = self.headers(way)?.tip();
-        let mut slices: Vec<u32> = locked(&self.floor.collector)
-            .sealed()?
-            .into_iter()
-            .filter(|sealed| sealed.position == position)
-            .map(|sealed| sealed.slice)
-            .collect();
-        slices.dedup();
-        for slice in slices {
-            let in_time = self.receipts_until(position, slice) >= Some(tip);
-            if !in_time && self.path(position, slice, 0).is_none_or(|path| path.exists()) {
+        let mut slices: BTreeMap<u32, bool> = BTreeMap::new();
+        for sealed in locked(&self.floor.collector).sealed()? {
+            if sealed.position == position {
+                let said = matches!(&*way, Way::Signs(sealer) if sealer.has_said(sealed.digest));
+                *slices.entry(sealed.slice).or_default() |= !said;
+            }
+        }
+        let goes_on = self.floor.plan.positions().get(position);
+        let goes_on = goes_on.is_some_and(|position| position.terms.tenure.is_some());
+        for (slice, unsaid) in slices {
+            let until = self.receipts_until(position, slice);
+            // What is too late for receipts may have them from the contract before.
+            let counts = until >= Some(tip) || (goes_on && unsaid && until.is_some());
+            if !counts && self.path(position, slice, 0).is_none_or(|path| path.exists()) {
                 continue;
             }
             let certificates = locked(&self.floor.collector).certificates(position, slice)?;
             for (number, certificate) in (0u32..).zip(certificates) {
                 self.write(&certificate, number)?;
                 self.sealed(position, &certificate);
-                if let (true, Way::Signs(sealer)) = (in_time, &mut *way)
+                if let (true, Way::Signs(sealer)) = (counts, &mut *way)
                     && let Err(error) = sealer.say(certificate)
                 {
                     self.floor.tell(error);

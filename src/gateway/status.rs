@@ -121,6 +121,9 @@ pub struct PositionStatus {
     pub expected: u32,
     /// Blocks of that slice that are found, of all it has.
     pub blocks: (u32, u32),
+    /// The next height whose coinbase pays another lock, because the holder changes there.
+    #[serde(default)]
+    pub lock_changes: Option<u32>,
     /// The certificate that was sealed last.
     pub sealed: Option<SealedSlice>,
     /// What keeps the sealing, if anything does.
@@ -300,6 +303,9 @@ impl PositionStatus {
                 self.slices, self.shares, self.expected, self.blocks.0, self.blocks.1
             )),
             None => lines.push("  slice    the term does not run at this height".to_owned()),
+        }
+        if let Some(height) = self.lock_changes {
+            lines.push(format!("  lock     the next holder's from height {height} on"));
         }
         if let Some(sealed) = &self.sealed {
             lines.push(format!(

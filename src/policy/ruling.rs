@@ -188,7 +188,8 @@ fn asked(case: &Case<'_>, opening: &Opening, outcome: &Outcome) -> Result<()> {
         return Err(THROUGH.refuses(by, "ruling", expected, counted(outcome.period)));
     }
     let ripe = terms.ruling_height(opening.period).map_err(|_| {
-        let expected = format_args!("1 to {}", terms.delivery.periods).to_string();
+        let (first, last) = (counted(terms.first_period()), terms.delivery.periods);
+        let expected = format_args!("{first} to {last}").to_string();
         PERIOD.refuses(by, "request, period", expected, counted(opening.period))
     })?;
     if case.facts.tip() < ripe {

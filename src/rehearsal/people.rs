@@ -127,6 +127,7 @@ pub fn terms(variant: Variant, start: u32, payouts: &Payouts) -> Result<EscrowTe
             late_dispute: 12,
         },
         fees: Fees { floor: 2, cap: 50, ruling: Amount::from_sat(20_000) },
+        tenure: None,
     };
     terms.check()?;
     Ok(terms)

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Culprit, Result, Rule};
 use crate::flow::escrow::terms::{EscrowTerms, TERMS_MAX_BYTES};
 use crate::flow::reward;
-use crate::id::{TermsId, tagged_hash};
+use crate::id::{PositionId, TermsId, tagged_hash};
 use crate::message;
 use crate::party::{Record, Seat};
 use crate::sign::seed::Seed;
@@ -82,10 +82,35 @@ pub const REGISTRATION_MAX_BYTES: usize = TERMS_MAX_BYTES + 4_096;
 /// The scripts for which a contract's shares are counted: an output to one of them counts for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Counted {
+    /// The position whose hash power it is.
+    pub position: PositionId,
     /// The reward lock.
     pub lock: ScriptBuf,
+    /// Locks of the position's holders before, which the contract's first periods still pay.
+    pub earlier: Vec<ScriptBuf>,
     /// The miner's payout script, directly behind.
     pub service: ScriptBuf,
+}
+
+impl Counted {
+    fn locks(&self) -> impl Iterator<Item = &ScriptBuf> {
+        core::iter::once(&self.lock).chain(&self.earlier)
+    }
+
+    /// Which script of ours the other contract counts too, and as what.
+    fn shared_with(&self, theirs: &Self) -> Option<(&'static str, &'static str)> {
+        // Contracts of one position follow each other: one counts the locks of those before it.
+        let follows = self.position == theirs.position;
+        let twice = || self.locks().any(|lock| theirs.locks().any(|other| other == lock));
+        if self.lock == theirs.lock || (!follows && twice()) {
+            return Some(("reward lock", "lock"));
+        }
+        if self.locks().any(|lock| *lock == theirs.service) {
+            return Some(("reward lock", "service script"));
+        }
+        let paid = theirs.locks().any(|lock| *lock == self.service);
+        paid.then_some(("miner's payout script", "lock"))
+    }
 }
 
 /// Terms, and who has agreed to them.
@@ -227,7 +252,10 @@ impl Registration {
     pub fn counted(&self) -> Result<Counted> {
         let terms = &self.terms.reward;
         let lock = reward::coins::lock(terms)?.script_pubkey;
-        Ok(Counted { lock, service: terms.miner.payout_script() })
+        let tenure = self.terms.tenure.iter().flat_map(|tenure| &tenure.earlier);
+        let earlier = tenure.map(|earlier| earlier.lock.clone()).collect();
+        let (position, service) = (self.terms.position()?, terms.miner.payout_script());
+        Ok(Counted { position, lock, earlier, service })
     }
 
     /// Refuses terms by which an output of a coinbase could count for another contract too: the same
@@ -245,16 +273,10 @@ impl Registration {
     ) -> Result<()> {
         let ours = self.counted()?;
         for (id, theirs) in others {
-            for (place, script, other, what) in [
-                ("reward lock", &ours.lock, &theirs.lock, "lock"),
-                ("reward lock", &ours.lock, &theirs.service, "service script"),
-                ("miner's payout script", &ours.service, &theirs.lock, "lock"),
-            ] {
-                if script == other {
-                    let found = format_args!("the {what} of terms {id}").to_string();
-                    let expected = "a script that no other contract counts";
-                    return Err(APART.refuses(Culprit::Sender, place, expected, found));
-                }
+            if let Some((place, what)) = ours.shared_with(theirs) {
+                let found = format_args!("the {what} of terms {id}").to_string();
+                let expected = "a script that no other contract counts";
+                return Err(APART.refuses(Culprit::Sender, place, expected, found));
             }
         }
         Ok(())

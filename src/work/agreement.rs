@@ -4,12 +4,25 @@
 //! bounds an attack: a short receipt span loses honest certificates to a slow validator, a shallow
 //! ruling depth rules on blocks that a reorg still takes away, few expected shares make the count
 //! a lottery. A regtest profile drops those bounds, so that a deal fits into a few hundred blocks.
+//!
+//! A position is sold several times, and each sale makes a contract of its own for the periods from
+//! `first` on. The miner learns of a sale when it is over, so coinbases change their lock at the start
+//! of a later period: until then the contract counts what pays the locks of the holders before
+//! ([`Earlier`]).
+//!
+//! ```text
+//!  period     0     1     2     3     4     5
+//!  paid by    |- contract before -|- this contract: first 3 ...
+//!  lock       |---- of the holder before: until 4 ---|---- the present one
+//! ```
+
+use core::ops::RangeInclusive;
 
 use bitcoin::{Amount, Network, Script, ScriptBuf, Target};
 use ruint::aliases::U384;
 use serde::{Deserialize, Serialize};
 
-use crate::amount::{MAX_SATOSHIS, MILLION};
+use crate::amount::{MAX_SATOSHIS, MILLION, installment};
 use crate::error::{Culprit, Result, Rule};
 use crate::height::Calendar;
 
@@ -55,6 +68,12 @@ pub const CRITICAL: Rule = Rule::new(
     "pass-fail terms state one reachable critical count per window",
     "correct the critical counts in the terms",
 );
+/// A contract pays for a part of the term, and each of its periods has one lock.
+pub const TENURE: Rule = Rule::new(
+    "work-terms-tenure",
+    "a contract pays from a period of the term on, and its earlier locks follow each other and differ",
+    "correct the first period or the earlier locks in the terms",
+);
 /// Real money is agreed on with real delays.
 pub const PROFILE: Rule = Rule::new(
     "work-terms-profile",
@@ -76,6 +95,9 @@ const WINDOW_SHARES: u64 = 10_000;
 const MOST_PERIODS: u32 = 4_096;
 /// The first height that an issue cannot state in its 24 bits.
 const END_OF_HEIGHTS: u64 = 1 << 24;
+
+/// Most locks of earlier holders that one contract still counts: sales within a notice period.
+const MOST_EARLIER: usize = 16;
 
 /// Which lower bounds hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -100,6 +122,61 @@ pub enum Entitlement {
     },
 }
 
+/// The lock of a holder before, which the first periods of a contract still pay.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Earlier {
+    /// The first period (0-based, of the term) that pays this lock no more.
+    pub until: u32,
+    /// The reward lock of that holder.
+    pub lock: ScriptBuf,
+}
+
+impl Earlier {
+    /// What is wrong with a contract that pays from period `first` of `periods` on, these locks of
+    /// holders before first, then `lock`: what was expected, and what was found.
+    ///
+    /// A lock that comes again would be paid by two holders' coinbases; a service script among the
+    /// locks would count one output twice.
+    pub(crate) fn fault(
+        first: u32,
+        periods: u32,
+        earlier: &[Self],
+        lock: &Script,
+        service: &Script,
+    ) -> Option<(String, String)> {
+        if first >= periods {
+            return Some((format!("a first period below {periods}"), first.to_string()));
+        }
+        if earlier.len() > MOST_EARLIER {
+            let expected = format!("at most {MOST_EARLIER} earlier locks");
+            return Some((expected, earlier.len().to_string()));
+        }
+        let mut before = (first, None);
+        for Self { until, lock: paid } in earlier {
+            if *until <= before.0 || *until >= periods {
+                let expected = format!("an end above period {} and below {periods}", before.0);
+                return Some((expected, until.to_string()));
+            }
+            if paid.is_empty() || paid.is_op_return() {
+                return Some(("spendable earlier locks".to_owned(), format!("{paid:x}")));
+            }
+            for (other, name) in [(Some(lock), "present"), (before.1, "lock before")] {
+                if other == Some(paid.as_script()) {
+                    let expected = "earlier locks other than the present one and the one before";
+                    return Some((expected.to_owned(), format!("the {name}: {paid:x}")));
+                }
+            }
+            if service == paid.as_script() {
+                let expected = "earlier locks other than the service script";
+                return Some((expected.to_owned(), format!("{paid:x}")));
+            }
+            before = (*until, Some(paid.as_script()));
+        }
+        None
+    }
+}
+
 /// The terms of a contract as far as work is concerned. Public fields, so that they read like the
 /// document they are; [`WorkTerms::check`] is the only way to terms that the rest relies on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -113,6 +190,9 @@ pub struct WorkTerms {
     pub period: u32,
     /// Periods in the term.
     pub periods: u32,
+    /// The first period (0-based) that the contract pays for; 0 where it pays for the whole term.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub first: u32,
     /// Periods in a window, within which credit fills the periods in order.
     pub window: u32,
     /// Blocks in a slice; each slice has its certificates.
@@ -123,8 +203,11 @@ pub struct WorkTerms {
     pub target: Target,
     /// Shares expected in a slice at the agreed rate and 600 s a block (m).
     pub expected: u32,
-    /// The reward lock that the coinbase pays.
+    /// The reward lock that the coinbase pays, since the last of the earlier ones.
     pub lock: ScriptBuf,
+    /// Locks of the holders before, which the contract's first periods still pay, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub earlier: Vec<Earlier>,
     /// The miner's own script for electricity and incentive, paid in the output directly behind.
     pub service: ScriptBuf,
     /// The service share, in parts per million of lock and service together.
@@ -140,6 +223,11 @@ pub struct WorkTerms {
     pub ruling_depth: u32,
     /// How work becomes satoshis.
     pub rule: Entitlement,
+}
+
+/// Terms that pay for the whole term are written as they were before there were others.
+fn is_zero(first: &u32) -> bool {
+    *first == 0
 }
 
 /// The share target that yields `expected` shares in a slice of `slice` blocks at `rate` hashes per
@@ -185,6 +273,7 @@ impl WorkTerms {
             return Err(refuse(PROFILE, "network", "the mainnet profile", "the regtest profile"));
         }
         self.check_spans()?;
+        self.check_tenure()?;
         self.check_bounds(profile)?;
         self.check_shares(profile)?;
         self.check_payments()?;
@@ -199,6 +288,7 @@ impl WorkTerms {
             slice: self.slice,
             period: self.period,
             periods: self.periods,
+            first: self.first,
             window: self.window,
             receipt_span: self.receipt_span,
             proof_span: self.proof_span,
@@ -211,11 +301,41 @@ impl WorkTerms {
         u64::from(self.expected).saturating_mul(u64::from(MOST_SHARES))
     }
 
-    /// What rules 2-5 demand of a share's coinbase and hash.
-    pub fn demand(&self) -> Demand<'_> {
+    /// What a period (0-based) costs of a contract's price (satoshis): it is spread over the periods
+    /// that the contract pays for. Nothing for the others.
+    pub fn installment(&self, price: Amount, period: u32) -> Amount {
+        let paid = self.calendar().paid_periods();
+        period.checked_sub(self.first).map_or(Amount::ZERO, |i| installment(price, i, paid))
+    }
+
+    /// The reward lock that coinbases of a slice pay: of the holder in its period.
+    pub fn lock_at(&self, slice: u32) -> &Script {
+        // Terms without periods are refused; what they answer is of no matter.
+        let period = slice.checked_div(self.calendar().slices_per_period()).unwrap_or(0);
+        let earlier = self.earlier.iter().find(|earlier| period < earlier.until);
+        earlier.map_or(&self.lock, |earlier| &earlier.lock)
+    }
+
+    /// The locks in their order, each with the heights at which coinbases pay it.
+    pub fn locks(&self) -> Vec<(RangeInclusive<u32>, &Script)> {
+        let calendar = self.calendar();
+        let mut begin = calendar.begin();
+        let mut locks: Vec<(RangeInclusive<u32>, &Script)> = Vec::new();
+        for Earlier { until, lock } in &self.earlier {
+            let next = self.start.saturating_add(self.period.saturating_mul(*until));
+            locks.push((begin..=next.saturating_sub(1), lock));
+            begin = next;
+        }
+        locks.push((begin..=calendar.end(), &self.lock));
+        locks
+    }
+
+    /// What rules 2-5 demand of the coinbase and hash of a share in a slice.
+    pub fn demand(&self, slice: u32) -> Demand<'_> {
         Demand {
             network: self.network,
-            lock: &self.lock,
+            lock: self.lock_at(slice),
+            holders: (!self.earlier.is_empty()).then_some(self),
             service: Some((&self.service, self.service_ppm)),
             cap: self.cap,
             target: self.target,
@@ -257,6 +377,12 @@ impl WorkTerms {
         Ok(())
     }
 
+    fn check_tenure(&self) -> Result<()> {
+        let fault =
+            Earlier::fault(self.first, self.periods, &self.earlier, &self.lock, &self.service);
+        fault.map_or(Ok(()), |(expected, found)| Err(refuse(TENURE, "tenure", expected, found)))
+    }
+
     fn check_bounds(&self, profile: Profile) -> Result<()> {
         if profile == Profile::Regtest {
             return Ok(());
@@ -276,6 +402,8 @@ impl WorkTerms {
             return Err(refuse(SPANS, "period", "a multiple of 12", self.period));
         }
         let calendar = self.calendar();
+        // Also where a contract pays for less than a window: the target is the position's, and whoever
+        // buys its last days buys their counting error with them.
         let window = u64::from(self.window.min(self.periods))
             .saturating_mul(u64::from(calendar.slices_per_period()))
             .saturating_mul(u64::from(self.expected));
@@ -385,6 +513,8 @@ pub struct Demand<'a> {
     pub network: Network,
     /// The script that must be paid.
     pub lock: &'a Script,
+    /// The terms whose other locks a refusal names, where the holder changes within them.
+    pub holders: Option<&'a WorkTerms>,
     /// The script that must be paid directly behind, and its parts per million of both.
     pub service: Option<(&'a Script, u32)>,
     /// Most that the coinbase may pay out beyond the subsidy (satoshis).

@@ -147,11 +147,12 @@ impl Certificate {
 
     /// What can be checked without the chain: number, order, and that no share is listed twice.
     pub fn check_list(&self, terms: &WorkTerms) -> Result<()> {
-        if self.slice >= terms.calendar().slices() {
+        let slices = terms.calendar().paid_slices();
+        if !slices.contains(&self.slice) {
             return Err(SLICE.refuses(
                 Culprit::Miner,
                 "certificate",
-                format_args!("a slice below {}", terms.calendar().slices()),
+                format_args!("a slice from {} to below {}", slices.start, slices.end),
                 self.slice,
             ));
         }

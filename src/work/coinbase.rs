@@ -60,6 +60,12 @@ pub const PAY_LOCK: Rule = Rule::new(
     "the coinbase pays the reward lock",
     "point the coinbase at the lock of this position",
 );
+/// The lock that is paid is the one of the period.
+pub const PAY_HOLDER: Rule = Rule::new(
+    "work-pay-holder",
+    "the coinbase pays the lock of whoever holds the position in its period",
+    "let the gateway take the present terms: it changes the lock at the right height",
+);
 /// The service share is paid, behind the lock and in proportion.
 pub const PAY_SERVICE: Rule = Rule::new(
     "work-pay-service",
@@ -235,6 +241,9 @@ impl<'a> Coinbase<'a> {
             }
         }
         let Some(lock) = lock.filter(|value| *value > 0) else {
+            if let Some(error) = self.other_holder(demand) {
+                return Err(error);
+            }
             let found = if lock.is_some() { "an output of 0 sat to it" } else { "no output to it" };
             return Err(refuse(PAY_LOCK, format_args!("a payment to {:x}", demand.lock), found));
         };
@@ -252,6 +261,35 @@ impl<'a> Coinbase<'a> {
             ));
         }
         Ok(Payment { paid: Amount::from_sat(paid), total: Amount::from_sat(total) })
+    }
+
+    /// Why a coinbase counts for nobody that pays a lock of the same contract, but too early or too
+    /// late. Heights tell whose time it is; what pays none of the locks is another matter.
+    fn other_holder(&self, demand: &Demand<'_>) -> Option<Error> {
+        let terms = demand.holders?;
+        let locks = terms.locks();
+        let place = |lock: &Script| locks.iter().position(|(_, other)| *other == lock);
+        let due = place(demand.lock)?;
+        let mut outputs = self.outputs;
+        let paid = (0..self.count)
+            .map_while(|_| output(&mut outputs))
+            .filter(|(value, _)| *value > 0)
+            .find_map(|(_, script)| place(Script::from_bytes(script)))?;
+        let (heights, lock) = locks.get(due)?;
+        let (others, other) = locks.get(paid)?;
+        // Periods are counted from 1 where people read them.
+        let period = |height: &u32| {
+            terms.calendar().period_of(*height).map_or(0, |period| period.saturating_add(1))
+        };
+        let found = if paid < due {
+            let ended = period(others.end());
+            format!("{other:x}, the lock of a holder before, which ended with period {ended}")
+        } else {
+            let begins = period(others.start());
+            format!("{other:x}, the lock of a later holder, which begins with period {begins}")
+        };
+        let expected = format!("{lock:x} from height {} to {}", heights.start(), heights.end());
+        Some(refuse(PAY_HOLDER, expected, found))
     }
 }
 

@@ -35,7 +35,7 @@ pub fn agreed(terms: &WorkTerms, period: u32, headers: &Headers) -> Result<u128>
         PERIOD.refuses(
             Culprit::Sender,
             "period",
-            format_args!("a number below {}", terms.periods),
+            format_args!("a number from {} to below {}", terms.first, terms.periods),
             period,
         )
     })?;

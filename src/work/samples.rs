@@ -40,6 +40,8 @@ pub(crate) fn terms() -> WorkTerms {
         target: share_target(rate, 16, 2),
         expected: 16,
         lock: script(1),
+        first: 0,
+        earlier: Vec::new(),
         service: script(2),
         service_ppm: 300_000,
         cap: Amount::from_sat(10_000),

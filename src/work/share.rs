@@ -8,7 +8,7 @@
 //! | 1 | the header belongs where the chain is, and when | `work-share-parent`, `-slice`, `-bits`, `-time`, `-version` |
 //! | 2 | the coinbase could be that block's | `work-coinbase-…` |
 //! | 3 | the branch ties it to the header, as leaf 0 | `work-branch-root`, `-depth`, `-twin` |
-//! | 4 | it pays whom it should, what it should | `work-pay-lock`, `-service`, `-total` |
+//! | 4 | it pays whom it should, what it should | `work-pay-lock`, `-holder`, `-service`, `-total` |
 //! | 5 | hash x total / paid is at most the target | `work-target`, `work-share-twice` |
 //!
 //! Rule 1 needs the chain's headers ([`weigh`]); rules 2-5 do not ([`prove`]).
@@ -186,7 +186,7 @@ fn claim_on_chain(share: &Share, terms: &WorkTerms, headers: &Headers) -> Result
         place(share.header.prev_blockhash, None, terms, headers)?;
     let median = check_header(&share.header, parent, latest, headers)?;
     let Claim { weighed: Proof { hash, payment }, leaf } =
-        claim(share, height, median, &terms.demand())?;
+        claim(share, height, median, &terms.demand(slice))?;
     Ok(Claim { weighed: Weighed { hash, height, slice, payment }, leaf })
 }
 
@@ -221,7 +221,7 @@ pub(crate) fn place(
     let (parent, height) = (known, known.saturating_add(1));
     let calendar = terms.calendar();
     let Some(slice) = calendar.slice_of(height) else {
-        let expected = format!("a height from {} to {}", calendar.start, calendar.end());
+        let expected = format!("a height from {} to {}", calendar.begin(), calendar.end());
         return refuse(SLICE, expected, format!("height {height}"));
     };
     let Some(child) = headers.header(height) else {
@@ -323,7 +323,7 @@ fn standing_claim(share: &Share, slice: u32, terms: &WorkTerms) -> Option<Claim<
     let after = coinbase.locked_until();
     // A median just past the time lock: whether the real one is past it is asked on the chain.
     let median = after.map_or(Some(0), |time| time.checked_add(1))?;
-    let Claim { weighed, leaf } = claim(share, height, median, &terms.demand()).ok()?;
+    let Claim { weighed, leaf } = claim(share, height, median, &terms.demand(slice)).ok()?;
     Some(Claim { weighed: Standing { hash: weighed.hash, height, after }, leaf })
 }
 

@@ -113,6 +113,7 @@ mod tests {
         Demand {
             network: file.network,
             lock,
+            holders: None,
             service: None,
             cap: Amount::from_sat(MAX_SATOSHIS),
             target: file.header.target(),

@@ -9,6 +9,8 @@
 //!
 //! - Entitlement through p uses slices through p only, and never falls with p: credit of a window
 //!   only grows, and what it fills only grows with it.
+//! - A contract pays from its first period on: its windows begin there, and its price is spread over
+//!   the periods from there; of those before nothing counts.
 //! - Credit lapses at the window's end; what a closed window did not earn is lost.
 //! - A closed window below half of its agreed work makes the next settlement a close.
 //! - Evidence that proves nothing (unsealed, late, of another position, a share that a reorg
@@ -21,7 +23,7 @@ use bitcoin::block::Header;
 use bitcoin::{Amount, BlockHash};
 use serde::{Deserialize, Serialize};
 
-use crate::amount::{bounded, installment, portion};
+use crate::amount::{bounded, portion};
 use crate::error::{Culprit, Error, Result, Rule};
 use crate::headers::Headers;
 use crate::id::CertificateDigest;
@@ -43,7 +45,7 @@ pub const DEPTH: Rule = Rule::new(
 pub struct Measure<'a> {
     /// Terms, and the keys that seal certificates.
     pub yardstick: &'a Yardstick,
-    /// What the whole term costs.
+    /// What all periods that the contract pays for cost.
     pub price: Amount,
     /// How many of the keys seal a certificate.
     pub k: usize,
@@ -57,6 +59,8 @@ pub struct Measure<'a> {
 /// One period of a verdict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PeriodVerdict {
+    /// Which one (0-based, of the term).
+    pub period: u32,
     /// Work agreed on, A_i (hashes).
     pub agreed: u128,
     /// Distinct valid shares of the period's slices.
@@ -76,9 +80,9 @@ pub struct PeriodVerdict {
 /// What the evidence is worth.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Verdict {
-    /// The periods through the one asked for, as they stand after it.
+    /// The periods from the contract's first through the one asked for, as they stand after it.
     pub periods: Vec<PeriodVerdict>,
-    /// For each period i through the one asked for: entitlement through i, from slices through i.
+    /// For each of these periods i: entitlement through i, from slices through i.
     pub entitlement: Vec<Amount>,
     /// The last period (0-based) of the first closed window that stayed below half of its agreed
     /// work: the next settlement after it is a close.
@@ -89,6 +93,14 @@ impl Verdict {
     /// What the miner has earned through the period asked for (satoshis).
     pub fn earned(&self) -> Amount {
         self.entitlement.last().copied().unwrap_or(Amount::ZERO)
+    }
+
+    /// What the miner has earned through an earlier period (0-based, of the term), from slices through
+    /// that one (satoshis); nothing before the contract's first.
+    pub fn earned_through(&self, period: u32) -> Amount {
+        let rows = self.periods.iter().zip(&self.entitlement);
+        let through = rows.take_while(|(row, _)| row.period <= period).last();
+        through.map_or(Amount::ZERO, |(_, earned)| *earned)
     }
 }
 
@@ -106,7 +118,7 @@ pub fn verdict(measure: &Measure<'_>, through: u32, evidence: &Evidence) -> Resu
         return Err(PERIOD.refuses(
             Culprit::Sender,
             "verdict",
-            format_args!("a period from 0 to {last}"),
+            format_args!("a period from {} to {last}", terms.first),
             through,
         ));
     };
@@ -121,7 +133,7 @@ pub fn verdict(measure: &Measure<'_>, through: u32, evidence: &Evidence) -> Resu
     let mut ledger = Ledger { terms, price, rows: Vec::new(), settled: Amount::ZERO, window: 0 };
     let mut entitlement = Vec::new();
     let mut close_after = None;
-    for (period, shares) in (0..=through).zip(counts) {
+    for (period, shares) in (terms.first..=through).zip(counts) {
         ledger.open(period, agreed(terms, period, headers)?, shares);
         entitlement.push(ledger.entitlement());
         let closes = calendar.window_of(period) != calendar.window_of(period.saturating_add(1));
@@ -172,7 +184,8 @@ fn count(measure: &Measure<'_>, through: u32, evidence: &Evidence) -> Result<Vec
             }
         }
     }
-    Ok((0..=through).map(|period| counts.get(&period).copied().unwrap_or(0)).collect())
+    let periods = yardstick.terms.first..=through;
+    Ok(periods.map(|period| counts.get(&period).copied().unwrap_or(0)).collect())
 }
 
 /// Whether k validators had seen the certificate in time, or a block had its digest.
@@ -245,11 +258,12 @@ impl Ledger<'_> {
             self.window = self.rows.len();
         }
         self.rows.push(PeriodVerdict {
+            period,
             agreed,
             shares,
             credit: credit(shares, self.terms.target),
             filled: 0,
-            installment: installment(self.price, period, self.terms.periods),
+            installment: self.terms.installment(self.price, period),
             earned: Amount::ZERO,
         });
         self.fill_window();

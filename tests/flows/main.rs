@@ -2,6 +2,7 @@
 //! with keys, and facts made by hand. Each module is a story.
 
 mod a_draft_names_what_differs;
+mod a_later_contract_takes_over;
 mod amounts_always_add_up;
 mod dispute_is_heard_then_ruled;
 mod escrow_pays_what_is_due;

@@ -1,11 +1,12 @@
 //! Terms: every bound refuses by its rule, and one file has one id for ever.
 
-use bitcoin::{Amount, Network, Target};
+use bitcoin::{Amount, Network, ScriptBuf, Target};
 use hashmix::flow::Contract;
-use hashmix::flow::escrow::terms::{EscrowTerms, TERMS_MAX_BYTES};
+use hashmix::flow::escrow::terms::{EscrowTerms, TERMS_MAX_BYTES, Tenure};
+use hashmix::id::PositionId;
 use hashmix::party::Seat;
 use hashmix::rehearsal::people::{federation, record_of, signer};
-use hashmix::work::agreement::Profile;
+use hashmix::work::agreement::{Earlier, Profile};
 use serde_json::Value;
 
 use crate::world::terms;
@@ -276,4 +277,82 @@ fn terms_in_which_two_are_paid_at_one_address_are_refused() {
         assert_eq!(alike.check().unwrap_err().rule(), "terms-payees");
     }
     assert!(terms().check().is_ok());
+}
+
+/// A change of a tenure, of the price, and of whatever else is wanted.
+type Change = fn(&mut EscrowTerms, &mut Tenure);
+
+/// The terms of the third sale of a position: four of its six periods, two earlier locks.
+fn tenured(change: Change) -> EscrowTerms {
+    let mut terms = terms();
+    let lock = |byte: u8| ScriptBuf::from_bytes([vec![0x51, 0x20], vec![byte; 32]].concat());
+    let earlier = [(3, 1), (4, 2)].map(|(until, byte)| Earlier { until, lock: lock(byte) });
+    let position = PositionId([3; 32]);
+    let mut tenure = Tenure { position, transfer: 3, first: 2, earlier: earlier.to_vec() };
+    change(&mut terms, &mut tenure);
+    terms.tenure = Some(tenure);
+    terms
+}
+
+#[test]
+fn a_tenure_names_the_position_and_is_part_of_what_the_terms_are() {
+    let terms = tenured(|_, _| {});
+    terms.check().unwrap();
+    assert_eq!(terms.position().unwrap(), PositionId([3; 32]));
+    let text = serde_json::to_string(&terms).unwrap();
+    assert_eq!(EscrowTerms::from_json(&text).unwrap(), terms);
+    let changes: [Change; 5] = [
+        |_, t| t.position = PositionId([4; 32]),
+        |_, t| t.transfer = 4,
+        |_, t| t.first = 1,
+        |_, t| t.earlier[1].until = 5,
+        |_, t| drop(t.earlier.pop()),
+    ];
+    let mut ids = vec![terms.id().unwrap(), EscrowTerms { tenure: None, ..terms }.id().unwrap()];
+    ids.extend(changes.map(|change| tenured(change).id().unwrap()));
+    for (place, id) in ids.iter().enumerate() {
+        assert!(!ids[..place].contains(id), "{place}");
+    }
+}
+
+#[test]
+fn a_tenure_that_could_not_be_is_refused_by_its_rule() {
+    let bad: [Change; 9] = [
+        |_, t| t.transfer = 0,
+        |_, t| t.first = 6,
+        |_, t| t.first = 3,
+        |_, t| t.earlier[1].until = 6,
+        |_, t| t.earlier[1].until = 3,
+        |_, t| t.earlier[1].lock = t.earlier[0].lock.clone(),
+        |_, t| t.earlier[0].lock = ScriptBuf::new(),
+        |o, t| {
+            t.earlier[0].lock =
+                hashmix::flow::reward::coins::lock(&o.reward).unwrap().script_pubkey;
+        },
+        |o, t| t.earlier[0].lock = o.reward.miner.payout_script(),
+    ];
+    for (place, change) in bad.into_iter().enumerate() {
+        assert_eq!(tenured(change).check().unwrap_err().rule(), "terms-tenure", "{place}");
+    }
+    // More is never read.
+    let more = serde_json::to_string(&tenured(|_, _| {})).unwrap();
+    let more = more.replace("\"transfer\":3", "\"transfer\":3,\"more\":1");
+    assert_eq!(EscrowTerms::from_json(&more).unwrap_err().rule(), "terms-form");
+}
+
+#[test]
+fn the_price_is_that_of_the_periods_that_are_left() {
+    let terms = tenured(|_, _| {});
+    let parts: Vec<u64> = (0..7).map(|period| terms.installment(period).to_sat()).collect();
+    let part = terms.price.to_sat() / 4;
+    assert_eq!(parts, [0, 0, part, part, part, part, 0]);
+    // A price that pays for the settlements of four periods does not for those of six.
+    let poor = |first| {
+        let mut terms = tenured(|_, t| t.earlier.clear());
+        terms.price = Amount::from_sat(4 * 10 * (215 * 50 + 20_000));
+        terms.tenure.as_mut().unwrap().first = first;
+        terms.check()
+    };
+    poor(2).unwrap();
+    assert_eq!(poor(1).unwrap_err().rule(), "terms-price");
 }

@@ -13,5 +13,6 @@ mod site;
 mod soak_short;
 mod strangers;
 mod the_command_survives_kill_nine;
+mod the_holder_changes_at_a_periods_start;
 mod verdicts;
 mod world;

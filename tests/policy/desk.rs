@@ -249,11 +249,22 @@ examine! {
     apart: APART, "refused (sender)", brought {
         accepts {
             another_lock_with_the_same_service_script => |b| b.beside(|c| c.lock = nobodys(1)),
+            a_later_contract_of_the_position_that_counts_its_lock_before => |b| b.beside(|c| {
+                c.earlier = vec![std::mem::replace(&mut c.lock, nobodys(1))];
+            }),
             a_contract_of_strangers => |b| b.beside(|c| {
                 (c.lock, c.service) = (nobodys(1), nobodys(2));
             }),
         }
         refuses {
+            a_lock_that_another_position_counts_as_one_before => |b| b.beside(|c| {
+                c.earlier = vec![std::mem::replace(&mut c.lock, nobodys(1))];
+                c.position = hashmix::id::PositionId([1; 32]);
+            }),
+            a_service_script_that_is_a_lock_before_of_another => |b| b.beside(|c| {
+                c.earlier = vec![std::mem::replace(&mut c.service, nobodys(2))];
+                c.lock = nobodys(1);
+            }),
             the_same_lock => |b| b.beside(|c| c.service = nobodys(2)),
             a_lock_that_is_anothers_service_script => |b| b.beside(|c| {
                 (c.lock, c.service) = (nobodys(1), c.lock.clone());

@@ -5,9 +5,10 @@ use bitcoin::hashes::Hash;
 use bitcoin::locktime::absolute::LockTime;
 use bitcoin::{Amount, OutPoint, ScriptBuf, Sequence, Target, TxIn, TxMerkleNode, Txid};
 use hashmix::amount::MAX_SATOSHIS;
+use hashmix::work::agreement::{Earlier, Profile};
 use hashmix::work::coinbase::{
-    FINAL, FORM, HEIGHT as STATED, INPUT, LENGTH, PAY_LOCK, PAY_SERVICE, PAY_TOTAL, SCRIPT,
-    TRAILING,
+    FINAL, FORM, HEIGHT as STATED, INPUT, LENGTH, PAY_HOLDER, PAY_LOCK, PAY_SERVICE, PAY_TOTAL,
+    SCRIPT, TRAILING,
 };
 use hashmix::work::hash;
 use hashmix::work::share::{DEPTH, ROOT, TARGET, TWIN, hash_target};
@@ -65,6 +66,14 @@ fn waits(made: &mut Made, until: u32) {
 /// Pays out so much to the contract, and as much in all.
 fn total(made: &mut Made, sat: u64) {
     made.tx.output = pay(sat, sat);
+}
+
+/// The position changes its holder: each lock is paid until its period, and then the last one.
+fn holders(made: &mut Made, before: &[(u32, u8)], present: u8) {
+    let earlier = |(until, lock): &(u32, u8)| Earlier { until: *until, lock: script(*lock) };
+    made.terms.earlier = before.iter().map(earlier).collect();
+    made.terms.lock = script(present);
+    made.terms = made.terms.clone().check(Profile::Regtest).unwrap();
 }
 
 /// The target of a share that pays a third.
@@ -204,6 +213,22 @@ examine! {
             somebody_else => |m| m.tx.output[0].script_pubkey = script(3),
             nothing => |m| m.tx.output = pay(0, REWARD),
             not_at_all => |m| drop(m.tx.output.remove(0)),
+        }
+    }
+    pays_the_holder: PAY_HOLDER, "refused (miner)", made {
+        accepts {
+            of_the_last_period_before_a_change => |m| holders(m, &[(2, 1), (3, 8)], 7),
+            of_the_first_period_after_one => |m| holders(m, &[(1, 7)], 1),
+            beside_the_one_before => |m| {
+                holders(m, &[(1, 7)], 1);
+                m.tx.output.insert(0, out(1, script(7)));
+            },
+        }
+        refuses {
+            who_has_sold => |m| holders(m, &[(1, 1)], 7),
+            who_has_sold_before_the_last_sale => |m| holders(m, &[(1, 1), (2, 8)], 7),
+            who_has_bought_and_has_to_wait => |m| holders(m, &[(2, 7)], 1),
+            who_has_bought_what_another_has_to_wait_for => |m| holders(m, &[(2, 7), (3, 1)], 8),
         }
     }
     pays_the_service: PAY_SERVICE, "refused (miner)", made {

@@ -74,6 +74,7 @@ fn demand<'a>(lock: &'a ScriptBuf, service: &'a ScriptBuf, ppm: u32) -> Demand<'
     Demand {
         network: Network::Regtest,
         lock,
+        holders: None,
         service: Some((service, ppm)),
         cap: Amount::from_sat(MAX_SATOSHIS),
         target: Target::MAX,
@@ -197,6 +198,7 @@ proptest! {
             let demand = Demand {
                 network: Network::Regtest,
                 lock: &stake.lock,
+                holders: None,
                 service: Some((&stake.service, stake.service_ppm)),
                 cap: Amount::from_sat(MAX_SATOSHIS),
                 target: Target::MAX,

@@ -38,6 +38,7 @@ const RULES: &[(&str, &str)] = &[
     ("work-branch-depth", "a branch deeper than any block"),
     ("work-branch-twin", "a tree with a transaction twice"),
     ("work-pay-lock", "work that pays somebody else"),
+    ("work-pay-holder", "work that pays whoever held the position before, or holds it later"),
     ("work-pay-service", "a service share out of proportion"),
     ("work-pay-total", "a total above the cap, or sums that would wrap"),
     ("work-target", "a hash that is too high for what it pays"),

@@ -14,7 +14,7 @@ use crate::flow::dispute::txs::ruling;
 use crate::flow::escrow::coins::{EscrowCoin, Locked, Progress};
 use crate::flow::escrow::outcome::outcome;
 use crate::flow::escrow::txs::{Outcome, settlement};
-use crate::flow::{Effect, Task, check_speaker, far_apart};
+use crate::flow::{Asked, Effect, Task, check_receipt, check_speaker, far_apart};
 use crate::id::{WordId, tagged_hash};
 use crate::party::Seat;
 use crate::script::lock::Path;
@@ -200,20 +200,10 @@ impl State {
                 }
             }
             Event::Receipted(receipt) => {
-                let his = from == Seat::Validator(receipt.validator);
-                check_speaker(from, his, "receipt", "the validator who signed it")?;
-                let ours = terms.position()?;
-                let heard =
+                let fits =
                     matches!(receipt.subject, Subject::Opening { .. } | Subject::Answer { .. });
-                if receipt.position != ours || !heard {
-                    return Err(OPENED.refuses(
-                        from.into(),
-                        "receipt",
-                        format_args!("one for an opening or answer of position {ours}"),
-                        format_args!("{:?} of {}", receipt.subject, receipt.position),
-                    ));
-                }
-                receipt.check(&terms.reward.federation.ruling_keys())
+                let (position, what) = (terms.position()?, "an opening or answer");
+                check_receipt(terms, from, receipt, Asked { rule: OPENED, position, what, fits })
             }
             Event::Answered { opening, shown } => {
                 let dispute = self.dispute(opening)?;

@@ -140,7 +140,7 @@ impl Locked {
     /// Makes every lock up to one re-lock a period.
     pub fn new(terms: EscrowTerms) -> Result<Self> {
         let (policy, seats) = (policy(&terms)?, terms.reward.seats());
-        let indices = 0..=terms.delivery.periods;
+        let indices = 0..=terms.calendar().paid_periods();
         let locks = Lock::series(&policy, terms.reward.variant, seats, indices)?;
         Ok(Self { terms, locks })
     }

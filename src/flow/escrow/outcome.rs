@@ -45,8 +45,9 @@ pub fn judge(
     evidence: &Evidence,
     period: u32,
 ) -> Result<Verdict> {
-    // A position's id is that of its terms, so evidence of this position was verified against these.
-    let fits = evidence.position() == terms.position()?;
+    // Without a tenure a position's id is that of its terms, so evidence of this position was verified
+    // against these. Contracts with one share their position with others.
+    let fits = terms.tenure.is_none() && evidence.position() == terms.position()?;
     let yardstick = match evidence.yardstick().filter(|_| fits) {
         Some(known) => Cow::Borrowed(known),
         None => Cow::Owned(yardstick(terms)?),
@@ -115,10 +116,11 @@ fn digest_in(script: &ScriptBuf) -> Option<CertificateDigest> {
     (*script == proof_script(digest)).then_some(digest)
 }
 
-/// What validators receipt when the miner asks to close.
+/// What validators receipt when the miner asks to close. It names the terms: a request in one contract
+/// of a position closes no other.
 pub fn close_request(terms: &EscrowTerms) -> Result<Subject> {
-    let position = terms.position()?;
-    Ok(Subject::Request { digest: tagged_hash("hashmix/close/1", &[position.as_bytes()]) })
+    let contract = terms.id()?;
+    Ok(Subject::Request { digest: tagged_hash("hashmix/close/1", &[contract.as_bytes()]) })
 }
 
 /// The height at which k validators had seen the miner's request to close.

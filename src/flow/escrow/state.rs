@@ -172,7 +172,8 @@ impl State {
             return Ok(vec![Effect::broadcast(last)]);
         }
         let Some(period) = last_ripe(terms, facts) else {
-            return Ok(vec![wait(terms, 0, "the first period can be settled")?]);
+            let first = terms.first_period();
+            return Ok(vec![wait(terms, first, "the first period can be settled")?]);
         };
         let outcome = outcome(terms, facts, evidence, period)?;
         let ask = Ask { outpoint: coin.outpoint, outcome, sat_per_vb: terms.fees.floor };
@@ -296,7 +297,7 @@ pub fn draft(terms: &Locked, facts: &Facts, ask: &Ask, path: Path, by: Culprit) 
 
 /// The last period (0-based) that may be settled in the next block.
 pub fn last_ripe(terms: &Locked, facts: &Facts) -> Option<u32> {
-    (0..terms.delivery.periods)
+    (terms.first_period()..terms.delivery.periods)
         .rev()
         .find(|period| terms.ruling_height(*period).is_ok_and(|height| height <= facts.tip()))
 }

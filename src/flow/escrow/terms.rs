@@ -1,4 +1,9 @@
 //! What a sale is agreed on. One file, one id; every number of the contract is in it.
+//!
+//! A position that was issued is sold several times. Each sale makes new terms, with an id and an
+//! escrow of their own, for the rest of the position's term: a [`Tenure`] says which part. What is
+//! delivered stays as it was issued, numbers included, so that work proven under one contract is good
+//! in the next.
 
 use bitcoin::{Amount, Target};
 use serde::{Deserialize, Serialize};
@@ -11,7 +16,7 @@ use crate::flow::reward::terms::RewardTerms;
 use crate::height::Calendar;
 use crate::id::{PositionId, TermsId, tagged_hash};
 use crate::tx::draft::fee;
-use crate::work::agreement::{Entitlement, Profile, WorkTerms};
+use crate::work::agreement::{Earlier, Entitlement, Profile, WorkTerms};
 
 /// The form of a terms file.
 pub const FORM: Rule = Rule::new(
@@ -53,6 +58,13 @@ pub const PAYEES: Rule = Rule::new(
 /// A period is one of the term.
 pub const PERIOD: Rule =
     Rule::new("terms-period", "a period is one of the term", "count the periods from 1");
+
+/// A contract pays for a part of an issued position's term.
+pub const TENURE: Rule = Rule::new(
+    "terms-tenure",
+    "a tenure came with a transfer, begins within the term, and its earlier locks follow each other and differ",
+    "take position, transfer and locks from the dossier of the position",
+);
 
 /// The first field of every terms file.
 pub const TERMS_FORMAT: &str = "hashmix terms 1";
@@ -126,6 +138,26 @@ pub struct Fees {
     pub ruling: Amount,
 }
 
+/// Which part of an issued position's term a contract pays for, and which locks coinbases pay meanwhile.
+///
+/// Whether this is the position's true story its dossier shows, and not these terms. The miner's
+/// service script, its share and the validators' ruling keys have to stay those of the contract
+/// before: earlier shares paid that script, and their receipts are signed with those keys.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tenure {
+    /// The position: the txid of its issue.
+    pub position: PositionId,
+    /// Number of the transfer of the seal that the contract came with; from 1.
+    pub transfer: u32,
+    /// First period (0-based, of the position's term) that the contract pays for.
+    pub first: u32,
+    /// Locks of the holders before, which the contract's first periods still pay, in order; empty
+    /// where the miner himself sold.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub earlier: Vec<Earlier>,
+}
+
 /// Everything that two parties and their validators agree on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -136,7 +168,7 @@ pub struct EscrowTerms {
     pub profile: Profile,
     /// The people and the reward lock.
     pub reward: RewardTerms,
-    /// The price of the whole term (satoshis).
+    /// The price of the whole term, or of the part that the tenure names (satoshis).
     #[serde(with = "bitcoin::amount::serde::as_sat")]
     pub price: Amount,
     /// What is delivered.
@@ -145,6 +177,10 @@ pub struct EscrowTerms {
     pub delays: Delays,
     /// What transactions may cost.
     pub fees: Fees,
+    /// Which part of an issued position is sold; left out where a contract is the position, and pays
+    /// for the whole term.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenure: Option<Tenure>,
 }
 
 impl EscrowTerms {
@@ -161,7 +197,7 @@ impl EscrowTerms {
         Ok(terms)
     }
 
-    /// Checks people, delivery, delays, fees and price.
+    /// Checks people, tenure, delivery, delays, fees and price.
     pub fn check(&self) -> Result<()> {
         if self.format != TERMS_FORMAT {
             return Err(FORM.refuses(Culprit::Sender, "terms", TERMS_FORMAT, &self.format));
@@ -172,6 +208,7 @@ impl EscrowTerms {
         }
         self.reward.check()?;
         self.check_payees()?;
+        self.check_tenure()?;
         self.work()?;
         self.check_delays()?;
         self.check_fees()
@@ -182,9 +219,25 @@ impl EscrowTerms {
         Ok(TermsId(tagged_hash("hashmix/terms/1", &[&canonical::bytes(self)?])))
     }
 
-    /// The position's id. Until positions are issued on chain it is that of the terms.
+    /// The position's id: the txid of its issue, or the id of the terms where none was issued.
     pub fn position(&self) -> Result<PositionId> {
-        self.id().map(|id| PositionId(id.0))
+        match &self.tenure {
+            Some(tenure) => Ok(tenure.position),
+            None => self.id().map(|id| PositionId(id.0)),
+        }
+    }
+
+    /// The first period (0-based, of the term) that the contract pays for.
+    pub fn first_period(&self) -> u32 {
+        self.tenure.as_ref().map_or(0, |tenure| tenure.first)
+    }
+
+    /// What a period (0-based, of the term) costs (satoshis): the price is spread over the periods that
+    /// the contract pays for. Nothing for the others.
+    pub fn installment(&self, period: u32) -> Amount {
+        let paid = self.calendar().paid_periods();
+        let number = period.checked_sub(self.first_period());
+        number.map_or(Amount::ZERO, |number| amount::installment(self.price, number, paid))
     }
 
     /// Slices, periods and windows in blocks.
@@ -195,6 +248,7 @@ impl EscrowTerms {
             slice: delivery.slice,
             period: delivery.period,
             periods: delivery.periods,
+            first: self.first_period(),
             window: delivery.window,
             receipt_span: delivery.receipt_span,
             proof_span: delivery.proof_span,
@@ -209,12 +263,14 @@ impl EscrowTerms {
             start: self.delivery.start,
             period: self.delivery.period,
             periods: self.delivery.periods,
+            first: self.first_period(),
             window: self.delivery.window,
             slice: self.delivery.slice,
             rate: self.delivery.rate,
             target: self.delivery.target,
             expected: self.delivery.expected,
             lock: reward::lock(&self.reward)?.script_pubkey,
+            earlier: self.earlier().to_vec(),
             service: self.reward.miner.payout_script(),
             service_ppm: self.reward.service_ppm,
             cap: self.delivery.coinbase_cap,
@@ -224,6 +280,10 @@ impl EscrowTerms {
             rule: self.delivery.rule.clone(),
         }
         .check(self.profile)
+    }
+
+    fn earlier(&self) -> &[Earlier] {
+        self.tenure.as_ref().map_or(&[], |tenure| &tenure.earlier)
     }
 
     /// T: the height from which the holder alone may take the escrow.
@@ -242,7 +302,11 @@ impl EscrowTerms {
             PERIOD.refuses(
                 Culprit::Sender,
                 "period",
-                format_args!("1 to {}", self.delivery.periods),
+                format_args!(
+                    "{} to {}",
+                    self.first_period().saturating_add(1),
+                    self.delivery.periods
+                ),
                 period.saturating_add(1),
             )
         })
@@ -271,6 +335,23 @@ impl EscrowTerms {
             Some(found) => {
                 Err(PAYEES.refuses(Culprit::Sender, "terms, payouts", "three addresses", found))
             }
+            None => Ok(()),
+        }
+    }
+
+    fn check_tenure(&self) -> Result<()> {
+        let Some(tenure) = &self.tenure else { return Ok(()) };
+        let refuse = |place: &str, expected: &str, found: &dyn core::fmt::Display| {
+            Err(TENURE.refuses(Culprit::Sender, format_args!("terms, {place}"), expected, found))
+        };
+        if tenure.transfer == 0 {
+            return refuse("tenure, transfer", "a number from 1", &tenure.transfer);
+        }
+        let lock = reward::lock(&self.reward)?.script_pubkey;
+        let service = self.reward.miner.payout_script();
+        let (periods, earlier) = (self.delivery.periods, &tenure.earlier);
+        match Earlier::fault(tenure.first, periods, earlier, &lock, &service) {
+            Some((expected, found)) => refuse("tenure", &expected, &found),
             None => Ok(()),
         }
     }
@@ -351,7 +432,7 @@ impl EscrowTerms {
         let installment = amount::installment(
             amount::bounded(self.price, "terms, price")?,
             0,
-            self.delivery.periods,
+            self.calendar().paid_periods(),
         );
         if installment < least {
             return Err(PRICE.refuses(

@@ -21,14 +21,20 @@
 //!
 //! | word | said by | refused when |
 //! |---|---|---|
-//! | `Certified` | the miner | a share breaks a rule of [`work`](crate::work), or is not of this contract |
+//! | `Certified` | the miner; under a tenure anybody, once it is sealed | a share breaks a rule of [`work`](crate::work), or is not of this contract |
 //! | `Receipted` | the validator who signed | the signature is not his |
+//! | `Carried` | anybody | the contract has no tenure; a receipt is of another position, of a slice that is not paid for here, or not signed by its validator; all are known |
 //! | `CloseAsked` | the miner | somebody else says it |
 //! | `SweepAsked` | the side that the path names | a reward is unknown, immature or spent; the fee rate is outside the terms, or less than twice that of an earlier request for the same rewards |
 //! | `SweepSigned` | a signer of the path | nobody asked; a signature is of another transaction |
 //!
 //! Where validators are silent, the miner's way past them is a transaction with the certificate's
 //! digest ([`proofs`](crate::flow::escrow::outcome::proofs)).
+//!
+//! A contract that came with a transfer of its position ([`Tenure`](crate::flow::escrow::terms::Tenure))
+//! begins while work is under way. What was sealed under the contract before is said again here:
+//! `Carried` receipts first, then the certificates; both prove themselves. What the new contract does
+//! not pay for is refused. A request to close is made in one contract and binds no other.
 //!
 //! Every sweep pays the payout script in the holder's record, whoever asks for it, and owes
 //! nothing but its own fee: the miner was paid at the source.

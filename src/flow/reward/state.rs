@@ -9,11 +9,11 @@ use serde::{Deserialize, Serialize};
 use crate::canonical;
 use crate::error::{Culprit, Error, Result, Rule};
 use crate::facts::{Coin, Facts};
-use crate::flow::escrow::outcome::{close_request, yardstick};
+use crate::flow::escrow::outcome::{close_request, proofs, yardstick};
 use crate::flow::escrow::terms::{EscrowTerms, FEES};
 use crate::flow::reward::coins;
 use crate::flow::reward::txs::{SWEEPABLE, SweepPath, sweep};
-use crate::flow::{Effect, Task, check_speaker, far_apart};
+use crate::flow::{Asked, Effect, Task, check_passed_on, check_receipt, check_speaker, far_apart};
 use crate::id::{PositionId, WordId, tagged_hash};
 use crate::party::Seat;
 use crate::tx::draft::Draft;
@@ -37,12 +37,22 @@ pub const AGAIN: Rule = Rule::new(
     "wait for the sweep that you have asked for, or offer more",
 );
 
+/// What the contract before has proven is carried over, as far as this one pays for it.
+pub const CARRIED: Rule = Rule::new(
+    "reward-carried",
+    "a contract with a tenure takes over 1 to 64 receipts at a time, for certificates of slices that it pays for, and then those certificates",
+    "carry over the receipts first, in parts of 64, and leave out what the contract does not pay for",
+);
+
 /// Work is proven for the contract's own position.
 pub const POSITION: Rule = Rule::new(
     "reward-position",
     "certificates and receipts name the contract's position",
     "make a certificate for this contract",
 );
+
+/// Receipts that one word carries over.
+pub const MOST_CARRIED: usize = 64;
 
 /// A request to sweep rewards to the holder.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,10 +81,15 @@ impl SweepAsk {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Event {
-    /// The miner seals a slice.
+    /// The miner seals a slice; or anybody shows again what was sealed under the contract before.
     Certified(Certificate),
     /// A validator has seen it in time.
     Receipted(Receipt),
+    /// Somebody shows receipts that validators gave under the contract before.
+    Carried {
+        /// Up to 64, each of its validator.
+        receipts: Vec<Receipt>,
+    },
     /// The miner asks that the next settlement closes the contract.
     CloseAsked,
     /// Miner or holder asks for a sweep.
@@ -126,6 +141,9 @@ impl State {
         match event {
             Event::Certified(certificate) => self.evidence.add(certificate.clone()),
             Event::Receipted(receipt) => self.evidence.add_receipt(receipt.clone()),
+            Event::Carried { receipts } => {
+                receipts.iter().for_each(|receipt| self.evidence.add_receipt(receipt.clone()));
+            }
             Event::CloseAsked => self.close_asked = true,
             Event::SweepAsked(ask) => {
                 let sweep = self.sweeps.entry(ask.id()?).or_insert_with(|| Sweep {
@@ -155,7 +173,7 @@ impl State {
         let party = matches!(from, Seat::Miner | Seat::Holder);
         match event {
             Event::Certified(certificate) => {
-                check_speaker(from, from == Seat::Miner, "certificate", "the miner")?;
+                self.check_sealer(terms, facts, from, certificate)?;
                 self.check_position(certificate.position, from)?;
                 let work = terms.work()?;
                 let until = terms.calendar().receipts_until(certificate.slice);
@@ -168,11 +186,11 @@ impl State {
                 checked.map(|_| ()).map_err(parent_may_come)
             }
             Event::Receipted(receipt) => {
-                let his = from == Seat::Validator(receipt.validator);
-                check_speaker(from, his, "receipt", "the validator who signed it")?;
-                self.check_position(receipt.position, from)?;
-                receipt.check(&terms.reward.federation.ruling_keys())
+                let (position, what) = (self.evidence.position(), "a certificate or request");
+                let asked = Asked { rule: POSITION, position, what, fits: true };
+                check_receipt(terms, from, receipt, asked)
             }
+            Event::Carried { receipts } => self.check_carried(terms, from, receipts),
             Event::CloseAsked => {
                 check_speaker(from, from == Seat::Miner, "request to close", "the miner")
             }
@@ -201,6 +219,32 @@ impl State {
                 Signed::new(draft(terms, facts, &sweep.ask)?).add(from, signatures)
             }
         }
+    }
+
+    /// What there is to say here of what was proven under the contract before: receipts first, then
+    /// what they seal. Saying it makes it disappear from the next answer.
+    pub fn to_carry(&self, terms: &EscrowTerms, before: &Evidence) -> Vec<Event> {
+        if terms.tenure.is_none() || before.position() != self.evidence.position() {
+            return Vec::new();
+        }
+        let slices = terms.calendar().paid_slices();
+        let k = usize::from(terms.reward.federation.threshold);
+        let (mut receipts, mut certificates) = (Vec::new(), Vec::new());
+        for (digest, sealed) in before.digests() {
+            let slice = sealed.certificate.slice;
+            let validators: BTreeSet<u8> = sealed.receipts.iter().map(|r| r.validator).collect();
+            if !slices.contains(&slice) || validators.len() < k {
+                continue;
+            }
+            let known = self.evidence.receipts(&Subject::Certificate { slice, digest });
+            receipts.extend(sealed.receipts.iter().filter(|r| !known.contains(r)).cloned());
+            if self.evidence.digests().all(|(known, _)| known != digest) {
+                certificates.push(Event::Certified(sealed.certificate.clone()));
+            }
+        }
+        let carried = receipts.chunks(MOST_CARRIED);
+        let carried = carried.map(|receipts| Event::Carried { receipts: receipts.to_vec() });
+        carried.chain(certificates).collect()
     }
 
     /// What `seat` does now.
@@ -260,6 +304,66 @@ impl State {
                     ask.sat_per_vb,
                 ));
             }
+        }
+        Ok(())
+    }
+
+    /// Only the miner seals: what is proven of his work is his to show. But what k validators have seen,
+    /// or a block holds, is sealed already; under a later contract of the position anybody may show it
+    /// again, or a miner who is silent could make what he has delivered look like nothing, and have the
+    /// contract closed that he regrets.
+    fn check_sealer(
+        &self,
+        terms: &EscrowTerms,
+        facts: &Facts,
+        from: Seat,
+        certificate: &Certificate,
+    ) -> Result<()> {
+        if from == Seat::Miner || terms.tenure.is_none() {
+            return check_speaker(from, from == Seat::Miner, "certificate", "the miner");
+        }
+        let digest = certificate.digest();
+        let subject = Subject::Certificate { slice: certificate.slice, digest };
+        let validators: BTreeSet<u8> =
+            self.evidence.receipts(&subject).iter().map(|receipt| receipt.validator).collect();
+        let k = usize::from(terms.reward.federation.threshold);
+        if validators.len() >= k || proofs(terms, facts).contains_key(&digest) {
+            return Ok(());
+        }
+        Err(CARRIED.unavailable(
+            format_args!("certificate of slice {} from the {from}", certificate.slice),
+            format_args!("receipts of {k} validators first"),
+            validators.len(),
+        ))
+    }
+
+    /// Receipts prove themselves, so it is of no matter who carries them; what they could not do under
+    /// the contract before they do not do here.
+    fn check_carried(&self, terms: &EscrowTerms, from: Seat, receipts: &[Receipt]) -> Result<()> {
+        let refuse = |expected: &str, found: &dyn core::fmt::Display| {
+            Err(CARRIED.refuses(from.into(), "carried receipts", expected, found))
+        };
+        if terms.tenure.is_none() {
+            return refuse("a contract with a tenure", &"one that is the position");
+        }
+        if !(1..=MOST_CARRIED).contains(&receipts.len()) {
+            return refuse("1 to 64 receipts", &receipts.len());
+        }
+        let slices = terms.calendar().paid_slices();
+        for receipt in receipts {
+            let ours = |slice: &u32| slices.contains(slice);
+            let fits =
+                matches!(&receipt.subject, Subject::Certificate { slice, .. } if ours(slice));
+            let position = self.evidence.position();
+            let what = "a certificate of a slice that the contract pays for,";
+            check_passed_on(terms, from, receipt, Asked { rule: CARRIED, position, what, fits })?;
+        }
+        let known = |receipt: &Receipt| {
+            self.evidence.receipts(&receipt.subject).iter().any(|known| known == receipt)
+        };
+        // Each word is kept for ever by everybody: one that says nothing new is not taken.
+        if receipts.iter().all(known) {
+            return refuse("at least one that is not known yet", &"none");
         }
         Ok(())
     }

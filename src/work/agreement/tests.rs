@@ -1,5 +1,7 @@
 //! Terms: what hangs together, and the bounds of mainnet.
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::work::samples::{script, terms};
 
@@ -16,6 +18,8 @@ fn mainnet() -> WorkTerms {
         target: share_target(100_000_000_000_000, 30, 12),
         expected: 30,
         lock: script(1),
+        first: 0,
+        earlier: Vec::new(),
         service: script(2),
         service_ppm: 10_000,
         cap: Amount::from_sat(100_000_000),
@@ -189,4 +193,111 @@ fn terms_survive_their_text_and_unknown_fields_are_refused() {
     let rule = serde_json::to_string(&Entitlement::PassFail { critical: vec![1, 2] }).unwrap();
     assert_eq!(rule, r#"{"pass-fail":{"critical":[1,2]}}"#);
     assert_eq!(serde_json::to_string(&Entitlement::ProRata).unwrap(), r#""pro-rata""#);
+}
+
+/// Terms of a later contract: it pays from the third period on, and the fourth is the last to pay the
+/// lock of the holder before.
+fn later() -> WorkTerms {
+    WorkTerms { first: 2, earlier: vec![earlier(4, 8)], ..terms() }.check(Profile::Regtest).unwrap()
+}
+
+fn earlier(until: u32, lock: u8) -> Earlier {
+    Earlier { until, lock: script(lock) }
+}
+
+#[test]
+fn a_slice_pays_the_lock_of_whoever_holds_the_position_in_its_period() {
+    let (old, older) = (script(8), script(9));
+    let twice = WorkTerms { earlier: vec![earlier(3, 9), earlier(4, 8)], ..later() };
+    let twice = twice.check(Profile::Regtest).unwrap();
+    let present = &twice.lock;
+    // Two slices to a period.
+    let expected = [&older, &older, &old, &old, present, present, present, present];
+    for (slice, lock) in (4..12).zip(expected) {
+        assert_eq!(twice.lock_at(slice), lock.as_script(), "slice {slice}");
+        assert_eq!(twice.demand(slice).lock, lock.as_script());
+    }
+    // The term begins at height 15 and has periods of four blocks.
+    let heights: Vec<_> = twice.locks().into_iter().map(|(heights, _)| heights).collect();
+    assert_eq!(heights, [23..=26, 27..=30, 31..=38]);
+    for (heights, lock) in twice.locks() {
+        for height in heights {
+            assert_eq!(twice.lock_at(twice.calendar().slice_of(height).unwrap()), lock);
+        }
+    }
+    let always = terms();
+    assert_eq!(always.locks(), [(15..=38, always.lock.as_script())]);
+    assert_eq!((0..12).filter(|slice| *always.lock_at(*slice) != *always.lock).count(), 0);
+    assert_eq!(always.demand(0).holders, None);
+}
+
+#[test]
+fn a_part_of_the_term_that_is_none_and_locks_that_do_not_follow_each_other_are_refused() {
+    let locks = |count: u32| (1..=count).map(|until| earlier(until, 100 + until as u8)).collect();
+    let bad: [fn(&mut WorkTerms); 10] = [
+        |t| t.first = 6,
+        |t| t.first = u32::MAX,
+        |t| t.earlier = vec![earlier(0, 8)],
+        |t| (t.first, t.earlier) = (2, vec![earlier(2, 8)]),
+        |t| t.earlier = vec![earlier(6, 8)],
+        |t| t.earlier = vec![earlier(3, 8), earlier(3, 9)],
+        |t| t.earlier = vec![earlier(3, 8), earlier(2, 9)],
+        |t| t.earlier = vec![earlier(2, 8), earlier(3, 8)],
+        |t| t.earlier = vec![Earlier { until: 1, lock: t.lock.clone() }, earlier(2, 8)],
+        |t| t.earlier = vec![Earlier { until: 1, lock: t.service.clone() }],
+    ];
+    for (place, change) in bad.into_iter().enumerate() {
+        assert_eq!(refused_on_regtest(change), "work-terms-tenure", "{place}");
+    }
+    for lock in [ScriptBuf::new(), ScriptBuf::from_hex("6a00").unwrap()] {
+        let change = |t: &mut WorkTerms| t.earlier = vec![Earlier { until: 1, lock: lock.clone() }];
+        assert_eq!(refused_on_regtest(change), "work-terms-tenure");
+    }
+    let many = |count| WorkTerms { periods: 30, earlier: locks(count), ..terms() };
+    many(16).check(Profile::Regtest).unwrap();
+    let refused = many(17).check(Profile::Regtest).unwrap_err();
+    assert_eq!(refused.rule(), "work-terms-tenure");
+    assert!(refused.to_string().contains("at most 16 earlier locks, found 17"), "{refused}");
+}
+
+#[test]
+fn critical_counts_of_a_part_are_one_a_window_counted_from_its_first_period() {
+    let rule = |critical: &[u32]| Entitlement::PassFail { critical: critical.to_vec() };
+    let part = |critical: &[u32]| WorkTerms { first: 3, rule: rule(critical), ..terms() };
+    // Periods 3 and 4 with 64 expected shares, then period 5 with 32.
+    part(&[64, 32]).check(Profile::Regtest).unwrap();
+    for bad in [&[60][..], &[60, 30, 30], &[64, 33]] {
+        let refused = part(bad).check(Profile::Regtest).unwrap_err();
+        assert_eq!(refused.rule(), "work-terms-critical");
+    }
+}
+
+#[test]
+fn terms_for_a_part_survive_their_text_and_those_for_the_whole_do_not_mention_parts() {
+    let text = serde_json::to_string(&later()).unwrap();
+    assert_eq!(serde_json::from_str::<WorkTerms>(&text).unwrap(), later());
+    assert!(text.contains("\"first\":2") && text.contains("\"until\":4"), "{text}");
+    let text = serde_json::to_string(&terms()).unwrap();
+    assert!(!text.contains("first") && !text.contains("earlier"), "{text}");
+}
+
+proptest! {
+    #[test]
+    fn a_part_costs_what_terms_of_its_length_cost(
+        price in 0..=MAX_SATOSHIS,
+        first in 0u32..200,
+        length in 1u32..200,
+    ) {
+        let price = Amount::from_sat(price);
+        let part = WorkTerms { first, periods: first + length, ..terms() };
+        let alone = WorkTerms { periods: length, ..terms() };
+        let costs: Vec<Amount> =
+            (first..first + length).map(|period| part.installment(price, period)).collect();
+        prop_assert_eq!(costs.iter().copied().sum::<Amount>(), price);
+        let like: Vec<Amount> = (0..length).map(|i| alone.installment(price, i)).collect();
+        prop_assert_eq!(costs, like);
+        for outside in [first.checked_sub(1), Some(first + length)].into_iter().flatten() {
+            prop_assert_eq!(part.installment(price, outside), Amount::ZERO);
+        }
+    }
 }

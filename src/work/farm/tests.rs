@@ -35,6 +35,7 @@ fn demand<'a>(stake: &'a Stake, target: Target) -> Demand<'a> {
     Demand {
         network: Network::Regtest,
         lock: &stake.lock,
+        holders: None,
         service: Some((&stake.service, stake.service_ppm)),
         cap: Amount::from_sat(MAX_SATOSHIS - REWARD),
         target,

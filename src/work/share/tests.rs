@@ -235,7 +235,7 @@ fn a_coinbase_of_64_bytes_is_refused_and_one_of_65_is_not() {
     // 60 bytes, the script of the input, and a lock of two bytes.
     let lock = ScriptBuf::from_bytes(vec![0x51, 0x51]);
     let terms = terms();
-    let demand = Demand { service: None, lock: &lock, ..terms.demand() };
+    let demand = Demand { service: None, lock: &lock, ..terms.demand(0) };
     for (extra, expected) in [(0, Err("work-coinbase-length")), (1, Ok(65))] {
         let share = made(|m| {
             let mut bytes = vec![1, 20];
@@ -508,7 +508,7 @@ proptest! {
             share.coinbase[at] ^= 1 << (bit % 8);
         }
         let terms = terms();
-        let demand = Demand { target: samples::one_in(1), ..terms.demand() };
+        let demand = Demand { target: samples::one_in(1), ..terms.demand(0) };
         let found = prove(&share, HEIGHT, u32::MAX, &demand).ok();
         prop_assert_eq!(found, by_types(&share, &demand));
         if flip.is_some() {

@@ -393,3 +393,83 @@ fn a_digest_confirmed_in_time_seals_what_no_validator_receipted() {
     assert_eq!(at(until), earned(0, &delivered(&[60])));
     assert_eq!(at(until + 1), 0);
 }
+
+/// The contract of a position that was sold again: it pays from the third period on.
+fn later() -> WorkTerms {
+    WorkTerms { first: 2, ..terms() }.check(crate::work::agreement::Profile::Regtest).unwrap()
+}
+
+#[test]
+fn a_later_contract_spreads_its_price_over_its_periods_and_counts_nothing_before() {
+    // Everything was delivered, before and since.
+    let verdict = judge(&later(), 5, &delivered(&[FULL; 12])).unwrap();
+    let rows: Vec<(u32, u64, u64)> = verdict
+        .periods
+        .iter()
+        .map(|row| (row.period, row.shares, row.installment.to_sat()))
+        .collect();
+    assert_eq!(rows, [(2, 32, 1_500), (3, 32, 1_500), (4, 32, 1_500), (5, 32, 1_500)]);
+    assert_eq!(sats(&verdict), [1_500, 3_000, 4_500, 6_000]);
+    let through: Vec<u64> = (0..7).map(|p| verdict.earned_through(p).to_sat()).collect();
+    assert_eq!(through, [0, 0, 1_500, 3_000, 4_500, 6_000, 6_000]);
+    // What was delivered before it is no credit in its first window.
+    let before = judge(&later(), 3, &delivered(&[3 * FULL, 3 * FULL, 3 * FULL, 3 * FULL])).unwrap();
+    assert_eq!((before.earned().to_sat(), before.close_after), (0, Some(3)));
+}
+
+#[test]
+fn a_later_contract_is_ruled_on_from_its_first_period_on() {
+    for period in [0, 1, 6] {
+        let refused = judge(&later(), period, &delivered(&[])).unwrap_err();
+        assert_eq!(refused.rule(), "work-period", "{period}");
+    }
+    assert_eq!(judge(&later(), 2, &delivered(&[])).unwrap().periods.len(), 1);
+}
+
+#[test]
+fn windows_of_a_later_contract_begin_with_its_first_period() {
+    let odd = WorkTerms { first: 3, ..terms() };
+    // Period 3 stays empty and 4 has all: together they are a window, and 5 is one alone.
+    let mut counts = [0; 12];
+    (counts[8], counts[9]) = (2 * FULL, 2 * FULL);
+    let verdict = judge(&odd, 5, &delivered(&counts)).unwrap();
+    assert_eq!(sats(&verdict), [0, 4_000, 4_000]);
+    assert_eq!(verdict.close_after, Some(5));
+    let strict = WorkTerms { rule: Entitlement::PassFail { critical: vec![60, 30] }, ..odd };
+    assert_eq!(sats(&judge(&strict, 5, &delivered(&counts)).unwrap()), [0, 4_000, 4_000]);
+}
+
+proptest! {
+    #[test]
+    fn a_part_of_a_term_earns_what_a_term_of_its_own_earns(
+        first in 0u32..6,
+        counts in proptest::collection::vec(0usize..=3 * FULL, 12),
+        price in 0u64..10_000_000,
+    ) {
+        let price = Amount::from_sat(price);
+        let part = WorkTerms { first, ..terms() };
+        // The same blocks, as the whole term of a contract that begins with them.
+        let alone =
+            WorkTerms { start: part.calendar().begin(), periods: 6 - first, ..terms() };
+        let (headers, all) = world();
+        let slices = all.iter().zip(&counts).skip(usize::try_from(2 * first).unwrap());
+        let moved = slices.filter(|(_, count)| **count > 0).map(|(whole, count)| {
+            let mut certificate = whole.clone();
+            certificate.shares.truncate(*count);
+            certificate.slice -= 2 * first;
+            sealed(&alone, headers, certificate)
+        });
+        let moved = Evidence::new(POSITION).with(moved.collect());
+        let by = |terms: &WorkTerms, through, evidence: &Evidence| {
+            measured(terms, price, through, evidence, &ruling_keys(), 2, headers).unwrap()
+        };
+        let found = by(&part, 5, &delivered(&counts));
+        let like = by(&alone, 5 - first, &moved);
+        prop_assert_eq!(found.entitlement, like.entitlement);
+        prop_assert_eq!(found.close_after, like.close_after.map(|close| close + first));
+        for (one, other) in found.periods.iter().zip(&like.periods) {
+            prop_assert_eq!(one.period, other.period + first);
+            prop_assert_eq!(PeriodVerdict { period: one.period, ..*other }, *one);
+        }
+    }
+}
