@@ -152,6 +152,7 @@ impl PositionTerms {
             delivery: self.delivery.clone(),
             delays: self.delays.clone(),
             fees: self.fees.clone(),
+            tenure: None,
         }
     }
 }
