@@ -41,6 +41,7 @@ use crate::wallet::Wallet;
 pub mod decisions;
 pub mod joint;
 mod reorg;
+pub mod trade;
 mod validator;
 
 use reorg::Payment;
