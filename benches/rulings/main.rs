@@ -183,7 +183,7 @@ fn parts(year: &Year, table: &mut Table) {
     table.row("hashes of shares alone", bare, all(limits));
     let (_, took, limits) = turns(|| {
         let shares =
-            certificates.iter().flat_map(|one| one.shares.iter().map(|share| (one, share)));
+            certificates.iter().flat_map(|one| one.shares.iter().map(move |share| (one, share)));
         for (one, share) in shares {
             let parent = headers.height_of(share.header.prev_blockhash).expect("a parent");
             let median = headers.median_time_past(parent).expect("a median");

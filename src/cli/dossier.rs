@@ -153,7 +153,7 @@ pub fn read_folder(folder: &Path, terms: &EscrowTerms, evidence: &mut Evidence) 
     for path in paths {
         match kept(&path, terms) {
             Ok(Kept::Certificates(all)) => all.into_iter().for_each(|one| evidence.add(one)),
-            Ok(Kept::Receipt(receipt)) => evidence.add_receipt(receipt),
+            Ok(Kept::Receipts(all)) => all.into_iter().for_each(|one| evidence.add_receipt(one)),
             Ok(Kept::Damaged(error)) => damaged.push(error.within(path.display())),
             // What is neither is passed over, as a verdict passes it over.
             Ok(Kept::Neither) | Err(Error::Refused { .. }) => foreign = foreign.saturating_add(1),
@@ -183,7 +183,7 @@ pub fn read_store(home: &Path, terms: &EscrowTerms, evidence: &mut Evidence) -> 
             .map_err(|error| error.within(format_args!("event {}", entry.seq)))?;
         match of_word(word.event) {
             Kept::Certificates(all) => all.into_iter().for_each(|one| evidence.add(one)),
-            Kept::Receipt(receipt) => evidence.add_receipt(receipt),
+            Kept::Receipts(all) => all.into_iter().for_each(|one| evidence.add_receipt(one)),
             Kept::Damaged(_) | Kept::Neither => {}
         }
     }
@@ -193,7 +193,7 @@ pub fn read_store(home: &Path, terms: &EscrowTerms, evidence: &mut Evidence) -> 
 /// What a file holds.
 enum Kept {
     Certificates(Vec<Certificate>),
-    Receipt(Receipt),
+    Receipts(Vec<Receipt>),
     /// It begins like a certificate.
     Damaged(Error),
     Neither,
@@ -210,7 +210,7 @@ fn kept(path: &Path, terms: &EscrowTerms) -> Result<Kept> {
         Err(_) => {}
     }
     if let Ok(receipt) = Receipt::from_json(&text) {
-        return Ok(Kept::Receipt(receipt));
+        return Ok(Kept::Receipts(vec![receipt]));
     }
     let word = Word::from_json(&text)?;
     word.verify(terms)?;
@@ -227,7 +227,8 @@ fn of_word(event: Event) -> Kept {
         Event::Reward(reward::state::Event::Certified(certificate)) => {
             Kept::Certificates(vec![certificate])
         }
-        Event::Reward(reward::state::Event::Receipted(receipt)) => Kept::Receipt(receipt),
+        Event::Reward(reward::state::Event::Receipted(receipt)) => Kept::Receipts(vec![receipt]),
+        Event::Reward(reward::state::Event::Carried { receipts }) => Kept::Receipts(receipts),
         _ => Kept::Neither,
     }
 }

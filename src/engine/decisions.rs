@@ -36,9 +36,9 @@ impl Engine {
     pub fn fund_escrow(&mut self, sat_per_vb: u64) -> Result<Report> {
         self.contract.terms().check_rate(sat_per_vb, self.seat.into())?;
         let facts = self.facts()?;
-        let start = self.contract.terms().delivery.start;
-        if facts.tip() >= start {
-            let expected = format_args!("a tip below the first height of the term, {start}");
+        let begin = self.contract.terms().calendar().begin();
+        if facts.tip() >= begin {
+            let expected = format_args!("a tip below the first height that is paid for, {begin}");
             return Err(POSSIBLE.misused("sale", expected, facts.tip()));
         }
         if self.payments.iter().any(|payment| payment.kind == FUNDING)

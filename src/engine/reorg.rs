@@ -73,7 +73,7 @@ impl Engine {
         let terms = self.contract.locked();
         if kind == super::FUNDING {
             let unfunded = matches!(terms.progress(facts)?, Progress::Unfunded);
-            return Ok(unfunded && facts.tip() < terms.delivery.start);
+            return Ok(unfunded && facts.tip() < terms.calendar().begin());
         }
         let mut said = self.contract.evidence().digests();
         let slice = said.find(|(digest, _)| proves(tx, *digest));

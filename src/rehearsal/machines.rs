@@ -38,7 +38,13 @@ impl Machines {
         extra_nonce: &[u8],
         count: Option<usize>,
     ) -> Result<Block> {
-        let pays = payouts(&terms.reward, template.reward)?;
+        let mut pays = payouts(&terms.reward, template.reward)?;
+        // The holder before is paid until the lock changes.
+        if let (Some(_), Some(slice), Some(paid)) =
+            (&terms.tenure, terms.calendar().slice_of(template.height), pays.first_mut())
+        {
+            paid.script_pubkey = terms.work()?.lock_at(slice).to_owned();
+        }
         let job = template.job(extra_nonce, &pays)?;
         let missing = |expected: usize, found: usize| {
             let expected = format_args!("{expected} shares or blocks").to_string();

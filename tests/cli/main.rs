@@ -8,5 +8,6 @@ mod desk;
 mod documented_errors;
 mod headers;
 mod seeds;
+mod tenures;
 mod wallets;
 mod work;

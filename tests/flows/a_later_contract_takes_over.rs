@@ -43,8 +43,12 @@ fn lock(terms: &EscrowTerms) -> ScriptBuf {
 
 /// The contract before, with so many shares in its first four slices.
 fn before(count: usize) -> Play {
+    through(4, count)
+}
+
+fn through(slices: u32, count: usize) -> Play {
     let mut play = Play::funded(40);
-    for slice in 0..4 {
+    for slice in 0..slices {
         play.deliver(slice, count);
     }
     play
@@ -116,15 +120,14 @@ fn the_holder_alone_carries_over_what_was_proven_and_it_is_worth_the_same() {
 
 #[test]
 fn the_escrow_of_the_new_contract_is_settled_from_its_first_period_on() {
-    let old = before(18);
+    let old = through(3, 18);
     let mut new = after(&old);
     new.world.fund();
     for word in to_carry(&old, &new) {
         new.say(Seat::Miner, word).unwrap();
     }
-    new.ripen(2);
-    // The first that can be asked for is the first that is paid for here.
-    new.world.mine_to(new.world.tip() + 2);
+    // The escrow is deep enough for states, and the third period is the last that is ripe.
+    new.world.mine_to(later().ruling_height(2).unwrap() + 1);
     new.act(Seat::Miner);
     new.act(HOLDER);
     let ask = new.said.iter().find_map(|(_, event)| match event {
@@ -210,20 +213,32 @@ fn subject(old: &Play) -> Subject {
 #[test]
 fn work_that_goes_on_paying_the_holder_before_is_refused_and_the_refusal_says_why() {
     let mut old = before(2);
-    let (fourth, new) = (sealed(&old, 3).1, after(&old));
+    let (fourth, mut new) = (sealed(&old, 3).1, after(&old));
     assert_eq!(new.judge(Seat::Miner, &certified(fourth)), "admitted");
-    old.deliver(4, 2);
-    let new = after(&old);
-    let stale = certified(sealed(&old, 4).1);
-    let refused = new.contract.admit(&new.world.facts(), Seat::Miner, &stale).unwrap_err();
-    assert_eq!(refused.rule(), "work-pay-holder");
-    let text = refused.to_string();
-    assert!(text.contains("which ended with period 4") && text.contains("68"), "{text}");
-    // And what pays the new lock before its time.
-    let early = certified(new.world.certificate(3, 2));
-    assert_eq!(new.judge(Seat::Miner, &early), "work-pay-holder");
     // What was settled before counts here no more.
     assert_eq!(new.judge(Seat::Miner, &certified(sealed(&old, 1).1)), "work-share-slice");
+    // What pays the new lock before its time.
+    let early = new.world.certificate(3, 2);
+    let refused = new.contract.admit(&new.world.facts(), Seat::Miner, &certified(early.clone()));
+    let refused = refused.unwrap_err();
+    assert_eq!(refused.rule(), "work-pay-holder");
+    assert!(refused.to_string().contains("which begins with period 5"), "{refused}");
+    // And what pays the old one after it.
+    old.deliver(4, 2);
+    let late = certified(sealed(&old, 4).1);
+    let refused = after(&old).contract.admit(&old.world.facts(), Seat::Miner, &late).unwrap_err();
+    assert_eq!(refused.rule(), "work-pay-holder");
+    let text = refused.to_string();
+    assert!(text.contains("from height 68 to 91, found"), "{text}");
+    assert!(text.contains("a holder before, which ended with period 4"), "{text}");
+    // Too late for receipts a certificate is let in by its list; but it counts for nothing.
+    let subject = Subject::Certificate { slice: 3, digest: early.digest() };
+    let receipts = [0, 1].map(|validator| new.world.receipt(validator, subject, 67));
+    new.ripen(3);
+    new.say(HOLDER, carried(receipts.to_vec())).unwrap();
+    new.say(HOLDER, certified(early)).unwrap();
+    let verdict = judge(&later(), &new.world.facts(), new.contract.evidence(), 3).unwrap();
+    assert_eq!(verdict.periods[1].shares, 0);
 }
 
 #[test]

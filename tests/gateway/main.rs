@@ -2,6 +2,7 @@
 //! front of Bitcoin Core.
 
 mod a_farm_proves_several_positions_at_once;
+mod a_later_contract_goes_on_with_what_was_sealed;
 mod a_slice_is_mined_sealed_and_spent;
 mod codes;
 mod desk;

@@ -46,7 +46,12 @@ fn coinbases_pay_the_old_lock_to_the_end_of_a_period_and_the_new_one_after_it() 
     mine_to(&gateway, &mut rig, CHANGE - 1, 2);
     assert!(matches!(rig.submit(&late).unwrap(), Answer::No(21, _)));
     assert_eq!(position(&gateway).lock_changes, None);
-    mine_to(&gateway, &mut rig, CHANGE + 12, 2);
+    // Each slice is sealed while receipts count for it.
+    for (height, slice) in [(CHANGE, 1), (CHANGE + 12, 2)] {
+        mine_to(&gateway, &mut rig, height, 2);
+        let sealed = || position(&gateway).sealed.map(|sealed| sealed.slice);
+        until("a certificate", sealed, |sealed| *sealed == Some(slice));
+    }
 
     for (height, lock) in [(START, &old), (CHANGE - 1, &old), (CHANGE, &new), (CHANGE + 12, &new)] {
         let coinbase = site.world.block(height).unwrap().txdata.remove(0);
