@@ -275,8 +275,7 @@ impl Trader {
             Some(Way::Lock(lock, path)) => {
                 let seat = party.seat();
                 let key = lock.leaf(*path)?.keys.iter().find(|key| Some(key.seat) == seat);
-                let key =
-                    key.ok_or_else(|| SIGNER.misused(place(), "a key of the leaf", party))?;
+                let key = key.ok_or_else(|| SIGNER.misused(place(), "a key of the leaf", party))?;
                 let sighash = TapSighash::from_byte_array(exchange.sighash(input)?);
                 let (found, signature) =
                     signer.sign_leaf(LeafAccount::Leaf, &key.steps, sighash)?;
@@ -355,9 +354,9 @@ impl Trader {
         let facts = self.chain.facts(&mut self.store, &scripts, tip.saturating_sub(SPAN))?;
         let held = TxOut { value: POSTAGE, script_pubkey: lock.script_pubkey.clone() };
         let coins = facts.coins(&lock.script_pubkey);
-        let there = coins.iter().any(|coin| {
-            coin.outpoint == outpoint && coin.txout == held && coin.spender.is_none()
-        });
+        let there = coins
+            .iter()
+            .any(|coin| coin.outpoint == outpoint && coin.txout == held && coin.spender.is_none());
         if there {
             return Ok(());
         }

@@ -292,8 +292,7 @@ impl Exchange {
 }
 
 fn psbt_input(part: &Part) -> Result<PsbtInput> {
-    let mut input =
-        PsbtInput { witness_utxo: Some(part.prevout.clone()), ..PsbtInput::default() };
+    let mut input = PsbtInput { witness_utxo: Some(part.prevout.clone()), ..PsbtInput::default() };
     match &part.way {
         Way::Seal(lock) => {
             input.tap_internal_key = Some(lock.internal_key);
@@ -458,7 +457,11 @@ impl Exchanging {
         }
         let size = u64::try_from(tx.vsize()).unwrap_or(u64::MAX);
         if size > most {
-            return Err(SIGNED.broken(self.exchange.title, format_args!("{most} vB at most"), size));
+            return Err(SIGNED.broken(
+                self.exchange.title,
+                format_args!("{most} vB at most"),
+                size,
+            ));
         }
         Ok(Exchanged { title: self.exchange.title, tx, fee })
     }

@@ -81,8 +81,7 @@ impl Wallet {
         // BIP 86.
         let path = [hard(86), hard(coin), hard(0), soft(branch), soft(index)];
         let secp = self.inner.secp_ctx();
-        let mut key: Xpriv =
-            self.master.derive_priv(secp, &path).map_err(|error| fault(&error))?;
+        let mut key: Xpriv = self.master.derive_priv(secp, &path).map_err(|error| fault(&error))?;
         let mut keypair = key.to_keypair(secp).tap_tweak(secp, None).to_keypair();
         let signature = secp.sign_schnorr_no_aux_rand(&sighash.into(), &keypair);
         key.private_key.non_secure_erase();

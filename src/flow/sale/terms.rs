@@ -345,7 +345,8 @@ impl OfferBody {
             // A seal that is one of several is named by its place, whatever their number.
             let OutPoint { txid, vout } = self.seal;
             let named = [1, 2].map(|count| position(txid, vout, count));
-            if !named.contains(&self.position) || (named.first() == Some(&self.position) && vout > 0)
+            if !named.contains(&self.position)
+                || (named.first() == Some(&self.position) && vout > 0)
             {
                 return refuse(&format!("a seal of position {}", self.position), &self.seal);
             }

@@ -18,12 +18,12 @@
 
 use core::fmt;
 
-use bitcoin::{Script, TxOut};
 use bitcoin::base64::Engine;
 use bitcoin::base64::prelude::BASE64_STANDARD;
 use bitcoin::hex::DisplayHex;
 use bitcoin::psbt::raw::{Key, ProprietaryKey};
 use bitcoin::psbt::{self, Psbt};
+use bitcoin::{Script, TxOut};
 use std::collections::BTreeMap;
 
 use crate::error::{Culprit, Error, Result, Rule};

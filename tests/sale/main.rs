@@ -1,0 +1,4 @@
+//! Positions change hands on the chain that HASHMIX_WORLD names: embedded, or Core and electrs.
+
+mod a_position_is_sold_and_sold_again;
+mod market;
