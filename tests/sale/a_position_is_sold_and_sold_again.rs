@@ -106,6 +106,7 @@ fn a_position_is_sold_delivers_is_sold_twice_more_and_retires() {
     market.mine_until(&contract, before(1) + 7, 20);
     table.everybody(market.world.as_ref());
     table.miner.begin_joint_settlement(RATE).unwrap();
+    table.holder.step().unwrap();
     let sent = table.everybody(market.world.as_ref());
     assert_eq!(sent.len(), 1, "one settlement");
     deliver(&mut market, &mut table, &contract, 1);
