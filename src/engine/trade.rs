@@ -137,6 +137,12 @@ impl Trader {
         self.facts_of(&state.offer().offer, acceptance)
     }
 
+    /// What the chain says of a contract now.
+    pub fn contract_facts(&mut self, contract: &Contract) -> Result<Facts> {
+        let (scripts, first) = (contract.watched(), contract.headers_from());
+        self.chain.facts(&mut self.store, &scripts, first)
+    }
+
     fn facts_of(
         &mut self,
         offer: &OfferBody,
@@ -255,8 +261,7 @@ impl Trader {
             };
         };
         let contract = Contract::new(resale.contract.clone())?;
-        let (scripts, first) = (contract.watched(), contract.headers_from());
-        let facts = self.chain.facts(&mut self.store, &scripts, first)?;
+        let facts = self.contract_facts(&contract)?;
         check_outcome(contract.terms(), &facts, evidence, &resale.outcome)
     }
 

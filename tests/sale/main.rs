@@ -2,3 +2,4 @@
 
 mod a_position_is_sold_and_sold_again;
 mod market;
+mod sales_that_are_refused;

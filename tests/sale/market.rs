@@ -1,6 +1,6 @@
 //! A market: a miner, three who buy one after the other, three validators, and an issued position.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use bitcoin::hashes::Hash;
 use bitcoin::{Address, Amount, FeeRate, Network, NetworkKind, OutPoint, TapSighash, TxOut, Txid};
@@ -195,10 +195,6 @@ impl Market {
 
     pub fn url(&self) -> String {
         self.world.electrum_url()
-    }
-
-    pub fn home(&self) -> PathBuf {
-        self.dir.path().to_owned()
     }
 
     /// Sends a transaction and mines it.

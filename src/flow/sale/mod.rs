@@ -33,6 +33,7 @@
 
 pub mod coins;
 pub mod consent;
+pub mod money;
 pub mod state;
 pub mod terms;
 pub mod txs;

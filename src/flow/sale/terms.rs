@@ -321,14 +321,18 @@ impl OfferBody {
                 self.check_notice(resale.switch)?;
             }
         }
-        // With the seller in the buyer's place: what does not hang on the record is checked now.
+        self.as_if_kept().map(|_| ())
+    }
+
+    /// The new contract with the seller in the buyer's place: what does not hang on the buyer's record is
+    /// known before there is one.
+    pub fn as_if_kept(&self) -> Result<EscrowTerms> {
         let price = match &self.resale {
             None => self.price,
             Some(resale) => resale.taken_over()?.rest,
         };
-        let seller = &self.seller.record;
-        sold(&self.terms, self.position, seller, price, self.transfer(), self.first, Vec::new())?;
-        Ok(())
+        let (seller, transfer) = (&self.seller.record, self.transfer());
+        sold(&self.terms, self.position, seller, price, transfer, self.first, Vec::new())
     }
 
     fn check_seller(&self) -> Result<()> {
