@@ -1,5 +1,8 @@
 //! Positions change hands on the chain that HASHMIX_WORLD names: embedded, or Core and electrs.
 
 mod a_position_is_sold_and_sold_again;
+#[cfg(unix)]
+mod by_command;
 mod market;
+mod resales_that_are_refused;
 mod sales_that_are_refused;
