@@ -98,6 +98,9 @@ fn a_position_is_offered_bought_and_retired_by_command() {
     let words = ["sale", "accept", &offer, "--record", &record, "--fee-rate", "2", "--out"];
     let words = [&words[..], &[acceptance.as_str()]].concat();
     assert!(said(&all(&words, &she)).contains("reserved    5000000000 sat in 1 coins"));
+    // Given up, and taken up again: the same acceptance.
+    let free = said(&all(&["sale", "release", &offer], &who(&buyer, "")));
+    assert_eq!(free, "released  1 coins\n");
     let early = ["sale", "sign", &offer, "--party", "buyer", "--out", &second];
     assert!(refused(&all(&early, &she)).contains("[sale-turn]"));
     let words = ["sale", "sign", &offer, &acceptance, "--party", "seller", "--out", &first];

@@ -87,6 +87,14 @@ fn what_a_resale_takes_over_is_what_contract_evidence_and_chain_say() {
     body.resale = None;
     assert_eq!(rule(signed(body, &market.buyers[0].signer()).check()), "sale-seller");
 
+    // By the chain: a period that blocks could still take back.
+    let mut body = offer.offer.clone();
+    let resale = body.resale.as_mut().unwrap();
+    (body.first, resale.outcome.period, resale.switch) = (2, 1, 4);
+    let unripe = signed(body, &market.buyers[0].signer());
+    assert_eq!(unripe.check(), Ok(()));
+    assert_eq!(buyer_accepts(&mut market, &unripe), "sale-resale");
+
     // By the miner's own evidence: a due that is less than he has earned.
     let mut body = offer.offer.clone();
     let earned = &mut body.resale.as_mut().unwrap().outcome.earned;
