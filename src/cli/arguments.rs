@@ -12,11 +12,15 @@ use crate::sign::sealed::Stretch;
 
 #[cfg(feature = "gateway")]
 mod gateway;
+mod position;
 mod sale;
 mod work;
 
 #[cfg(feature = "gateway")]
 pub use gateway::{GatewayArguments, GatewayCommand};
+pub use position::{
+    FederationArguments, FundArguments, NewArguments, PositionCommand, SeatArguments,
+};
 pub use sale::{
     AcceptArguments, BookArguments, BroadcastArguments, MoveArguments, OfferArguments, PartyName,
     SaleCommand, SealArguments, SignSaleArguments, TradeArguments,
@@ -79,6 +83,9 @@ pub enum Command {
     #[cfg(feature = "gateway")]
     #[command(subcommand)]
     Gateway(GatewayCommand),
+    /// A position on its way to its issue
+    #[command(subcommand)]
+    Position(PositionCommand),
     /// The chain's headers, judged by their work and kept in your store
     #[command(subcommand)]
     Headers(HeadersCommand),

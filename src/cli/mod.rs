@@ -32,6 +32,7 @@ pub mod file;
 pub mod gateway;
 pub mod headers;
 pub mod odds;
+pub mod position;
 pub mod psbt;
 pub mod record;
 pub mod rules;
@@ -190,6 +191,7 @@ fn perform(command: Command) -> Result<Done> {
             wallet::send(&home, &server.electrum, &to, sat, fee_rate)
         }
         Command::Validator(command) => return at_desk(command),
+        Command::Position(command) => position::perform(&command),
         #[cfg(feature = "gateway")]
         Command::Gateway(arguments::GatewayCommand::Run(arguments)) => gateway::run(&arguments),
         #[cfg(feature = "gateway")]

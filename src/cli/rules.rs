@@ -115,6 +115,30 @@ pub fn all() -> Vec<Rule> {
     rules.extend([engine::trade::SIGNER, engine::trade::TURN, engine::trade::JUDGED]);
     rules.extend([flow::SPEAKER]);
     rules.extend([
+        flow::position::terms::FORM,
+        flow::position::terms::SEAL,
+        flow::position::terms::ISSUER,
+        flow::position::terms::SLICES,
+        flow::position::terms::EFFICIENCY,
+        flow::position::txs::BATCH,
+        flow::position::txs::FUNDED,
+        flow::position::enrolment::PROOF,
+        flow::position::enrolment::REGISTERED,
+        flow::position::proof::CAPACITY,
+        flow::position::proof::CERTIFICATE,
+        flow::position::state::ORDER,
+        flow::position::state::AGAIN,
+        flow::position::state::LOCK,
+        flow::position::state::EARLY,
+        flow::position::state::FUNDING,
+        flow::position::state::ONCE,
+        engine::issuing::SCRIPT,
+        engine::issuing::COPY,
+        engine::issuing::JUDGED,
+        cli::position::NUMBERS,
+    ]);
+    rules.extend([tx::satoshi::FOLLOWED]);
+    rules.extend([
         flow::dispute::state::TIMELY,
         flow::dispute::state::AGAIN,
         flow::dispute::state::OPENED,

@@ -113,6 +113,8 @@ pub fn position_terms(mut deal: EscrowTerms, payouts: &Payouts) -> PositionTerms
         },
         reward: deal.reward,
         efficiency: 1_500,
+        onboarding: START - 24,
+        binding: START - 12,
         delivery: deal.delivery,
         delays: deal.delays,
         fees: deal.fees,

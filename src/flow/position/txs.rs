@@ -11,6 +11,7 @@ use bitcoin::hashes::Hash;
 use bitcoin::script::PushBytesBuf;
 use bitcoin::transaction::Version;
 use bitcoin::{Amount, OutPoint, ScriptBuf, TxOut, Txid};
+use serde::{Deserialize, Serialize};
 
 use crate::error::{Culprit, Result, Rule};
 use crate::flow::position::coins::{self, POSTAGE};
@@ -39,11 +40,13 @@ const MAGIC: [u8; 4] = *b"HMX1";
 pub const MOST: usize = 100;
 
 /// An output of the issuer's script that a miner has funded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Funding {
     /// Where it is.
     pub outpoint: OutPoint,
     /// What it holds (satoshis).
+    #[serde(with = "bitcoin::amount::serde::as_sat")]
     pub value: Amount,
 }
 
@@ -95,14 +98,11 @@ fn outputs(terms: &[PositionTerms]) -> Result<(&PositionTerms, Vec<TxOut>)> {
     };
     let first = terms.first().filter(|_| terms.len() <= MOST);
     let first = first.ok_or_else(|| refuse(&format_args!("{} positions", terms.len())))?;
-    let stated = statement(first)?;
     let mut outputs = Vec::with_capacity(terms.len().saturating_add(1));
     let mut hashes = Vec::with_capacity(terms.len());
     for (place, one) in terms.iter().enumerate() {
-        if statement(one)? != stated
-            || coins::issuer(one)?.script_pubkey != coins::issuer(first)?.script_pubkey
-        {
-            return Err(refuse(&format_args!("position {place} states other numbers")));
+        if !alike(one, first) {
+            return Err(refuse(&format_args!("position {place} is of other terms")));
         }
         let script_pubkey = coins::issued_seal(one)?.script_pubkey;
         if outputs.iter().any(|out: &TxOut| out.script_pubkey == script_pubkey) {
@@ -112,10 +112,21 @@ fn outputs(terms: &[PositionTerms]) -> Result<(&PositionTerms, Vec<TxOut>)> {
         hashes.push(one.hash()?);
     }
     let digest = digest(&hashes);
-    let data = PushBytesBuf::try_from([stated.as_slice(), &digest].concat())
+    let data = PushBytesBuf::try_from([statement(first)?.as_slice(), &digest].concat())
         .map_err(|error| BATCH.broken("issue", "80 bytes of data", error))?;
     outputs.push(TxOut { value: Amount::ZERO, script_pubkey: ScriptBuf::new_op_return(data) });
     Ok((first, outputs))
+}
+
+/// Whether two positions differ in nothing but the records of miner, holder and validators, and the
+/// name that these are made for.
+fn alike(one: &PositionTerms, first: &PositionTerms) -> bool {
+    let mut other = one.clone();
+    other.reward.contract.clone_from(&first.reward.contract);
+    other.reward.miner = first.reward.miner.clone();
+    other.reward.holder = first.reward.holder.clone();
+    other.reward.federation.validators.clone_from(&first.reward.federation.validators);
+    other == *first
 }
 
 /// What an issue commits to: the hash of the full terms; of several, a tagged hash of their hashes in
@@ -132,7 +143,7 @@ pub fn digest(hashes: &[[u8; 32]]) -> [u8; 32] {
 
 /// The 48 bytes that an issue states in the clear (big-endian): magic (4), rate in H/s (8), efficiency
 /// in 10 mJ/TH (2), start height (3), length in blocks (3), and the first bytes of the ids of miner
-/// (20) and federation (8), which are hints and no authority.
+/// (20; in a batch the first one's) and federation (8), which are hints and no authority.
 fn statement(terms: &PositionTerms) -> Result<Vec<u8>> {
     let delivery = &terms.delivery;
     // Terms keep both below 2^24.
