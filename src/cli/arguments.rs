@@ -13,6 +13,7 @@ use crate::sign::sealed::Stretch;
 #[cfg(feature = "gateway")]
 mod gateway;
 mod position;
+mod sale;
 mod work;
 
 #[cfg(feature = "gateway")]
@@ -20,6 +21,10 @@ pub use gateway::{GatewayArguments, GatewayCommand};
 pub use position::{
     DossierArguments, FederationArguments, FundArguments, NewArguments, PositionCommand,
     SeatArguments,
+};
+pub use sale::{
+    AcceptArguments, BookArguments, BroadcastArguments, MoveArguments, OfferArguments, PartyName,
+    SaleCommand, SealArguments, SignSaleArguments, TradeArguments,
 };
 pub use work::{ChainArguments, ShowArguments, VerifyArguments, WorkCommand};
 
@@ -66,6 +71,9 @@ pub enum Command {
     /// Transactions that somebody asks you to sign
     #[command(subcommand)]
     Psbt(PsbtCommand),
+    /// Positions offered, bought and sold on
+    #[command(subcommand)]
+    Sale(SaleCommand),
     /// Descriptors of locks and wallets
     #[command(subcommand)]
     Descriptor(DescriptorCommand),
@@ -342,7 +350,24 @@ pub enum PsbtCommand {
         /// The terms' file
         #[arg(long, value_name = "FILE")]
         terms: PathBuf,
+        /// Which seals it might spend.
+        #[command(flatten)]
+        seals: SealsArguments,
     },
+}
+
+/// Files that tell which outputs are seals, and where those may go.
+#[derive(Debug, Default, Args)]
+pub struct SealsArguments {
+    /// The position's terms: its seal as issued, and where it ends
+    #[arg(long, value_name = "FILE")]
+    pub position: Option<PathBuf>,
+    /// An offer: the seal that it sells
+    #[arg(long, value_name = "FILE")]
+    pub offer: Option<PathBuf>,
+    /// Its acceptance: the seal that becomes of it
+    #[arg(long, value_name = "FILE", requires = "offer")]
+    pub acceptance: Option<PathBuf>,
 }
 
 /// `hashmix descriptor`

@@ -36,6 +36,7 @@ pub mod position;
 pub mod psbt;
 pub mod record;
 pub mod rules;
+pub mod sale;
 pub mod secret;
 pub mod seed;
 pub mod show;
@@ -175,7 +176,10 @@ fn perform(command: Command) -> Result<Done> {
         }
         Command::Terms(TermsCommand::Descriptor { file }) => terms::descriptor(&file),
         Command::Terms(TermsCommand::Sign(arguments)) => terms::sign(&arguments),
-        Command::Psbt(PsbtCommand::Check { file, terms }) => psbt::check(&file, &terms),
+        Command::Psbt(PsbtCommand::Check { file, terms, seals }) => {
+            psbt::check(&file, &terms, &seals)
+        }
+        Command::Sale(command) => sale::perform(command),
         Command::Descriptor(DescriptorCommand::Check { descriptor, network, terms }) => {
             descriptor::check(&descriptor, network, terms.as_deref())
         }

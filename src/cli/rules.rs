@@ -104,6 +104,7 @@ pub fn all() -> Vec<Rule> {
         cli::psbt::SIGNATURE,
     ]);
     rules.extend([cli::rules::KNOWN]);
+    rules.extend([cli::sale::COMPLETE]);
     rules.extend([cli::secret::PRIVATE, cli::secret::TWICE]);
     rules.extend([cli::terminal::PRESENT]);
     rules.extend([cli::terms::INDEX, cli::terms::CHECKSUM]);
@@ -112,6 +113,7 @@ pub fn all() -> Vec<Rule> {
     rules.extend([cli::work::ARGUMENT, cli::work::ADDRESS_NETWORK]);
     rules.extend([engine::SEAT, engine::POSSIBLE, engine::READABLE, engine::WALLET]);
     rules.extend([engine::joint::ROUND]);
+    rules.extend([engine::trade::SIGNER, engine::trade::TURN, engine::trade::JUDGED]);
     rules.extend([flow::SPEAKER]);
     rules.extend([
         flow::position::terms::FORM,
@@ -183,6 +185,22 @@ pub fn all() -> Vec<Rule> {
     ]);
     rules.extend([flow::reward::terms::SERVICE]);
     rules.extend([flow::reward::txs::SWEEPABLE]);
+    rules.extend([
+        flow::sale::coins::EXPIRED,
+        flow::sale::coins::SEAL_MOVED,
+        flow::sale::coins::ESCROW_MOVED,
+        flow::sale::coins::COIN,
+        flow::sale::coins::COIN_TWICE,
+        flow::sale::consent::INPUTS,
+        flow::sale::money::MONEY,
+        flow::sale::state::ORDER,
+        flow::sale::terms::FORM,
+        flow::sale::terms::SELLER,
+        flow::sale::terms::NOTICE,
+        flow::sale::terms::RESALE,
+        flow::sale::terms::ACCEPTS,
+        flow::sale::txs::FUNDS,
+    ]);
     rules.extend([flow::word::FORM, flow::word::CONTRACT, flow::word::SEAT]);
     #[cfg(feature = "gateway")]
     rules.extend([
@@ -291,6 +309,7 @@ pub fn all() -> Vec<Rule> {
     ]);
     rules.extend(tx::carrier::RULES);
     rules.extend([tx::draft::BUILT]);
+    rules.extend([tx::exchange::SEAL_MOVES, tx::exchange::COIN]);
     rules.extend([tx::signed::SIGNATURE]);
     rules.extend([
         wallet::KEY_NETWORK,
