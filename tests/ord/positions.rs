@@ -4,9 +4,8 @@ use std::slice::from_ref;
 
 use bitcoin::{Amount, OutPoint, TxOut};
 use hashmix::chain::core::{Auth, Core};
-use hashmix::flow::position::coins::{POSTAGE, issuer};
-use hashmix::flow::position::inscription::{self, Inscription};
-use hashmix::flow::position::txs::{Funding, inscription_fee, issue};
+use hashmix::flow::position::coins::{POSTAGE, inscribing_issuer, inscription_text, issuer};
+use hashmix::flow::position::txs::{Funding, Inscription, inscription_fee, issue};
 use hashmix::party::Seat;
 use hashmix::rehearsal::daemons::{Daemons, Ord};
 use hashmix::rehearsal::people::{self, Payouts, signer};
@@ -55,7 +54,7 @@ fn ord_shows_an_inscribed_seal_as_a_child_of_the_federations_inscription() {
     let parent_at = OutPoint::new(world.send(&parked), 0);
 
     // The miner funds: the seal's postage with the text behind the leaf, and the fee.
-    let inscribing = inscription::lock(&terms, revealed.txid).unwrap().script_pubkey;
+    let inscribing = inscribing_issuer(&terms, revealed.txid).unwrap().script_pubkey;
     let fee = inscription_fee(&terms, RATE).unwrap();
     let rest = output(SUBSIDY - POSTAGE.to_sat() - fee.to_sat() - 1_000);
     let outputs = vec![out(POSTAGE, &inscribing), out(fee, &issuers), rest];
@@ -77,8 +76,8 @@ fn ord_shows_an_inscribed_seal_as_a_child_of_the_federations_inscription() {
     let parent = format!("{}i0", revealed.txid);
     let child = world.ord.inscription(&format!("{}i0", issued.txid())).unwrap().unwrap();
     assert_eq!(child.place, Place::first_of(OutPoint::new(issued.txid(), 0)));
-    assert_eq!(child.parents, [parent.clone()]);
-    assert_eq!(child.body, Some(inscription::text(&terms).unwrap().into_bytes()));
+    assert_eq!(child.parents, std::slice::from_ref(&parent));
+    assert_eq!(child.body, Some(inscription_text(&terms).unwrap().into_bytes()));
     assert_eq!(child.content_type.as_deref(), Some("text/plain;charset=utf-8"));
     // The parent is back in the issuer's script, at the head of its output.
     let parent = world.ord.inscription(&parent).unwrap().unwrap();
