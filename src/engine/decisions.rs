@@ -35,6 +35,11 @@ impl Engine {
     /// broadcasts it again.
     pub fn fund_escrow(&mut self, sat_per_vb: u64) -> Result<Report> {
         self.contract.terms().check_rate(sat_per_vb, self.seat.into())?;
+        if self.contract.terms().tenure.is_some() {
+            let expected =
+                "a contract without a seal: with one, price and seal change hands at once";
+            return Err(POSSIBLE.misused("sale", expected, "one of an issued position"));
+        }
         let facts = self.facts()?;
         let begin = self.contract.terms().calendar().begin();
         if facts.tip() >= begin {

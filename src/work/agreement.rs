@@ -152,26 +152,25 @@ impl Earlier {
             let expected = format!("at most {MOST_EARLIER} earlier locks");
             return Some((expected, earlier.len().to_string()));
         }
-        let mut before = (first, None);
-        for Self { until, lock: paid } in earlier {
-            if *until <= before.0 || *until >= periods {
-                let expected = format!("an end above period {} and below {periods}", before.0);
+        let mut before = first;
+        for (place, Self { until, lock: paid }) in earlier.iter().enumerate() {
+            if *until <= before || *until >= periods {
+                let expected = format!("an end above period {before} and below {periods}");
                 return Some((expected, until.to_string()));
             }
             if paid.is_empty() || paid.is_op_return() {
                 return Some(("spendable earlier locks".to_owned(), format!("{paid:x}")));
             }
-            for (other, name) in [(Some(lock), "present"), (before.1, "lock before")] {
-                if other == Some(paid.as_script()) {
-                    let expected = "earlier locks other than the present one and the one before";
-                    return Some((expected.to_owned(), format!("the {name}: {paid:x}")));
-                }
+            let others = earlier.iter().take(place).map(|other| other.lock.as_script());
+            if others.chain([lock]).any(|other| other == paid.as_script()) {
+                let expected = "earlier locks that differ from the present one and from each other";
+                return Some((expected.to_owned(), format!("{paid:x} twice")));
             }
             if service == paid.as_script() {
                 let expected = "earlier locks other than the service script";
                 return Some((expected.to_owned(), format!("{paid:x}")));
             }
-            before = (*until, Some(paid.as_script()));
+            before = *until;
         }
         None
     }

@@ -146,7 +146,7 @@ pub struct Fees {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Tenure {
-    /// The position: the txid of its issue.
+    /// The position: the txid of its issue, or in a batch a hash of that and the seal's place.
     pub position: PositionId,
     /// Number of the transfer of the seal that the contract came with; from 1.
     pub transfer: u32,

@@ -15,7 +15,7 @@ use bitcoin::base64::Engine;
 use bitcoin::base64::prelude::BASE64_STANDARD;
 use bitcoin::secp256k1::schnorr;
 use bitcoin::sign_message::MessageSignature;
-use bitcoin::{Address, Transaction, Witness, consensus};
+use bitcoin::{Address, Sequence, Transaction, Witness, consensus};
 
 use crate::error::{Culprit, Result, Rule};
 use crate::flow::position::terms::PositionTerms;
@@ -66,9 +66,14 @@ pub fn check_proof(record: &Record, proof: &str) -> Result<()> {
         bip322::verify_simple(address, &text, witness)
     };
     match verified {
-        Ok(bip322::Verification::Valid { time: LockTime::ZERO, .. }) => Ok(()),
-        Ok(bip322::Verification::Valid { time, .. }) => {
-            Err(wrong(&format_args!("one from {time} on")))
+        // Whoever can sign later, or once a coin has aged, cannot sign now: the address is another's.
+        Ok(bip322::Verification::Valid { time: LockTime::ZERO, age })
+            if age == Sequence::ZERO || !age.is_relative_lock_time() =>
+        {
+            Ok(())
+        }
+        Ok(bip322::Verification::Valid { time, age }) => {
+            Err(wrong(&format_args!("one from {time} on, at age {age}")))
         }
         Ok(_) => Err(wrong(&"one of a kind that nobody here can judge")),
         Err(error) => Err(wrong(&error)),
@@ -89,7 +94,7 @@ pub fn registration(terms: &PositionTerms, place: u8) -> Result<[u8; 32]> {
     let (terms, miner, fresh) = (terms.id()?, miner.id()?, fresh.id()?);
     let parts = [terms.as_bytes(), miner.as_bytes(), fresh.as_bytes()];
     let [terms, miner, fresh] = parts.map(<[u8; 32]>::as_slice);
-    Ok(tagged_hash("hashmix/registration/1", &[terms, miner, fresh, script.as_bytes()]))
+    Ok(tagged_hash("hashmix/enrolment/1", &[terms, miner, fresh, script.as_bytes()]))
 }
 
 /// Verifies the signature of a registration by the validator's standing record.

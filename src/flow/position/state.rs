@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bitcoin::secp256k1::schnorr;
-use bitcoin::{ScriptBuf, Txid};
+use bitcoin::{OutPoint, ScriptBuf, TxIn, Txid};
 
 use crate::error::{Culprit, Error, Result, Rule};
 use crate::facts::Facts;
@@ -50,7 +50,7 @@ pub const EARLY: Rule = Rule::new(
 /// The money for the issue is there.
 pub const FUNDING: Rule = Rule::new(
     "position-issue-funding",
-    "an issue spends a confirmed, unspent output of the issuer's script, out of a transaction that also pays the miner's registered address",
+    "an issue spends a confirmed, unspent output of the issuer's script, out of a transaction that also pays the miner's registered address and is no issue itself",
     "fund the issuer's script with `hashmix position fund`, and wait for a block",
 );
 /// Nothing is issued twice.
@@ -337,7 +337,9 @@ impl State {
         }
         for one in self.batch(terms) {
             let seal = coins::issued_seal(one)?.script_pubkey;
-            if let Some(other) = facts.coins(&seal).first() {
+            // Anybody can pay that script; what issues spends the issuer's.
+            let paid = facts.coins(&seal);
+            if let Some(other) = paid.iter().find(|coin| from_issuer(terms, facts, coin.outpoint)) {
                 let place = format_args!("position {}", one.id()?).to_string();
                 return Err(ONCE.refuses(Culprit::Miner, place, "no issue yet", other.outpoint));
             }
@@ -370,8 +372,9 @@ impl State {
             let paid = facts.transactions.get(&outpoint.txid).is_some_and(|seen| {
                 seen.tx.output.iter().any(|out| payers.contains(&out.script_pubkey))
             });
-            // The parent of an inscription is the federation's own, and goes back to it.
-            if !paid && input != PARENT_INPUT {
+            // The parent of an inscription is the federation's own, and goes back to it. What comes out
+            // of an issue is no miner's money, though it may pay an address of his.
+            if input != PARENT_INPUT && (!paid || from_issuer(terms, facts, outpoint)) {
                 let expected = "a payment to the miner's registered address beside it";
                 return Err(FUNDING.refuses(Culprit::Miner, place, expected, "none"));
             }
@@ -536,6 +539,19 @@ pub fn watched(terms: &[PositionTerms], funding: Option<Funding>) -> Result<Vec<
         }
     }
     Ok(scripts)
+}
+
+/// Whether the transaction of an output has spent the issuer's script: only k validators can.
+fn from_issuer(terms: &PositionTerms, facts: &Facts, outpoint: OutPoint) -> bool {
+    let Ok(issuer) = coins::issuer(terms) else { return false };
+    let spends = |input: &TxIn| {
+        let OutPoint { txid, vout } = input.previous_output;
+        let made = facts.transactions.get(&txid);
+        let place = usize::try_from(vout).unwrap_or(usize::MAX);
+        let spent = made.and_then(|seen| seen.tx.output.get(place));
+        spent.is_some_and(|out| out.script_pubkey == issuer.script_pubkey)
+    };
+    facts.transactions.get(&outpoint.txid).is_some_and(|seen| seen.tx.input.iter().any(spends))
 }
 
 /// First height whose header is needed: median times look back, and so do changes of difficulty.

@@ -29,7 +29,7 @@ pub const SEAL: Rule = Rule::new(
 /// Who issues also rules.
 pub const ISSUER: Rule = Rule::new(
     "position-issuer",
-    "the federation that issues has as many validators, and as many to decide, as the one that rules on the position's contracts",
+    "the federation that issues has as many validators, as many to decide, and the same payout, as the one that rules on the position's contracts",
     "name the same federation twice: its standing records, and fresh ones for this position",
 );
 /// Work is proven before the term.
@@ -126,13 +126,21 @@ impl PositionTerms {
         let parties = [&self.reward.miner, &self.reward.holder];
         let standing = self.issuer.validators.iter();
         check_distinct(parties.into_iter().chain(&ruling.validators).chain(standing))?;
-        let Delivery { slice, start, .. } = self.delivery;
-        let ends = |first: u32| first.saturating_add(slice);
+        if self.reward.federation.payout != self.issuer.payout {
+            let expected = self.issuer.payout.assume_checked_ref();
+            let found = self.reward.federation.payout.assume_checked_ref();
+            return Err(ISSUER.refuses(Culprit::Miner, "payout of rulings", expected, found));
+        }
+        let Delivery { slice, start, receipt_span, .. } = self.delivery;
+        // What comes after a slice, receipts first, takes blocks too.
+        let over = |first: u32| first.saturating_add(slice).saturating_add(receipt_span);
         if self.onboarding == 0
-            || ends(self.onboarding) > self.binding
-            || ends(self.binding) > start
+            || over(self.onboarding) > self.binding
+            || over(self.binding) > start
         {
-            let expected = format_args!("{slice} blocks each, above height 0 and below {start}");
+            let expected = format_args!(
+                "{slice} blocks each and {receipt_span} for receipts, above height 0 and below {start}"
+            );
             let (expected, found) = (expected.to_string(), [self.onboarding, self.binding]);
             let found = format!("{found:?}");
             return Err(SLICES.refuses(Culprit::Sender, place, expected, found));
