@@ -108,17 +108,20 @@ impl Address {
         answer(stream, &[head.as_bytes(), body], timeout, longest)
     }
 
-    /// Gets what is below the address' path, as [`Address::post`] does.
-    #[cfg(feature = "gateway")]
+    /// Gets what is below the address' path, as [`Address::post`] does; `headers` are further lines
+    /// of the head, each with its end.
+    #[cfg(any(feature = "gateway", feature = "regtest"))]
     pub(crate) fn get(
         &self,
         below: &str,
+        headers: &str,
         timeout: Duration,
         longest: usize,
     ) -> Result<(u16, Vec<u8>), Trouble> {
         let stream = self.connect(timeout).map_err(|e| Trouble::Unreached(words(&e)))?;
         let (path, host) = (self.path(below), &self.host);
-        let head = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+        let head =
+            format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{headers}\r\n");
         answer(stream, &[head.as_bytes()], timeout, longest)
     }
 

@@ -134,7 +134,7 @@ pub fn status(url: &str, json: bool) -> Result<Vec<String>> {
     let address =
         Address::parse(url).ok_or_else(|| STATUS.misused("--url", "http://host:port", url))?;
     let (code, body) = address
-        .get(STATUS_PATH, PATIENCE, LONGEST_STATUS)
+        .get(STATUS_PATH, "", PATIENCE, LONGEST_STATUS)
         .map_err(|trouble| STATUS.unavailable(url, "a status", trouble))?;
     let text = String::from_utf8_lossy(&body);
     if code != 200 {

@@ -455,7 +455,7 @@ mod tests {
         assert_eq!(plan.positions()[0].id, PositionId([5; 32]));
         plan.rehearse().unwrap();
         for (height, slice, lock) in
-            [(START, 0, &old), (START + 11, 0, &old), (START + 12, 1, &new), (START + 71, 5, &new)]
+            [(START, 0, &old), (START + 11, 0, &old), (START + 12, 1, &new), (START + 29, 2, &new)]
         {
             let job = plan.job(0, &offer(height, 0), 1).unwrap();
             assert_eq!((job.claims.len(), job.claims[0].slice), (1, slice));

@@ -4,7 +4,8 @@
 //! Anybody can write terms around other people's records. So miner and holder each sign the terms'
 //! id with the communication key in the record that the terms show of them; without both, one party
 //! could register terms that the other never saw, and ask to be paid by them. And a record of ours
-//! serves the first terms that it was registered with, for ever: it was made for one contract.
+//! serves the first terms that it was registered with, for ever: it was made for one contract, or for
+//! the contracts of one issued position, one for each transfer of its seal.
 //!
 //! A share shows one coinbase, and whoever verifies it for a position knows that position's scripts
 //! alone. So the desk, which knows several contracts, sees to it that no output counts for two of them.
@@ -50,7 +51,7 @@ pub const MEMBER: Rule = Rule::new(
 /// A record serves one contract.
 pub const FIRST: Rule = Rule::new(
     "policy-registry-first",
-    "a validator's record serves the terms it was registered with first, and no others",
+    "a validator's record serves the terms it was registered with first; where they are of an issued position, one contract for each transfer of its seal",
     "ask the validator for a fresh record, and agree on new terms with it",
 );
 /// The desk's network is the terms'.
@@ -235,17 +236,31 @@ impl Registration {
         }
     }
 
-    /// Refuses terms other than those that our record at `place` serves already.
+    /// Refuses terms other than those that our record at `place` serves already: of one contract, or of
+    /// one position and this transfer of its seal.
     pub fn check_first(&self, store: &Store, place: u8) -> Result<()> {
-        let id = self.terms.id()?;
-        match store.recall(&self.scope(place)?, TERMS)? {
-            Some(held) if held != id.as_bytes() => {
-                let held = bitcoin::hex::DisplayHex::to_lower_hex_string(held.as_slice());
-                let expected = format_args!("terms {held}").to_string();
-                Err(FIRST.refuses(Culprit::Sender, "our record", expected, id))
-            }
-            _ => Ok(()),
+        let scope = self.scope(place)?;
+        for (name, serves) in self.serves()? {
+            let held = store.recall(&scope, &name)?;
+            let Some(held) = held.filter(|held| held.as_slice() != serves) else { continue };
+            let held = bitcoin::hex::DisplayHex::to_lower_hex_string(held.as_slice());
+            let expected = format_args!("the {name} that it serves, {held}").to_string();
+            return Err(FIRST.refuses(Culprit::Sender, "our record", expected, self.terms.id()?));
         }
+        Ok(())
+    }
+
+    /// What a record of ours serves with this contract, by the names under which the store remembers
+    /// it. Terms of a position share their lineage, and each transfer has one contract.
+    fn serves(&self) -> Result<Vec<(String, [u8; 32])>> {
+        let id = self.terms.id()?.0;
+        Ok(match (&self.terms.tenure, self.terms.lineage()?) {
+            (Some(tenure), Some(lineage)) => {
+                let transfer = format!("terms of transfer {}", tenure.transfer);
+                vec![("terms".to_owned(), lineage), (transfer, id)]
+            }
+            _ => vec![("terms".to_owned(), id)],
+        })
     }
 
     /// The scripts for which shares are counted.
@@ -285,7 +300,9 @@ impl Registration {
     /// Binds our record at `place` to these terms, durably; refused if it serves others.
     pub fn bind(&self, store: &mut Store, place: u8) -> Result<()> {
         self.check_first(store, place)?;
-        store.remember(&self.scope(place)?, TERMS, self.terms.id()?.as_bytes())
+        let scope = self.scope(place)?;
+        let remember = |(name, serves): (String, [u8; 32])| store.remember(&scope, &name, &serves);
+        self.serves()?.into_iter().try_for_each(remember)
     }
 
     /// What the store's memory knows a record by: the key that it is signed with.
@@ -298,9 +315,6 @@ impl Registration {
         Ok(tagged_hash("hashmix/registry/1", &[&key]))
     }
 }
-
-/// The name under which the store remembers which terms a record serves.
-const TERMS: &str = "terms";
 
 /// The number that a record's path names: a third of its MuSig2 account.
 fn number(record: &Record) -> Option<u32> {

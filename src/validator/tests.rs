@@ -4,7 +4,7 @@ use std::path::Path;
 
 use bitcoin::hashes::Hash;
 use bitcoin::secp256k1::schnorr;
-use bitcoin::{BlockHash, Network};
+use bitcoin::{Amount, BlockHash, Network};
 
 use super::answer::{Answer, Refusal};
 use super::desk::Desk;
@@ -14,10 +14,10 @@ use super::registration::{FORM, Registration, digest};
 use super::request::{self, MOST_KEYS, REQUEST_FORMAT, Request};
 use super::sources::Sources;
 use crate::error::{Culprit, Result};
-use crate::flow::escrow::terms::EscrowTerms;
+use crate::flow::escrow::terms::{EscrowTerms, Tenure};
 use crate::flow::word::Word;
 use crate::flow::{Event, reward};
-use crate::id::{TermsId, WordId};
+use crate::id::{PositionId, TermsId, WordId};
 use crate::party::Seat;
 use crate::rehearsal::people::{self, Payouts};
 use crate::script::template::Variant;
@@ -162,6 +162,35 @@ fn a_record_is_bound_to_its_first_terms() {
     }
     other.bind(&mut store, 2).unwrap();
     assert_eq!(first.check_first(&store, 2).unwrap_err().rule(), "policy-registry-first");
+}
+
+#[test]
+fn a_record_serves_one_contract_for_each_transfer_of_its_position() {
+    let mut store = Store::open_in_memory().unwrap();
+    let contract = |transfer, first, price: u64, cap| {
+        let mut terms = terms();
+        let position = PositionId([7; 32]);
+        terms.tenure = Some(Tenure { position, transfer, first, earlier: Vec::new() });
+        terms.price = Amount::from_sat(price);
+        terms.fees.cap += cap;
+        agreed(terms)
+    };
+    let sold = contract(1, 1, 50_000_000, 0);
+    sold.bind(&mut store, 1).unwrap();
+    sold.bind(&mut store, 1).unwrap();
+    contract(2, 3, 30_000_000, 0).bind(&mut store, 1).unwrap();
+    sold.check_first(&store, 1).unwrap();
+    for other in [
+        contract(2, 3, 30_000_001, 0),
+        contract(1, 3, 30_000_000, 0),
+        contract(3, 4, 20_000_000, 1),
+        agreed(terms()),
+    ] {
+        let error = other.bind(&mut store, 1).unwrap_err();
+        assert_eq!(error.rule(), "policy-registry-first");
+    }
+    agreed(terms()).bind(&mut store, 2).unwrap();
+    assert_eq!(sold.check_first(&store, 2).unwrap_err().rule(), "policy-registry-first");
 }
 
 fn word(from: Seat) -> Word {

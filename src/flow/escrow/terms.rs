@@ -219,6 +219,20 @@ impl EscrowTerms {
         Ok(TermsId(tagged_hash("hashmix/terms/1", &[&canonical::bytes(self)?])))
     }
 
+    /// What all contracts of an issued position have in common: a tagged hash of everything but holder,
+    /// price, and the part that is sold. `None` for a contract that is the position itself.
+    pub fn lineage(&self) -> Result<Option<[u8; 32]>> {
+        let Some(tenure) = &self.tenure else { return Ok(None) };
+        let blank = Tenure { transfer: 0, first: 0, earlier: Vec::new(), ..tenure.clone() };
+        let mut common = Self { price: Amount::ZERO, tenure: Some(blank), ..self.clone() };
+        common.reward.holder = self.reward.miner.clone();
+        // Critical counts go with the windows that are left.
+        if let Entitlement::PassFail { critical } = &mut common.delivery.rule {
+            critical.clear();
+        }
+        Ok(Some(tagged_hash("hashmix/lineage/1", &[&canonical::bytes(&common)?])))
+    }
+
     /// The position's id: the txid of its issue, or the id of the terms where none was issued.
     pub fn position(&self) -> Result<PositionId> {
         match &self.tenure {

@@ -10,6 +10,8 @@
 //! [`Daemons`] is both together, a [`World`](crate::rehearsal::world::World) like the embedded
 //! node: blocks are dated alike, so the same deal makes the same transactions in both.
 //!
+//! [`Ord`] stands beside them where a stranger is to judge: it reads the same node.
+//!
 //! Each node has a folder of its own among the system's temporary files and loopback ports of its
 //! own, speaks to nobody outside, and ends with its value: killed and removed at drop.
 //!
@@ -28,17 +30,19 @@ use crate::error::{Error, Result, Rule};
 
 pub mod bitcoind;
 pub mod electrs;
+pub mod ord;
 mod together;
 
 pub use bitcoind::Bitcoind;
 pub use electrs::Electrs;
+pub use ord::Ord;
 pub use together::Daemons;
 
 /// The executables of real nodes are there.
 pub const FOUND: Rule = Rule::new(
     "daemon-found",
-    "bitcoind and electrs are named by BITCOIND_EXE and ELECTRS_EXE, or found in the PATH",
-    "run regtest/nodes, which finds or builds them and prints what to export",
+    "bitcoind, electrs and ord are named by BITCOIND_EXE, ELECTRS_EXE and ORD_EXE, or found in the PATH",
+    "run regtest/nodes, or regtest/nodes --ord, which finds or builds them and prints what to export",
 );
 /// A node starts, keeps running, and comes forward.
 pub const RUNS: Rule = Rule::new(
