@@ -2,4 +2,8 @@
 
 mod a_position_is_sold_and_sold_again;
 mod market;
+#[path = "../regtest/trouble/proxy.rs"]
+#[expect(dead_code, reason = "other stories use the rest of it")]
+mod proxy;
 mod sales_that_are_refused;
+mod the_miner_is_silent;
