@@ -134,7 +134,9 @@ fn check_fee(request: &Request, tx: &Transaction, parts: &[Part], rest: &[TxOut]
             cost(&all)?.saturating_add(dust)
         }
         [change] if change.script_pubkey == acceptance.change => least,
-        [other] => return Err(PAYEES.broken("change", to(&acceptance.change), to(&other.script_pubkey))),
+        [other] => {
+            return Err(PAYEES.broken("change", to(&acceptance.change), to(&other.script_pubkey)));
+        }
         more => return Err(PAYEES.broken("outputs behind the price", "a change", more.len())),
     };
     if (least..=most).contains(&fee.to_sat()) {

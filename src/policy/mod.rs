@@ -103,9 +103,7 @@ pub fn outpoints(contract: &Contract, task: &Task) -> Vec<OutPoint> {
             let sweep = contract.reward().sweep(ask);
             sweep.map(|(ask, _)| ask.rewards.clone()).unwrap_or_default()
         }
-        Task::Resale { ask, .. } => {
-            contract.resales().request(ask).map(spent).unwrap_or_default()
-        }
+        Task::Resale { ask, .. } => contract.resales().request(ask).map(spent).unwrap_or_default(),
     }
 }
 

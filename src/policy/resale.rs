@@ -2,7 +2,7 @@
 //! the buyer, with the miner's notice kept, after he was heard, and is he paid what the evidence says?
 //! Rebuilds the exchange.
 
-use bitcoin::Amount;
+use bitcoin::{Amount, ScriptBuf};
 
 use super::{Case, Reasoned, because};
 use crate::error::{Culprit, Error, Result, Rule};
@@ -15,7 +15,6 @@ use crate::flow::sale::terms::{Guard, Resale};
 use crate::id::WordId;
 use crate::message;
 use crate::tx::exchange::Exchange;
-use crate::work::agreement::Earlier;
 
 /// A signature answers a request.
 pub const ASKED: Rule = Rule::new(
@@ -119,7 +118,10 @@ pub(super) const RULES: [Reasoned; 15] = [
     because(SEEN, "one validator and the holder could date a request as they like"),
     because(LAST, "the holder would choose the period whose number suits him best"),
     because(HEARD, "the miner's evidence would come too late"),
-    because(EARNED, "the miner would lose what he has earned, or the buyer pay for what he has not"),
+    because(
+        EARNED,
+        "the miner would lose what he has earned, or the buyer pay for what he has not",
+    ),
     because(GOES_ON, "a contract that has failed would be sold in place of being closed"),
     because(BUYER, "somebody who never agreed would hold the position"),
     because(TERMS, "the miner would be bound by terms that he never agreed to"),
@@ -304,7 +306,7 @@ pub fn succeeds(
         Ok(terms.lineage()?.map_or("none".to_owned(), |id| WordId(id).to_string()))
     };
     let (ours, theirs) = (lineage(old)?, lineage(new)?);
-    if ours != theirs || new.tenure.is_none() {
+    if ours != theirs {
         return refuse("people and delivery", &ours, &theirs);
     }
     let (buyer, holder) = (&request.acceptance.acceptance.holder, &new.reward.holder);
@@ -315,20 +317,24 @@ pub fn succeeds(
     if new.price != rest {
         return refuse("price", &rest, &new.price);
     }
-    let (transfer, first, earlier) = new.tenure.as_ref().map_or((0, 0, &[][..]), |tenure| {
-        (tenure.transfer, tenure.first, tenure.earlier.as_slice())
-    });
+    let Some(tenure) = &new.tenure else { return refuse("tenure", &"one", &"none") };
     let next = request.offer.offer.seller.number.checked_add(1);
-    if Some(transfer) != next {
-        return refuse("transfer", &next.unwrap_or(u32::MAX), &transfer);
+    if Some(tenure.transfer) != next {
+        return refuse("transfer", &next.unwrap_or(u32::MAX), &tenure.transfer);
     }
     let after = resale.outcome.period.checked_add(1);
-    if Some(first) != after {
-        return refuse("first period", &after.unwrap_or(u32::MAX), &first);
+    if Some(tenure.first) != after {
+        return refuse("first period", &after.unwrap_or(u32::MAX), &tenure.first);
     }
-    let locks = locks(old, resale, first)?;
-    if locks != earlier {
-        return refuse("earlier locks", &format_args!("{locks:?}"), &format_args!("{earlier:?}"));
+    let expected = locks(old, resale, tenure.first)?;
+    let found: Vec<(u32, ScriptBuf)> =
+        tenure.earlier.iter().map(|earlier| (earlier.until, earlier.lock.clone())).collect();
+    if expected != found {
+        return refuse(
+            "earlier locks",
+            &format_args!("{expected:x?}"),
+            &format_args!("{found:x?}"),
+        );
     }
     Ok(())
 }
@@ -342,12 +348,11 @@ pub(super) fn due(old: &EscrowTerms, resale: &Resale) -> Amount {
     if due < dust { Amount::ZERO } else { due }
 }
 
-/// The locks that coinbases still pay from the period `first` on: those before the old contract's as far
-/// as they go, then its own until the lock changes.
-fn locks(old: &EscrowTerms, resale: &Resale, first: u32) -> Result<Vec<Earlier>> {
-    let lock = old.work()?.lock;
-    let before = old.tenure.iter().flat_map(|tenure| tenure.earlier.iter().cloned());
-    let until = resale.switch;
-    let all = before.chain([Earlier { until, lock }]);
-    Ok(all.filter(|earlier| earlier.until > first).collect())
+/// The locks that coinbases still pay from the period `first` on, each with the period from which they
+/// no longer do: those before the old contract's as far as they go, then its own until the lock changes.
+fn locks(old: &EscrowTerms, resale: &Resale, first: u32) -> Result<Vec<(u32, ScriptBuf)>> {
+    let before = old.tenure.iter().flat_map(|tenure| &tenure.earlier);
+    let before = before.map(|earlier| (earlier.until, earlier.lock.clone()));
+    let all = before.chain([(resale.switch, old.work()?.lock)]);
+    Ok(all.filter(|(until, _)| *until > first).collect())
 }

@@ -2,6 +2,8 @@
 //! and is he paid what the evidence says? And is it the only one?
 
 use bitcoin::{Amount, Witness};
+use hashmix::facts::CoinView;
+use hashmix::flow::dispute::state::Event as DisputeEvent;
 use hashmix::flow::journal::RESOLD;
 use hashmix::flow::resale::terms::Request as Asked;
 use hashmix::flow::sale::consent::Party;
@@ -14,8 +16,9 @@ use hashmix::policy::resale::{
     ASKED, BUYER, CONTRACT, EARNED, EXPIRED, GOES_ON, GUARD, HEARD, LAST, NOTICE, PRESENT, SEEN,
     SELLER, SIGNED, TERMS,
 };
+use hashmix::work::receipt::Subject;
 
-use crate::case::{Request, V0, V1};
+use crate::case::{Request, V0, V1, shown};
 use crate::desk::zeros;
 use crate::market::{EXPIRES, accept, agreed, body, failed, nothing_is_due, resale};
 use crate::world::{INSTALLMENT, Play, outcome};
@@ -405,8 +408,7 @@ fn words_about_a_resale_are_admitted_by_rule() {
     let mut early = request.play.clone();
     early.world.rewind_to(early.world.tip() - 1);
     assert_eq!(early.judge(V0, &signed(id, vec![zeros()])), "resale-heard");
-    let dispute =
-        play.world.receipt(0, hashmix::work::receipt::Subject::Opening { digest: id.0 }, 40);
+    let dispute = play.world.receipt(0, Subject::Opening { digest: id.0 }, 40);
     let receipt = Event::Resale(flow::state::Event::Receipted(dispute));
     assert_eq!(play.judge(V0, &receipt), "resale-asked");
 
@@ -432,4 +434,67 @@ fn what_the_evidence_does_not_say_is_declined() {
         _ => None,
     });
     assert_eq!(declined, Some("resale-just"));
+}
+
+#[test]
+fn every_output_that_is_spent_is_there_in_every_source() {
+    let request = resale();
+    for outpoint in flow::coins::spent(&request.asked()) {
+        for source in [0, 1] {
+            let told = |lie: &dyn Fn(&mut Option<CoinView>)| {
+                let mut request = request.clone();
+                lie(request.sources()[source].coins.get_mut(&outpoint).unwrap());
+                request.judged().unwrap_err().rule()
+            };
+            assert_eq!(told(&|coin| *coin = None), "policy-chain-unspent");
+            let seen =
+                |change: &dyn Fn(&mut CoinView)| told(&|coin| change(coin.as_mut().unwrap()));
+            assert_eq!(seen(&|coin| coin.height = None), "policy-chain-confirmed");
+            assert_eq!(seen(&|coin| coin.value -= Amount::ONE_SAT), "policy-chain-value");
+            assert_eq!(seen(&|coin| coin.script = Default::default()), "policy-chain-script");
+        }
+    }
+    // A coin may be mined, and then it matures; the seal and the escrow are not.
+    let spent = flow::coins::spent(&request.asked());
+    for (outpoint, rule) in spent.into_iter().zip([
+        "policy-chain-coinbase",
+        "policy-chain-coinbase",
+        "policy-chain-mature",
+    ]) {
+        let mut request = request.clone();
+        let coin = request.sources()[1].coins.get_mut(&outpoint).unwrap();
+        coin.as_mut().unwrap().coinbase = true;
+        assert_eq!(request.judged().unwrap_err().rule(), rule);
+    }
+}
+
+#[test]
+fn a_seal_that_was_withdrawn_is_not_sold() {
+    let mut request = resale();
+    let seal = request.asked().offer.offer.seal;
+    let mut moved = request.play.world.transactions[&seal.txid].tx.clone();
+    moved.input[0].previous_output = seal;
+    request.play.world.send(moved);
+    assert_eq!(request.judged().unwrap_err().rule(), "policy-chain-unspent");
+}
+
+#[test]
+fn a_state_that_the_holder_signed_binds_him_when_he_sells_too() {
+    let mut request = resale();
+    let opening = request.play.opening(Seat::Miner, 0);
+    let opened = Event::Dispute(DisputeEvent::Opened(opening));
+    request.play.say(Seat::Miner, opened).unwrap();
+    let id = opening.id().unwrap();
+    let shown = shown(&request.play, outcome(0, INSTALLMENT + 1, false));
+    let digest = shown.id(&id).unwrap().0;
+    let answered = Event::Dispute(DisputeEvent::Answered { opening: id, shown });
+    request.play.say(Seat::Miner, answered).unwrap();
+    request.judged().unwrap();
+    let tip = request.play.world.tip();
+    for place in [0, 1] {
+        let receipt = request.play.world.receipt(place, Subject::Answer { digest }, tip);
+        let seen = Event::Dispute(DisputeEvent::Receipted(receipt));
+        request.play.say(Seat::Validator(place), seen).unwrap();
+    }
+    assert_eq!(request.judged().unwrap_err().rule(), EARNED.id);
 }
