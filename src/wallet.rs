@@ -555,5 +555,6 @@ pub fn address_on(network: Network, text: &str) -> Result<Address> {
     ))
 }
 
+mod proof;
 #[cfg(test)]
 mod tests;

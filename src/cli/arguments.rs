@@ -12,11 +12,16 @@ use crate::sign::sealed::Stretch;
 
 #[cfg(feature = "gateway")]
 mod gateway;
+mod position;
 mod sale;
 mod work;
 
 #[cfg(feature = "gateway")]
 pub use gateway::{GatewayArguments, GatewayCommand};
+pub use position::{
+    DossierArguments, FederationArguments, FundArguments, NewArguments, PositionCommand,
+    SeatArguments,
+};
 pub use sale::{
     AcceptArguments, BookArguments, BroadcastArguments, MoveArguments, OfferArguments, PartyName,
     SaleCommand, SealArguments, SignSaleArguments, TradeArguments,
@@ -60,6 +65,9 @@ pub enum Command {
     /// What a contract is agreed on
     #[command(subcommand)]
     Terms(TermsCommand),
+    /// Positions: their way to the issue, who holds them, what they deliver and pay
+    #[command(subcommand)]
+    Position(PositionCommand),
     /// Transactions that somebody asks you to sign
     #[command(subcommand)]
     Psbt(PsbtCommand),

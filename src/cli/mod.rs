@@ -32,6 +32,7 @@ pub mod file;
 pub mod gateway;
 pub mod headers;
 pub mod odds;
+pub mod position;
 pub mod psbt;
 pub mod record;
 pub mod rules;
@@ -49,8 +50,8 @@ pub mod wallet;
 pub mod work;
 
 use arguments::{
-    Arguments, Command, DescriptorCommand, HeadersCommand, PsbtCommand, RecordCommand, SeedCommand,
-    TermsCommand, ValidatorCommand, WalletCommand, WorkCommand,
+    Arguments, Command, DescriptorCommand, HeadersCommand, PsbtCommand,
+    RecordCommand, SeedCommand, TermsCommand, ValidatorCommand, WalletCommand, WorkCommand,
 };
 
 /// Arguments are those of the help.
@@ -190,6 +191,7 @@ fn perform(command: Command) -> Result<Done> {
             wallet::send(&home, &server.electrum, &to, sat, fee_rate)
         }
         Command::Validator(command) => return at_desk(command),
+        Command::Position(command) => return position::perform(&command),
         #[cfg(feature = "gateway")]
         Command::Gateway(arguments::GatewayCommand::Run(arguments)) => gateway::run(&arguments),
         #[cfg(feature = "gateway")]

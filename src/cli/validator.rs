@@ -45,7 +45,7 @@ pub const COOKIE: Rule = Rule::new(
 const PSBT_MAX_BYTES: usize = 1 << 20;
 
 /// Whom the desk asks about the chain.
-fn sources(arguments: &DeskArguments) -> Result<Sources> {
+pub(super) fn sources(arguments: &DeskArguments) -> Result<Sources> {
     Ok(Sources {
         network: arguments.home.network,
         electrum: arguments.electrum.clone(),

@@ -275,9 +275,9 @@ impl Trader {
         let exchange = signing.exchange();
         let part = exchange.parts().get(input);
         let place = || format!("{}, input {input}", exchange.title());
-        match part.map(|part| &part.way) {
-            Some(Way::Seal(seal)) => sign_seal(exchange, input, seal, signer),
-            Some(Way::Lock(lock, path)) => {
+        match part.map(|part| (&part.way, &part.prevout.script_pubkey)) {
+            Some((Way::Seal(seal), _)) => sign_seal(exchange, input, seal, signer),
+            Some((Way::Lock(lock, path), _)) => {
                 let seat = party.seat();
                 let key = lock.leaf(*path)?.keys.iter().find(|key| Some(key.seat) == seat);
                 let key = key.ok_or_else(|| SIGNER.misused(place(), "a key of the leaf", party))?;
@@ -289,7 +289,9 @@ impl Trader {
                 }
                 Ok(signed(&signature))
             }
-            Some(Way::Coin) => self.wallet.sign_coin(exchange, input),
+            Some((Way::Coin, script)) => {
+                Ok(signed(&self.wallet.sign_coin(script, exchange.sighash(input)?)?))
+            }
             None => Err(SIGNER.misused(place(), "an input", "none")),
         }
     }

@@ -99,24 +99,7 @@ impl Folder {
     /// The text of a message in the inbox. One that is no text, or no file, is refused; one that
     /// the disk does not give out is a fault of the disk.
     pub fn read(&self, name: &str) -> Result<String> {
-        let path = self.path(self.seat, "inbox").join(name);
-        let bad = |found: &dyn core::fmt::Display| {
-            MESSAGE.refuses(Culprit::Sender, name, "a file with a text of at most 8 MiB", found)
-        };
-        let kind = fs::symlink_metadata(&path).map_err(|error| failed(&path, error))?.file_type();
-        if !kind.is_file() {
-            // A link would show us what the sender cannot read; a pipe would keep us for ever.
-            return Err(bad(&"something else than a file"));
-        }
-        let mut file = File::open(&path).map_err(|error| failed(&path, error))?;
-        let mut text = String::new();
-        let limit = MESSAGE_MAX_BYTES.saturating_add(1);
-        let count =
-            (&mut file).take(limit).read_to_string(&mut text).map_err(|error| bad(&error))?;
-        if u64::try_from(count).unwrap_or(u64::MAX) > MESSAGE_MAX_BYTES {
-            return Err(bad(&"a larger one"));
-        }
-        Ok(text)
+        read(&self.path(self.seat, "inbox"), name)
     }
 
     /// Moves a message that was taken to the dossier.
@@ -149,8 +132,29 @@ impl Folder {
     }
 }
 
+/// The text of a file that may be anything.
+pub(super) fn read(folder: &Path, name: &str) -> Result<String> {
+    let path = folder.join(name);
+    let bad = |found: &dyn core::fmt::Display| {
+        MESSAGE.refuses(Culprit::Sender, name, "a file with a text of at most 8 MiB", found)
+    };
+    let kind = fs::symlink_metadata(&path).map_err(|error| failed(&path, error))?.file_type();
+    if !kind.is_file() {
+        // A link would show us what the sender cannot read; a pipe would keep us for ever.
+        return Err(bad(&"something else than a file"));
+    }
+    let mut file = File::open(&path).map_err(|error| failed(&path, error))?;
+    let mut text = String::new();
+    let limit = MESSAGE_MAX_BYTES.saturating_add(1);
+    let count = (&mut file).take(limit).read_to_string(&mut text).map_err(|error| bad(&error))?;
+    if u64::try_from(count).unwrap_or(u64::MAX) > MESSAGE_MAX_BYTES {
+        return Err(bad(&"a larger one"));
+    }
+    Ok(text)
+}
+
 /// Writes a file that appears whole or not at all, in the place of whatever had its name.
-fn put(folder: &Path, name: &str, bytes: &[u8]) -> Result<()> {
+pub(super) fn put(folder: &Path, name: &str, bytes: &[u8]) -> Result<()> {
     let path = folder.join(name);
     let draft = folder.join(format!(".{name}"));
     let write = || -> std::io::Result<()> {
@@ -167,7 +171,7 @@ fn put(folder: &Path, name: &str, bytes: &[u8]) -> Result<()> {
     write().map_err(|error| failed(&path, error))
 }
 
-fn failed(path: &Path, error: std::io::Error) -> crate::error::Error {
+pub(super) fn failed(path: &Path, error: std::io::Error) -> crate::error::Error {
     FOLDER.unstored(path.display(), "a file that can be read and written", error)
 }
 

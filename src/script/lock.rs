@@ -9,9 +9,12 @@ use core::fmt;
 use bitcoin::bip32::ChildNumber;
 use bitcoin::key::XOnlyPublicKey;
 use bitcoin::secp256k1::{self, Secp256k1, schnorr};
-use bitcoin::taproot::{ControlBlock, LeafVersion, TapLeafHash, TapNodeHash, TaprootSpendInfo};
+use bitcoin::taproot::{
+    ControlBlock, LeafVersion, TapLeafHash, TapNodeHash, TaprootBuilder, TaprootSpendInfo,
+};
 use bitcoin::{
-    Address, Network, PublicKey, ScriptBuf, TapSighashType, Witness, absolute, relative, taproot,
+    Address, Network, PublicKey, Script, ScriptBuf, TapSighashType, Witness, absolute, relative,
+    taproot,
 };
 use miniscript::descriptor::DescriptorPublicKey;
 use miniscript::{DefiniteDescriptorKey, Descriptor, Miniscript, Satisfier, Tap, ToPublicKey};
@@ -216,6 +219,27 @@ impl Lock {
         let policy = template.fill_federation(federation, network)?;
         let mut locks = Self::of_policy(&policy, None, [0])?;
         locks.pop().ok_or_else(|| SANE.broken("descriptor", "a lock an index", "none"))
+    }
+
+    /// The lock with `envelope` behind the one leaf that it has: who can spend it inscribes by doing so.
+    pub fn inscribing(mut self, envelope: &Script) -> Result<Self> {
+        let [leaf] = self.leaves.as_mut_slice() else {
+            return Err(LEAF.broken("inscribing lock", "one leaf", self.leaves.len()));
+        };
+        let bytes = [leaf.script.as_bytes(), envelope.as_bytes()].concat();
+        leaf.script = ScriptBuf::from_bytes(bytes);
+        let insane = |found: &dyn fmt::Display| SANE.broken("inscribing lock", "one leaf", found);
+        let info = TaprootBuilder::new()
+            .add_leaf(0, leaf.script.clone())
+            .map_err(|error| insane(&error))?
+            .finalize(&Secp256k1::verification_only(), self.internal_key)
+            .map_err(|_| insane(&"an unfinished tree"))?;
+        leaf.control = info
+            .control_block(&(leaf.script.clone(), LeafVersion::TapScript))
+            .ok_or_else(|| insane(&"a leaf outside the tree"))?;
+        self.merkle_root = info.merkle_root().ok_or_else(|| insane(&"no leaf"))?;
+        self.script_pubkey = ScriptBuf::new_p2tr_tweaked(info.output_key());
+        Ok(self)
     }
 
     /// The locks of a filled policy, whose key path is that of two participants, or closed.

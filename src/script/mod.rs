@@ -7,6 +7,7 @@
 //! ```
 //! No policy is compiled at run time: what people reviewed is what holds the coins.
 
+pub mod envelope;
 pub mod lock;
 pub mod seal;
 pub mod template;

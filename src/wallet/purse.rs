@@ -2,16 +2,14 @@
 //!
 //! Seals are not among them: their account is another one, and the wallet knows none of its scripts.
 
-use bitcoin::TapSighash;
 use bitcoin::bip32::{ChildNumber, Xpriv};
-use bitcoin::hashes::Hash;
 use bitcoin::key::TapTweak;
-use bitcoin::{Amount, NetworkKind, ScriptBuf, Witness};
+use bitcoin::secp256k1::{Message, schnorr};
+use bitcoin::{Amount, NetworkKind, Script, ScriptBuf};
 
 use super::{BUILD, FUNDS, KeychainKind, Wallet};
 use crate::error::{Culprit, Result};
 use crate::facts::Coin;
-use crate::tx::exchange::{Exchange, Way, signed};
 
 impl Wallet {
     /// Reserves confirmed, mature and unreserved coins, largest first, until they hold what `needed`
@@ -62,18 +60,14 @@ impl Wallet {
         }
     }
 
-    /// Signs one coin of ours in an exchange; the exchange follows its seal before it tells what.
-    pub fn sign_coin(&self, exchange: &Exchange, input: usize) -> Result<Witness> {
-        let place = format!("{}, input {input}", exchange.title());
-        let part = exchange.parts().get(input).filter(|part| matches!(part.way, Way::Coin));
-        let script = part.map(|part| part.prevout.script_pubkey.clone());
-        let Some((keychain, index)) =
-            script.and_then(|script| self.inner.derivation_of_spk(script))
-        else {
+    /// Signs the message of an input that spends a coin of ours, by its BIP-86 key. Who calls has built
+    /// the transaction himself, and followed every seal through it.
+    pub fn sign_coin(&self, script: &Script, sighash: [u8; 32]) -> Result<schnorr::Signature> {
+        let place = "coin in an exchange";
+        let Some((keychain, index)) = self.inner.derivation_of_spk(script.to_owned()) else {
             return Err(BUILD.refuses(Culprit::Sender, place, "a coin of this wallet", "another"));
         };
-        let sighash = TapSighash::from_byte_array(exchange.sighash(input)?);
-        let fault = |error: &dyn core::fmt::Display| BUILD.broken(&place, "a key", error);
+        let fault = |error: &dyn core::fmt::Display| BUILD.broken(place, "a key", error);
         let coin = u32::from(self.master.network == NetworkKind::Test);
         let branch = u32::from(keychain == KeychainKind::Internal);
         let hard = |index| ChildNumber::Hardened { index };
@@ -83,9 +77,9 @@ impl Wallet {
         let secp = self.inner.secp_ctx();
         let mut key: Xpriv = self.master.derive_priv(secp, &path).map_err(|error| fault(&error))?;
         let mut keypair = key.to_keypair(secp).tap_tweak(secp, None).to_keypair();
-        let signature = secp.sign_schnorr_no_aux_rand(&sighash.into(), &keypair);
+        let signature = secp.sign_schnorr_no_aux_rand(&Message::from_digest(sighash), &keypair);
         key.private_key.non_secure_erase();
         keypair.non_secure_erase();
-        Ok(signed(&signature))
+        Ok(signature)
     }
 }

@@ -1,9 +1,14 @@
 //! Positions change hands on the chain that HASHMIX_WORLD names: embedded, or Core and electrs.
 
 mod a_position_is_sold_and_sold_again;
+#[cfg(unix)]
+mod by_command;
 mod market;
+mod other_wallets;
 #[path = "../regtest/trouble/proxy.rs"]
 #[expect(dead_code, reason = "other stories use the rest of it")]
 mod proxy;
+mod resales_that_are_refused;
 mod sales_that_are_refused;
 mod the_miner_is_silent;
+mod without_a_chain;

@@ -88,6 +88,41 @@ fn address(dir: &Path, name: &str) -> Address {
     wallet.next_address(&mut store).unwrap()
 }
 
+fn of(name: &str, number: u32, role: Role, contract: &str, payout: &Address) -> Record {
+    let payout = payout.clone().into_unchecked();
+    record(&signer(name, number), role, NETWORK, contract, payout).unwrap()
+}
+
+/// A position of twelve periods with the terms of the first deal; the miner is its first holder.
+pub fn position_terms(mut deal: EscrowTerms, payouts: &Payouts) -> PositionTerms {
+    deal.delivery.periods = PERIODS;
+    let miner = people::name(Seat::Miner);
+    let contract = deal.reward.contract.clone();
+    deal.reward.holder = of(&miner, 1, Role::Holder, &contract, &payouts.holder);
+    let standing = (0..3).map(|place| {
+        let name = people::name(Seat::Validator(place));
+        of(&name, 1, Role::Validator, STANDING, &payouts.federation)
+    });
+    let terms = PositionTerms {
+        format: POSITION_FORMAT.to_owned(),
+        profile: deal.profile,
+        issuer: Federation {
+            threshold: 2,
+            validators: standing.collect(),
+            payout: payouts.federation.clone().into_unchecked(),
+        },
+        reward: deal.reward,
+        efficiency: 1_500,
+        onboarding: START - 24,
+        binding: START - 12,
+        delivery: deal.delivery,
+        delays: deal.delays,
+        fees: deal.fees,
+    };
+    terms.check().unwrap();
+    terms
+}
+
 impl Market {
     /// Everybody has coins, and the position is issued.
     pub fn issued() -> Self {
@@ -106,34 +141,9 @@ impl Market {
             holder: address(dir.path(), &miner),
             federation: address(dir.path(), &people::name(Seat::Validator(0))),
         };
-        let mut deal = people::terms(Variant::Musig, START, &payouts).unwrap();
-        deal.delivery.periods = PERIODS;
-        let of = |name: &str, number: u32, role: Role, contract: &str, payout: &Address| {
-            let payout = payout.clone().into_unchecked();
-            record(&signer(name, number), role, NETWORK, contract, payout).unwrap()
-        };
-        let contract = deal.reward.contract.clone();
-        let first = of(&miner, 1, Role::Holder, &contract, &payouts.holder);
-        deal.reward.holder = first.clone();
-        let standing = (0..3).map(|place| {
-            let name = people::name(Seat::Validator(place));
-            of(&name, 1, Role::Validator, STANDING, &payouts.federation)
-        });
-        let terms = PositionTerms {
-            format: POSITION_FORMAT.to_owned(),
-            profile: deal.profile,
-            issuer: Federation {
-                threshold: 2,
-                validators: standing.collect(),
-                payout: payouts.federation.clone().into_unchecked(),
-            },
-            reward: deal.reward,
-            efficiency: 1_500,
-            delivery: deal.delivery,
-            delays: deal.delays,
-            fees: deal.fees,
-        };
-        terms.check().unwrap();
+        let deal = people::terms(Variant::Musig, START, &payouts).unwrap();
+        let terms = position_terms(deal, &payouts);
+        let (contract, first) = (terms.reward.contract.clone(), terms.reward.holder.clone());
         let somebody = |name: &str, number, record| Somebody {
             name: name.to_owned(),
             trader: trader(world.as_ref(), dir.path(), name),

@@ -32,6 +32,8 @@ pub enum SaleCommand {
     Sign(Box<SignSaleArguments>),
     /// Send a sale that everybody has signed
     Broadcast(Box<BroadcastArguments>),
+    /// Give the coins back that are reserved for an offer of which nothing came
+    Release(Box<BroadcastArguments>),
     /// The terms of the contract that a sale makes
     Terms {
         /// The offer's file
@@ -171,7 +173,7 @@ pub struct SignSaleArguments {
     pub out: PathBuf,
 }
 
-/// `hashmix sale broadcast`
+/// `hashmix sale broadcast` and `hashmix sale release`
 #[derive(Debug, Args)]
 pub struct BroadcastArguments {
     /// The offer's file

@@ -209,7 +209,9 @@ fn date(seconds: u64) -> String {
 
 /// Bitcoin without zeros that say nothing: `0.6 BTC`.
 fn btc(amount: Amount) -> String {
-    amount.to_string()
+    let text = amount.to_string_in(bitcoin::Denomination::Bitcoin);
+    let short = if text.contains('.') { text.trim_end_matches('0') } else { &text };
+    format!("{} BTC", short.trim_end_matches('.'))
 }
 
 #[cfg(test)]
@@ -228,6 +230,15 @@ mod tests {
         ] {
             assert_eq!(date(seconds), expected);
         }
+    }
+
+    #[test]
+    fn bitcoin_are_written_without_idle_zeros() {
+        let said = |sat| btc(Amount::from_sat(sat));
+        assert_eq!(said(60_000_000), "0.6 BTC");
+        assert_eq!(said(1), "0.00000001 BTC");
+        assert_eq!(said(2_000_000_000), "20 BTC");
+        assert_eq!(said(0), "0 BTC");
     }
 
     #[test]

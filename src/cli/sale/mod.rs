@@ -6,6 +6,7 @@
 //! | `sale accept` | the buyer | an acceptance; his coins are reserved |
 //! | `sale sign` | seller, buyer, and in a resale the miner, in this order | a consent |
 //! | `sale broadcast` | whoever signed last | the sale |
+//! | `sale release` | a buyer, where nothing came of it | his coins, free again |
 //!
 //! Files pass between people as they like; what is in them proves itself, and each rebuilds the
 //! transaction before he signs.
@@ -65,6 +66,7 @@ pub fn perform(command: SaleCommand) -> Result<Vec<String>> {
         SaleCommand::Accept(arguments) => accept(&arguments),
         SaleCommand::Sign(arguments) => sign(&arguments),
         SaleCommand::Broadcast(arguments) => broadcast(&arguments),
+        SaleCommand::Release(arguments) => release(&arguments),
         SaleCommand::Terms { offer, acceptance, out } => new_terms(&offer, &acceptance, &out),
         SaleCommand::Withdraw(arguments) => withdraw(&arguments),
         SaleCommand::Retire(arguments) => retire(&arguments),
@@ -306,6 +308,25 @@ fn broadcast(arguments: &BroadcastArguments) -> Result<Vec<String>> {
         "next      make its terms with `hashmix sale terms`, and register them with the validators"
             .to_owned(),
     ])
+}
+
+fn release(arguments: &BroadcastArguments) -> Result<Vec<String>> {
+    let offer = read_offer(&arguments.offer)?;
+    let mut trader = trader(&arguments.home, &arguments.server.electrum)?;
+    let state = heard(&mut trader, &offer, &arguments.words)?;
+    let Some(acceptance) = state.acceptance() else {
+        return Ok(vec!["nothing is reserved for this offer".to_owned()]);
+    };
+    trader.give_up(acceptance)?;
+    let coins = acceptance.acceptance.coins.len();
+    let mut lines = vec![format!("released  {coins} coins")];
+    if state.consents().iter().any(|consent| consent.by == Party::Buyer) {
+        lines.push(
+            "careful   you have signed: spend one of them, or the sale can still be sent"
+                .to_owned(),
+        );
+    }
+    Ok(lines)
 }
 
 fn new_terms(offer: &Path, acceptance: &Path, out: &Path) -> Result<Vec<String>> {

@@ -32,6 +32,12 @@ pub const ISSUER: Rule = Rule::new(
     "the federation that issues has as many validators, and as many to decide, as the one that rules on the position's contracts",
     "name the same federation twice: its standing records, and fresh ones for this position",
 );
+/// Work is proven before the term.
+pub const SLICES: Rule = Rule::new(
+    "position-slices",
+    "the onboarding slice ends before the binding slice begins, and the binding slice before the term",
+    "correct the two heights, or let the term start later",
+);
 /// An issue states the efficiency.
 pub const EFFICIENCY: Rule = Rule::new(
     "position-efficiency",
@@ -58,6 +64,10 @@ pub struct PositionTerms {
     pub reward: RewardTerms,
     /// What the machines take, in units of 10 mJ/TH.
     pub efficiency: u16,
+    /// First height of the slice that the miner proves on his registered address.
+    pub onboarding: u32,
+    /// First height of the slice that he proves on the reward lock.
+    pub binding: u32,
     /// What is delivered, over the whole term.
     pub delivery: Delivery,
     /// Who has how long in each contract.
@@ -116,6 +126,17 @@ impl PositionTerms {
         let parties = [&self.reward.miner, &self.reward.holder];
         let standing = self.issuer.validators.iter();
         check_distinct(parties.into_iter().chain(&ruling.validators).chain(standing))?;
+        let Delivery { slice, start, .. } = self.delivery;
+        let ends = |first: u32| first.saturating_add(slice);
+        if self.onboarding == 0
+            || ends(self.onboarding) > self.binding
+            || ends(self.binding) > start
+        {
+            let expected = format_args!("{slice} blocks each, above height 0 and below {start}");
+            let (expected, found) = (expected.to_string(), [self.onboarding, self.binding]);
+            let found = format!("{found:?}");
+            return Err(SLICES.refuses(Culprit::Sender, place, expected, found));
+        }
         if self.efficiency == 0 {
             return Err(EFFICIENCY.refuses(Culprit::Miner, place, "at least 1", 0));
         }

@@ -11,7 +11,7 @@ use crate::flow::escrow;
 use crate::flow::escrow::coins::{EscrowCoin, Progress};
 use crate::flow::escrow::terms::EscrowTerms;
 use crate::flow::position::coins::{POSTAGE, issued_seal, transferred_seal};
-use crate::flow::sale::terms::{AcceptanceBody, Held, OfferBody, Resale};
+use crate::flow::sale::terms::{AcceptanceBody, Held, OfferBody, RESALE, Resale};
 use crate::id::PositionId;
 use crate::script::seal::SealLock;
 use crate::tx::exchange::coin_weight;
@@ -101,7 +101,8 @@ pub fn watched(offer: &OfferBody, acceptance: Option<&AcceptanceBody>) -> Result
     Ok(scripts)
 }
 
-/// Refuses an offer that the chain does not bear out: over, its seal or its escrow moved.
+/// Refuses an offer that the chain does not bear out: over, its seal or its escrow moved, or a period
+/// settled that is not deep enough yet.
 pub fn check_offer(offer: &OfferBody, facts: &Facts) -> Result<()> {
     let by = offer.by();
     let next = facts.tip().saturating_add(1);
@@ -122,6 +123,12 @@ pub fn check_offer(offer: &OfferBody, facts: &Facts) -> Result<()> {
         None => return refuse(&"no confirmed output of the seller's seal there"),
     }
     let Some(resale) = &offer.resale else { return Ok(()) };
+    let ripe = resale.contract.ruling_height(resale.outcome.period)?;
+    if facts.tip() < ripe {
+        let place = format_args!("offer, period {}", resale.outcome.period.saturating_add(1));
+        let expected = format_args!("a tip from height {ripe} on").to_string();
+        return Err(RESALE.refuses(by, place.to_string(), expected, facts.tip()));
+    }
     let stated = old_escrow(resale)?;
     let refuse = |found: &dyn core::fmt::Display| {
         let expected = format_args!("{}, {}", stated.outpoint, stated.value).to_string();

@@ -132,9 +132,7 @@ impl Consent {
             let expected = format!("inputs {his:?}");
             return Err(INPUTS.refuses(by, place, expected, format_args!("inputs {signed:?}")));
         }
-        let pieces = signed.into_iter().zip(&self.pieces);
-        pieces
-            .map(|(input, piece)| signing.add(input, self.by.seat(), &piece.witness, by))
-            .collect()
+        let mut pieces = signed.into_iter().zip(&self.pieces);
+        pieces.try_for_each(|(input, piece)| signing.add(input, self.by.seat(), &piece.witness, by))
     }
 }

@@ -38,8 +38,6 @@ pub struct State {
 }
 
 /// What somebody has to do now.
-// Asked for once in a while: a box would buy nothing.
-#[expect(clippy::large_enum_variant)]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
     /// Sign these inputs.

@@ -47,7 +47,7 @@ pub const NOTICE: Rule = Rule::new(
 /// A resale goes on from a settled period of the contract before.
 pub const RESALE: Rule = Rule::new(
     "sale-resale",
-    "a resale names the contract under which its seller holds the seal, its open escrow, and a period that does not end it",
+    "a resale names the contract under which its seller holds the seal, its open escrow, and a period that is deep enough and does not end it",
     "make the offer again; a contract that ends is closed first",
 );
 /// An acceptance is of this offer.

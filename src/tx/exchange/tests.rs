@@ -1,3 +1,5 @@
+//! Exchanges of a seal, a Taproot coin and a coin of before Taproot, signed by keys that everybody knows.
+
 use bitcoin::bip32::{DerivationPath, Xpriv, Xpub};
 use bitcoin::key::{Keypair, TapTweak};
 use bitcoin::secp256k1::All;

@@ -1,0 +1,76 @@
+//! A validator's part, and how a position stands.
+
+use std::path::Path;
+
+use crate::chain::electrum::Electrum;
+use crate::cli::arguments::{DeskArguments, Folder};
+use crate::cli::position::{tell, terms, turn};
+use crate::cli::{seed, validator, wallet};
+use crate::engine::SEAT;
+use crate::engine::issuing::{Issuing, look};
+use crate::error::Result;
+use crate::flow::position::proof::{Stage, critical};
+use crate::header_sync::GuardedChain;
+use crate::party::Seat;
+use crate::sign::software::SoftwareSigner;
+use crate::store::Store;
+
+/// The store of a validator's positions, beside those of his contracts.
+const POSITIONS: &str = "positions.sqlite";
+
+/// Does whatever is the validator's to do now.
+pub(super) fn attest(
+    dossier: &Path,
+    desk: &DeskArguments,
+    number: u32,
+    standing: u32,
+) -> Result<Vec<String>> {
+    let (terms, home) = (terms(dossier)?, &desk.home);
+    let sources = validator::sources(desk)?;
+    // Without them nothing is signed, so no secrets are asked for.
+    sources.check()?;
+    let network = terms.reward.network;
+    let seed = seed::read(&home.seed())?;
+    let signer = SoftwareSigner::new(seed.record(network, number)?, network)?;
+    let standing = SoftwareSigner::new(seed.record(network, standing)?, network)?;
+    let ours = signer.keys().communication;
+    let keys = terms.reward.federation.ruling_keys();
+    let place = (0u8..).zip(&keys).find(|(_, key)| **key == ours).map(|(place, _)| place);
+    let place = place
+        .ok_or_else(|| SEAT.misused("--number", "a validator's record of this position", ours))?;
+    wallet::make(&home.home)?;
+    let store = Store::open(home.home.join(POSITIONS))?;
+    let (first, others) = (sources.first()?, sources.others()?);
+    let mut issuing = Issuing::open(Seat::Validator(place), terms, store, first, signer, dossier)?
+        .with_standing(standing, others)?;
+    let told = issuing.step()?;
+    tell(&mut issuing, told)
+}
+
+/// Whose turn it is, for anybody.
+pub(super) fn status(dossier: &Path, folder: &Folder, url: &str) -> Result<Vec<String>> {
+    let terms = terms(dossier)?;
+    wallet::make(&folder.home)?;
+    let mut store = Store::open(folder.home.join(wallet::STORE))?;
+    let mut chain = GuardedChain::new(Electrum::connect(url, terms.reward.network)?);
+    let (now, refused) = look(&terms, &mut store, &mut chain, dossier)?;
+    let mut lines = vec![
+        format!("terms    {}", terms.id()?),
+        format!("height   {}", chain.height()),
+        format!("rate     {} H/s from height {}", terms.delivery.rate, terms.delivery.start),
+    ];
+    for stage in Stage::BOTH {
+        lines.push(format!(
+            "{:<9}heights {} to {}, at least {} of {} shares, certificate of {}",
+            stage.name().get(..7).unwrap_or_default(),
+            stage.first(&terms),
+            stage.last(&terms),
+            critical(&terms)?,
+            terms.delivery.expected,
+            stage.position(&terms)?
+        ));
+    }
+    lines.extend(refused.iter().map(|(name, error)| format!("refused  {name}: {error}")));
+    lines.extend(turn(&now));
+    Ok(lines)
+}

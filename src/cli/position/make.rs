@@ -1,0 +1,163 @@
+//! `hashmix position federation` and `new`: files made of records and numbers.
+
+use std::path::Path;
+
+use bitcoin::Amount;
+use serde::Deserialize;
+
+use crate::cli::arguments::{FederationArguments, NewArguments};
+use crate::cli::file::{self, Readers};
+use crate::cli::wallet;
+use crate::error::{Culprit, Error, Result, Rule};
+use crate::flow::escrow::terms::{Delays, Delivery, Fees, TERMS_MAX_BYTES};
+use crate::flow::position::proof::critical;
+use crate::flow::position::terms::{POSITION_FORMAT, PositionTerms};
+use crate::flow::reward::terms::RewardTerms;
+use crate::party::{Federation, RECORD_MAX_BYTES, Record};
+use crate::script::template::Variant;
+use crate::wallet::address_on;
+use crate::work::agreement::{Entitlement, Profile, share_target};
+
+/// The form of a position's numbers.
+pub const NUMBERS: Rule = Rule::new(
+    "position-numbers",
+    "a position's numbers are JSON with the fields of `hashmix position numbers 1`",
+    "name the numbers as the terms of a position do, each once: all but the share target, which follows from rate, slice and expected shares",
+);
+
+/// The first field of a position's numbers.
+const NUMBERS_FORMAT: &str = "hashmix position numbers 1";
+
+/// The numbers of a position, as [`PositionTerms`] has them; the share target follows from them.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Numbers {
+    format: String,
+    profile: Profile,
+    variant: Variant,
+    efficiency: u16,
+    onboarding: u32,
+    binding: u32,
+    start: u32,
+    period: u32,
+    periods: u32,
+    window: u32,
+    slice: u32,
+    rate: u64,
+    expected: u32,
+    rule: Entitlement,
+    #[serde(with = "bitcoin::amount::serde::as_sat")]
+    coinbase_cap: Amount,
+    receipt_span: u32,
+    proof_span: u32,
+    ruling_depth: u32,
+    exit_delay: u16,
+    service_ppm: u32,
+    delays: Delays,
+    fees: Fees,
+}
+
+fn record(path: &Path) -> Result<Record> {
+    let text = file::text(path, RECORD_MAX_BYTES)?;
+    Record::from_json(&text).map_err(|error| error.within(path.display()))
+}
+
+fn unread(path: &Path, found: impl core::fmt::Display) -> Error {
+    NUMBERS.refuses(Culprit::Sender, path.display(), NUMBERS_FORMAT, found)
+}
+
+/// Makes the file of a federation.
+pub(super) fn federation(arguments: &FederationArguments) -> Result<Vec<String>> {
+    let validators: Vec<Record> =
+        arguments.records.iter().map(|path| record(path)).collect::<Result<_>>()?;
+    let Some(first) = validators.first() else { return Ok(Vec::new()) };
+    let (network, name) = (first.record.network, first.record.contract.clone());
+    let payout = address_on(network, &arguments.payout)?.into_unchecked();
+    let federation = Federation { threshold: arguments.threshold, validators, payout };
+    federation.check(network, &name)?;
+    crate::party::check_distinct(&federation.validators)?;
+    let text = serde_json::to_string_pretty(&federation)
+        .map_err(|error| NUMBERS.broken("federation", "JSON", error))?;
+    file::write(&arguments.out, (text + "\n").as_bytes(), Readers::Anyone)?;
+    Ok(vec![
+        format!("federation  {}", arguments.out.display()),
+        format!("decides     {} of {}", federation.threshold, federation.validators.len()),
+        format!("id          {}", federation.id()?),
+        "next        publish the file; buyers pin its id".to_owned(),
+    ])
+}
+
+/// Makes a dossier with a position's terms.
+pub(super) fn new(arguments: &NewArguments) -> Result<Vec<String>> {
+    let text = file::text(&arguments.numbers, TERMS_MAX_BYTES)?;
+    let numbers: Numbers =
+        serde_json::from_str(&text).map_err(|error| unread(&arguments.numbers, error))?;
+    if numbers.format != NUMBERS_FORMAT {
+        return Err(unread(&arguments.numbers, numbers.format));
+    }
+    let text = file::text(&arguments.issuer, TERMS_MAX_BYTES)?;
+    let issuer: Federation =
+        serde_json::from_str(&text).map_err(|error| unread(&arguments.issuer, error))?;
+    let (miner, holder) = (record(&arguments.miner)?, record(&arguments.holder)?);
+    let validators = arguments.validator.iter().map(|path| record(path));
+    let network = miner.record.network;
+    let federation = Federation {
+        threshold: issuer.threshold,
+        validators: validators.collect::<Result<_>>()?,
+        payout: address_on(network, &arguments.payout)?.into_unchecked(),
+    };
+    let terms = PositionTerms {
+        format: POSITION_FORMAT.to_owned(),
+        profile: numbers.profile,
+        issuer,
+        reward: RewardTerms {
+            network,
+            contract: miner.record.contract.clone(),
+            variant: numbers.variant,
+            miner,
+            holder,
+            federation,
+            exit_delay: numbers.exit_delay,
+            service_ppm: numbers.service_ppm,
+        },
+        efficiency: numbers.efficiency,
+        onboarding: numbers.onboarding,
+        binding: numbers.binding,
+        delivery: Delivery {
+            start: numbers.start,
+            period: numbers.period,
+            periods: numbers.periods,
+            window: numbers.window,
+            slice: numbers.slice,
+            rate: numbers.rate,
+            target: share_target(numbers.rate, numbers.expected, numbers.slice),
+            expected: numbers.expected,
+            rule: numbers.rule,
+            coinbase_cap: numbers.coinbase_cap,
+            receipt_span: numbers.receipt_span,
+            proof_span: numbers.proof_span,
+            ruling_depth: numbers.ruling_depth,
+        },
+        delays: numbers.delays,
+        fees: numbers.fees,
+    };
+    terms.check()?;
+    wallet::make(&arguments.out)?;
+    let path = arguments.out.join(super::TERMS);
+    file::write(&path, terms.to_json()?.as_bytes(), Readers::Anyone)?;
+    let delivery = &terms.delivery;
+    Ok(vec![
+        format!("position  {}", path.display()),
+        format!("terms     {}", terms.id()?),
+        format!("issuer    {}", terms.issuer.id()?),
+        format!(
+            "proves    at least {} of {} shares in {} blocks, twice: from height {} and from height {}",
+            critical(&terms)?,
+            delivery.expected,
+            delivery.slice,
+            terms.onboarding,
+            terms.binding
+        ),
+        "next      the miner enrols: hashmix position enroll".to_owned(),
+    ])
+}

@@ -1,0 +1,212 @@
+//! The miner's part: enrol, ask, prove, fund, broadcast.
+
+use std::path::{Path, PathBuf};
+
+use bitcoin::consensus::serialize;
+use bitcoin::{Amount, FeeRate, OutPoint, TxOut, Txid};
+
+use crate::amount;
+use crate::chain::electrum::Electrum;
+use crate::cli::arguments::{FundArguments, SeatArguments};
+use crate::cli::position::{folder, sit, tell, terms};
+use crate::cli::{file, seed, wallet};
+use crate::engine::POSSIBLE;
+use crate::engine::issuing::Told;
+use crate::error::Result;
+use crate::flow::position::coins::{self, POSTAGE};
+use crate::flow::position::dossier::Issue;
+use crate::flow::position::inscription::{self, Inscription};
+use crate::flow::position::proof::Stage;
+use crate::flow::position::state::FUNDING;
+use crate::flow::position::terms::PositionTerms;
+use crate::flow::position::txs::{self, Funding};
+use crate::flow::position::word::Event;
+use crate::header_sync::GuardedChain;
+use crate::sign::software::SoftwareSigner;
+use crate::store::Store;
+use crate::wallet::Wallet;
+use crate::work::certificate::{Certificate, LONGEST_FILE};
+
+/// Longest file with a proof, in bytes.
+const LONGEST_PROOF: usize = 16_384;
+/// The kind under which a payment to the issuer's script lies in the store.
+const PAYMENT: &str = "issue-funding";
+/// What the miner's registered address gets beside the issuer's script, so that the payment is known
+/// to be his: above the dust of every kind of address.
+const MARK: Amount = Amount::from_sat(1_000);
+/// Which output of a payment for an inscribed issue holds the issue's fee.
+const FEE_OUTPUT: u32 = 2;
+
+/// Proves the address in the miner's record.
+pub(super) fn enroll(seat: &SeatArguments, proof: Option<&Path>) -> Result<Vec<String>> {
+    let proof = match proof {
+        Some(path) => file::text(path, LONGEST_PROOF)?.trim().to_owned(),
+        None => made(seat)?,
+    };
+    say(seat, Event::Enrolled { proof })
+}
+
+/// The proof by the wallet in the miner's home, or by his communication key.
+fn made(seat: &SeatArguments) -> Result<String> {
+    let (terms, home) = (terms(&seat.dossier)?, &seat.home);
+    let (network, record) = (terms.reward.network, &terms.reward.miner.record);
+    let (statement, address) = (record.statement()?, record.payout.assume_checked_ref());
+    let seed = seed::read(&home.seed())?;
+    let signer = SoftwareSigner::new(seed.record(network, seat.number)?, network)?;
+    if signer.address() == *address {
+        return signer.sign_text(&statement);
+    }
+    wallet::make(&home.home)?;
+    let mut store = Store::open(home.home.join(wallet::STORE))?;
+    let master = seed.master(network.into())?;
+    let wallet = Wallet::create_or_load(&mut store, *master.xpriv(), network)?;
+    wallet.prove(address, &statement)?.ok_or_else(|| {
+        let expected = format_args!("a signature of `{statement}` by {address}").to_string();
+        POSSIBLE.misused("--proof", expected, "an address that is not this wallet's")
+    })
+}
+
+/// Asks for the issue.
+pub(super) fn ask(seat: &SeatArguments) -> Result<Vec<String>> {
+    say(seat, Event::Asked)
+}
+
+/// Shows the certificate of a slice.
+pub(super) fn prove(
+    seat: &SeatArguments,
+    onboarding: Option<&Path>,
+    binding: Option<&Path>,
+) -> Result<Vec<String>> {
+    let read = |path: &Path, stage: Stage| -> Result<Certificate> {
+        let position = stage.position(&terms(&seat.dossier)?)?;
+        let several = Certificate::read_several(&file::bytes(path, LONGEST_FILE)?)
+            .map_err(|error| error.within(path.display()))?;
+        let mut several = several.into_iter();
+        several.find(|one| one.position == position).ok_or_else(|| {
+            let expected = format_args!("a certificate of {position}, the {stage}").to_string();
+            POSSIBLE.misused(path.display(), expected, "none")
+        })
+    };
+    match (onboarding, binding) {
+        (Some(path), _) => say(seat, Event::Onboarded(read(path, Stage::Onboarding)?)),
+        (None, Some(path)) => say(seat, Event::Bound(read(path, Stage::Binding)?)),
+        (None, None) => Err(POSSIBLE.misused("position prove", "a certificate", "none")),
+    }
+}
+
+/// Broadcasts what is signed, and adds it to the dossier.
+pub(super) fn issue(seat: &SeatArguments) -> Result<Vec<String>> {
+    let mut issuing = sit(seat)?;
+    let told = issuing.step()?;
+    let sent = told.iter().find_map(|told| match told {
+        Told::Sent(txid) => Some(*txid),
+        _ => None,
+    });
+    let (state, terms) = (issuing.state(), issuing.terms());
+    if let (Some(txid), Some(funding)) = (sent, state.funding())
+        && let Some(issue) = Issue::among(terms, state.batch(terms), txid, funding)?
+    {
+        folder::write_issue(&seat.dossier, &issue)?;
+    }
+    tell(&mut issuing, told)
+}
+
+fn say(seat: &SeatArguments, event: Event) -> Result<Vec<String>> {
+    let (mut issuing, kind) = (sit(seat)?, event.kind());
+    issuing.say(event)?;
+    let told = issuing.step()?;
+    let mut lines = vec![format!("said     {kind}")];
+    lines.extend(tell(&mut issuing, told)?);
+    Ok(lines)
+}
+
+/// Pays for the issue, or names the output that pays.
+pub(super) fn fund(arguments: &FundArguments) -> Result<Vec<String>> {
+    let seat = &arguments.seat;
+    let batch: Vec<PositionTerms> =
+        arguments.batch.iter().map(|dossier: &PathBuf| terms(dossier)).collect::<Result<_>>()?;
+    match (arguments.outpoint, arguments.fee_rate) {
+        (Some(outpoint), _) => {
+            let mut issuing = sit(seat)?;
+            let issuer = coins::issuer(issuing.terms())?.script_pubkey;
+            let held = issuing.facts()?.coins(&issuer);
+            let value = |wanted: OutPoint| {
+                let coin = held.iter().find(|coin| coin.outpoint == wanted);
+                let coin = coin.filter(|coin| coin.height.is_some()).ok_or_else(|| {
+                    let expected = "an output of the issuer's script in a block";
+                    FUNDING.unavailable(format_args!("output {wanted}"), expected, "none yet")
+                });
+                coin.map(|coin| coin.txout.value)
+            };
+            let funding = match (arguments.parent, arguments.parent_at) {
+                (Some(parent), Some(parent_at)) => {
+                    // `pay` has put it there.
+                    let fee_from = OutPoint { vout: FEE_OUTPUT, ..outpoint };
+                    let fee = value(fee_from)?;
+                    let inscription = Some(Inscription { parent, parent_at, fee_from, fee });
+                    Funding { inscription, ..Funding::new(outpoint, POSTAGE) }
+                }
+                (Some(_), None) => {
+                    return Err(POSSIBLE.misused("position fund", "--parent-at", "none"));
+                }
+                _ => Funding::new(outpoint, value(outpoint)?),
+            };
+            say(seat, Event::Funded { funding, batch })
+        }
+        (None, Some(rate)) => pay(seat, &batch, rate, arguments.parent),
+        (None, None) => Err(POSSIBLE.misused("position fund", "a fee rate or an output", "none")),
+    }
+}
+
+fn pay(
+    seat: &SeatArguments,
+    batch: &[PositionTerms],
+    rate: u64,
+    parent: Option<Txid>,
+) -> Result<Vec<String>> {
+    let (ours, home) = (terms(&seat.dossier)?, &seat.home);
+    let alone = core::slice::from_ref(&ours);
+    let batch = if batch.is_empty() { alone } else { batch };
+    let first = batch.first().unwrap_or(&ours);
+    ours.contract(Amount::ZERO).check_rate(rate, crate::error::Culprit::Miner)?;
+    let fee_rate = FeeRate::from_sat_per_vb(rate)
+        .ok_or_else(|| POSSIBLE.misused("--fee-rate", "a fee rate", rate))?;
+    let network = ours.reward.network;
+    let mark = TxOut { value: MARK, script_pubkey: first.reward.miner.payout_script() };
+    let issuer = coins::issuer(&ours)?.script_pubkey;
+    let (value, outputs) = match parent {
+        Some(parent) => {
+            let inscribing = inscription::lock(&ours, parent)?.script_pubkey;
+            let fee = txs::inscription_fee(&ours, rate)?;
+            let seal = TxOut { value: POSTAGE, script_pubkey: inscribing };
+            let paid = amount::sum([POSTAGE, fee], "funding of an issue")?;
+            (paid, vec![seal, mark, TxOut { value: fee, script_pubkey: issuer }])
+        }
+        None => {
+            let value = txs::funding(batch, rate)?;
+            (value, vec![TxOut { value, script_pubkey: issuer }, mark])
+        }
+    };
+    let seed = seed::read(&home.seed())?;
+    wallet::make(&home.home)?;
+    let mut store = Store::open(home.home.join(wallet::STORE))?;
+    let master = seed.master(network.into())?;
+    let mut wallet = Wallet::create_or_load(&mut store, *master.xpriv(), network)?;
+    let mut chain = GuardedChain::new(Electrum::connect(&seat.server.electrum, network)?);
+    wallet.sync(&mut chain, &mut store)?;
+    let tx = wallet.fund(&outputs, fee_rate)?;
+    let changes = wallet.take_staged();
+    store.append(&ours.id()?.0, &[(PAYMENT, serialize(&tx))], changes.as_ref())?;
+    chain.electrum().broadcast(&tx)?;
+    let outpoint = OutPoint::new(tx.compute_txid(), 0);
+    let parent = parent.map(|txid| format!(" --parent {txid} --parent-at TXID:VOUT"));
+    let parent = parent.unwrap_or_default();
+    Ok(vec![
+        format!("paid     {} sat to the issuer's script", value.to_sat()),
+        format!("output   {outpoint}"),
+        format!("marked   {} sat to your registered address beside it", MARK.to_sat()),
+        format!(
+            "next     the chain: a block holds it; then you: hashmix position fund --outpoint {outpoint}{parent}"
+        ),
+    ])
+}

@@ -1,0 +1,68 @@
+//! Ten positions of one farm: one coinbase proves them all, each by its part; one transaction issues
+//! them.
+
+use hashmix::engine::issuing::Issuing;
+use hashmix::flow::position::coins;
+use hashmix::flow::position::proof::Stage;
+use hashmix::flow::position::terms::PositionTerms;
+use hashmix::flow::position::txs;
+use hashmix::flow::position::word::Event;
+use hashmix::rehearsal::position as cast;
+
+use crate::town::{HEIGHTS, Town, all_well, enrol, proven, step};
+
+/// Enough for the one-sided test, and little to grind.
+const SHARES: usize = 8;
+
+#[test]
+fn ten_positions_of_a_farm_are_issued_in_one_transaction() {
+    let mut town = Town::new();
+    let numbers = 1..=10;
+    let batch: Vec<PositionTerms> =
+        numbers.clone().map(|number| cast::terms(number, HEIGHTS).unwrap()).collect();
+    let each = || numbers.clone().zip(&batch);
+    let mut miners: Vec<Issuing> = each().map(|(n, terms)| town.miner(n, terms)).collect();
+    let mut tables: Vec<Vec<Issuing>> =
+        each().map(|(n, terms)| town.validators(n, terms)).collect();
+    for ((number, miner), table) in numbers.clone().zip(&mut miners).zip(&mut tables) {
+        enrol(miner, number);
+        all_well(table);
+        miner.say(Event::Asked).unwrap();
+    }
+    for stage in Stage::BOTH {
+        let shares = town.mine(&batch, stage, SHARES);
+        for ((terms, miner), table) in batch.iter().zip(&mut miners).zip(&mut tables) {
+            miner.say(proven(terms, stage, &shares)).unwrap();
+            if stage == Stage::Onboarding {
+                all_well(table);
+            }
+        }
+    }
+    let (_, funding) = town.fund(&batch, true);
+    town.blocks(1);
+    // Two rounds: those who gave the first receipt learn of the second in the next.
+    (0..2).for_each(|_| all_well(&mut tables[0]));
+    let funded = || Event::Funded { funding, batch: batch.clone() };
+    miners[0].say(funded()).unwrap();
+    assert_eq!(step(&mut tables[0]), ["position-issue-work"; 3], "the others are not judged yet");
+    for (miner, table) in miners.iter_mut().zip(&mut tables).skip(1) {
+        (0..2).for_each(|_| all_well(table));
+        miner.say(funded()).unwrap();
+    }
+    all_well(&mut tables[0]);
+    town.blocks(1);
+    let draft = txs::issue(&batch, funding).unwrap();
+    let block = town.world.block(town.world.height().unwrap()).unwrap();
+    let issue = block.txdata.iter().find(|tx| tx.compute_txid() == draft.txid()).unwrap();
+    for (output, terms) in issue.output.iter().zip(&batch) {
+        assert_eq!(output.script_pubkey, coins::issued_seal(terms).unwrap().script_pubkey);
+    }
+    println!("issue of ten by 2 of 3: {} vB, {} each", issue.vsize(), issue.vsize() / 10);
+    // One more seal, one more output: 43 vB each beside the 255 of one alone.
+    assert_eq!(issue.vsize(), 255 + 9 * 43);
+    // Whoever comes to another one's dossier finds it issued.
+    for miner in &mut miners {
+        miner.step().unwrap();
+        assert!(miner.turn().unwrap().what.starts_with("issued at height"));
+    }
+}

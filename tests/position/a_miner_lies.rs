@@ -1,0 +1,116 @@
+//! Too little work, another's work, an address twice, another's money.
+
+use std::slice::from_ref;
+
+use hashmix::flow::position::proof::{Stage, critical};
+use hashmix::flow::position::word::Event;
+use hashmix::rehearsal::position as cast;
+
+use crate::town::{HEIGHTS, SHARES, Town, all_well, enrol, proven, step};
+
+#[test]
+fn issuing_beyond_what_certificates_prove_is_refused_with_numbers() {
+    let town = Town::new();
+    let terms = cast::terms(1, HEIGHTS).unwrap();
+    let (mut miner, mut validators) = (town.miner(1, &terms), town.validators(1, &terms));
+    enrol(&mut miner, 1);
+    all_well(&mut validators);
+    miner.say(Event::Asked).unwrap();
+    let least = usize::try_from(critical(&terms).unwrap()).unwrap();
+    let shares = town.mine(from_ref(&terms), Stage::Onboarding, least.div_ceil(12));
+    let refused = miner.say(proven(&terms, Stage::Onboarding, &shares[..least - 1])).unwrap_err();
+    assert_eq!(refused.rule(), "position-capacity");
+    assert_eq!(refused.fault().found, format!("{} shares", least - 1));
+    let expected = format!("at least {least} of 180 shares expected at 10 H/s");
+    assert_eq!(refused.fault().expected, expected);
+    for more in 0..3 {
+        miner.say(proven(&terms, Stage::Onboarding, &shares[..least + more])).unwrap();
+    }
+    // A list of its own each: without another share.
+    let without = |place: usize| {
+        let mut some = shares.clone();
+        some.remove(place);
+        proven(&terms, Stage::Onboarding, &some)
+    };
+    assert!(shares.len() > least + 2);
+    for place in 0..5 {
+        miner.say(without(place)).unwrap();
+    }
+    assert_eq!(miner.say(without(5)).unwrap_err().rule(), "position-again");
+    all_well(&mut validators);
+}
+
+#[test]
+fn anothers_shares_and_an_address_twice_are_refused() {
+    let town = Town::new();
+    let [one, other] = [1, 2].map(|number| cast::terms(number, HEIGHTS).unwrap());
+    let (mut miner, mut validators) = (town.miner(1, &one), town.validators(1, &one));
+    enrol(&mut miner, 1);
+    all_well(&mut validators);
+    miner.say(Event::Asked).unwrap();
+    let shares = town.mine(from_ref(&other), Stage::Onboarding, SHARES);
+    let refused = miner.say(proven(&one, Stage::Onboarding, &shares)).unwrap_err();
+    assert_eq!(refused.rule(), "work-pay-lock");
+    let foreign = Event::Onboarded(cast::certificate(&other, Stage::Onboarding, &shares).unwrap());
+    assert_eq!(miner.say(foreign).unwrap_err().rule(), "position-certificate");
+
+    // The same records, with another number of periods.
+    let mut again = one.clone();
+    again.delivery.periods = 4;
+    again.check().unwrap();
+    let dossier = town.dossier(3);
+    let mut miner = town.miner_at(1, &again, &dossier);
+    enrol(&mut miner, 1);
+    let file = |place| town.file(&format!("validator {place}"));
+    let mut validators: Vec<_> =
+        (0..3).map(|place| town.validator_at(place, 1, &again, &file(place), &dossier)).collect();
+    assert_eq!(step(&mut validators), ["position-script"; 3]);
+    let mut again = [town.validator_at(0, 1, &again, &file(0), &dossier)];
+    assert_eq!(step(&mut again), ["position-script"], "another process remembers it too");
+}
+
+#[test]
+fn money_that_is_not_the_miners_pays_for_no_issue_of_his() {
+    let mut town = Town::new();
+    let terms = cast::terms(1, HEIGHTS).unwrap();
+    let (mut miner, mut validators) = (town.miner(1, &terms), town.validators(1, &terms));
+    enrol(&mut miner, 1);
+    all_well(&mut validators);
+    miner.say(Event::Asked).unwrap();
+    for stage in Stage::BOTH {
+        let shares = town.mine(from_ref(&terms), stage, SHARES);
+        miner.say(proven(&terms, stage, &shares)).unwrap();
+        all_well(&mut validators);
+    }
+    let (_, funding) = town.fund(from_ref(&terms), false);
+    town.blocks(1);
+    miner.say(Event::Funded { funding, batch: Vec::new() }).unwrap();
+    assert_eq!(step(&mut validators), ["position-issue-funding"; 3]);
+    let (_, second) = town.fund(from_ref(&terms), true);
+    let refused = miner.say(Event::Funded { funding: second, batch: Vec::new() }).unwrap_err();
+    assert_eq!(refused.rule(), "position-again");
+    town.mine_to(HEIGHTS[2]);
+    assert_eq!(step(&mut validators), ["position-issue-early"; 3]);
+}
+
+#[test]
+fn work_that_is_shown_late_gets_no_receipts() {
+    let town = Town::new();
+    let terms = cast::terms(1, HEIGHTS).unwrap();
+    let (mut miner, mut validators) = (town.miner(1, &terms), town.validators(1, &terms));
+    enrol(&mut miner, 1);
+    all_well(&mut validators);
+    miner.say(Event::Asked).unwrap();
+    let shares = town.mine(from_ref(&terms), Stage::Onboarding, SHARES);
+    let until = Stage::Onboarding.receipts_until(&terms);
+    // The last block at which a receipt is in time: one validator gives his, the others sleep.
+    town.mine_to(until);
+    miner.say(proven(&terms, Stage::Onboarding, &shares)).unwrap();
+    all_well(&mut validators[..1]);
+    town.blocks(1);
+    all_well(&mut validators);
+    let turn = miner.turn().unwrap();
+    let expected =
+        format!("too late for the onboarding: receipts ended at height {until}; begin anew");
+    assert_eq!((turn.by.as_slice(), turn.what), (&[][..], expected));
+}

@@ -1,0 +1,66 @@
+//! What was proven is judged again on the chain on which the issue is signed.
+
+use std::slice::from_ref;
+
+use bitcoin::TxOut;
+use hashmix::engine::issuing::Issuing;
+use hashmix::flow::position::proof::Stage;
+use hashmix::flow::position::word::Event;
+use hashmix::rehearsal::people;
+use hashmix::rehearsal::position as cast;
+use hashmix::rehearsal::reorg::replace;
+
+use crate::town::{HEIGHTS, SHARES, Town, all_well, enrol, proven, step};
+
+/// Everything is said but for the signatures, and a block on the binding holds the funding.
+fn funded() -> (Town, Vec<Issuing>) {
+    let mut town = Town::new();
+    let terms = cast::terms(1, HEIGHTS).unwrap();
+    let (mut miner, mut validators) = (town.miner(1, &terms), town.validators(1, &terms));
+    enrol(&mut miner, 1);
+    all_well(&mut validators);
+    miner.say(Event::Asked).unwrap();
+    for stage in Stage::BOTH {
+        let shares = town.mine(from_ref(&terms), stage, SHARES);
+        miner.say(proven(&terms, stage, &shares)).unwrap();
+        (0..2).for_each(|_| all_well(&mut validators));
+    }
+    let (_, funding) = town.fund(from_ref(&terms), true);
+    town.blocks(1);
+    miner.say(Event::Funded { funding, batch: Vec::new() }).unwrap();
+    (town, validators)
+}
+
+fn reorg(town: &Town, depth: u32) {
+    let script = people::network_script().unwrap();
+    let payee = |value| vec![TxOut { value, script_pubkey: script.clone() }];
+    replace(&*town.world, depth, &payee).unwrap();
+}
+
+#[test]
+fn a_reorg_that_leaves_enough_shares_delays_the_issue_and_no_more() {
+    let (town, mut validators) = funded();
+    // Of twelve blocks with 15 shares each, nine keep their parent; the funding waits again.
+    reorg(&town, 5);
+    assert_eq!(step(&mut validators), ["position-issue-funding"; 3]);
+    town.blocks(1);
+    all_well(&mut validators);
+    assert!(validators[2].turn().unwrap().what.starts_with("a block is to hold the issue"));
+}
+
+#[test]
+fn a_reorg_that_leaves_too_few_shares_takes_the_issue() {
+    let (town, mut validators) = funded();
+    // Two blocks are left, with 30 shares; 57 are needed.
+    reorg(&town, 12);
+    town.blocks(1);
+    assert_eq!(step(&mut validators), ["position-capacity"; 3]);
+    for one in &mut validators {
+        let facts = one.facts().unwrap();
+        let refused = one.state().issue(&one.terms().clone(), &facts).unwrap_err();
+        assert_eq!(
+            (refused.rule(), refused.fault().found.as_str()),
+            ("position-capacity", "30 shares")
+        );
+    }
+}

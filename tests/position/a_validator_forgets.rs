@@ -1,0 +1,74 @@
+//! A store that is an old copy signs nothing; and nobody signs two issues.
+
+use std::slice::from_ref;
+
+use hashmix::engine::issuing::Told;
+use hashmix::flow::position::proof::Stage;
+use hashmix::flow::position::word::Event;
+use hashmix::rehearsal::position as cast;
+
+use crate::town::{HEIGHTS, SHARES, Town, all_well, enrol, proven, step};
+
+#[test]
+fn an_old_copy_signs_nothing_and_the_others_go_on() {
+    let mut town = Town::new();
+    let terms = cast::terms(1, HEIGHTS).unwrap();
+    let (mut miner, mut validators) = (town.miner(1, &terms), town.validators(1, &terms));
+    // The oldest copy of all: nothing is in it.
+    let copy = town.file("old copy");
+    enrol(&mut miner, 1);
+    all_well(&mut validators);
+    validators.truncate(2);
+    let mut old = town.validator(2, 1, &terms, &copy);
+    miner.say(Event::Asked).unwrap();
+    for stage in Stage::BOTH {
+        let shares = town.mine(from_ref(&terms), stage, SHARES);
+        miner.say(proven(&terms, stage, &shares)).unwrap();
+        // Whoever gives the first receipt grants when he has heard of the second.
+        (0..2).for_each(|_| all_well(&mut validators));
+    }
+    let (_, funding) = town.fund(from_ref(&terms), true);
+    town.blocks(1);
+    miner.say(Event::Funded { funding, batch: Vec::new() }).unwrap();
+    for _ in 0..2 {
+        let told = old.step().unwrap();
+        assert!(!told.iter().any(|told| matches!(told, Told::Said(_))), "{told:?}");
+        let copied = |told: &&Told| matches!(told, Told::Refused(_, error) if error.rule() == "position-copy");
+        assert!(told.iter().find(copied).is_some(), "{told:?}");
+        // Another process finds the same.
+        old = town.validator(2, 1, &terms, &copy);
+    }
+    all_well(&mut validators);
+    town.blocks(1);
+    let told = miner.step().unwrap();
+    assert!(!told.is_empty());
+    assert!(miner.turn().unwrap().what.starts_with("issued at height"));
+}
+
+#[test]
+fn one_output_pays_for_no_two_issues() {
+    let mut town = Town::new();
+    let both = [1, 2].map(|number| cast::terms(number, HEIGHTS).unwrap());
+    let mut miners = [1, 2].map(|number| town.miner(number, &both[number as usize - 1]));
+    let mut tables = [1, 2].map(|number| town.validators(number, &both[number as usize - 1]));
+    for ((number, miner), table) in [1, 2].into_iter().zip(&mut miners).zip(&mut tables) {
+        enrol(miner, number);
+        all_well(table);
+        miner.say(Event::Asked).unwrap();
+    }
+    for stage in Stage::BOTH {
+        let shares = town.mine(&both, stage, 8);
+        for ((terms, miner), table) in both.iter().zip(&mut miners).zip(&mut tables) {
+            miner.say(proven(terms, stage, &shares)).unwrap();
+            (0..2).for_each(|_| all_well(table));
+        }
+    }
+    // A payment that marks both miners; the first validator alone has signed for one of them.
+    let funding = town.fund_for(&both[0], &both);
+    town.blocks(1);
+    for miner in &mut miners {
+        miner.say(Event::Funded { funding, batch: Vec::new() }).unwrap();
+    }
+    all_well(&mut tables[0][..1]);
+    assert_eq!(step(&mut tables[1][..1]), ["position-issue-once"]);
+}

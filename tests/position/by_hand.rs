@@ -1,0 +1,223 @@
+//! The whole way by the command, as people type it. On the embedded network, whose server has the two
+//! addresses that a validator asks for.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Command;
+use std::slice::from_ref;
+
+use bitcoin::{Address, Network, TxOut};
+use hashmix::chain::embedded::EmbeddedNode;
+use hashmix::flow::position::proof::Stage;
+use hashmix::flow::position::terms::PositionTerms;
+use hashmix::rehearsal::position as cast;
+use hashmix::rehearsal::world::World;
+
+use crate::town::{SHARES, mine_slice, mine_to};
+
+const NUMBERS: &str = r#"{
+  "format": "hashmix position numbers 1", "profile": "regtest", "variant": "musig",
+  "efficiency": 2500, "onboarding": 112, "binding": 127, "start": 145,
+  "period": 12, "periods": 6, "window": 2, "slice": 12, "rate": 10, "expected": 180,
+  "rule": "pro-rata", "coinbase_cap": 100000000,
+  "receipt_span": 3, "proof_span": 4, "ruling_depth": 6,
+  "exit_delay": 144, "service_ppm": 300000,
+  "delays": {"state_depth": 6, "relock": 24, "grace": 100, "miner_exit": 48, "answer": 6,
+             "quiet": 12, "late_dispute": 12},
+  "fees": {"floor": 2, "cap": 50, "ruling": 20000}
+}"#;
+
+/// Exit code, output, complaint.
+fn said(arguments: &[&str]) -> (Option<i32>, String, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_hashmix")).args(arguments).output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+struct Table {
+    dir: tempfile::TempDir,
+    node: EmbeddedNode,
+}
+
+impl Table {
+    fn path(&self, name: &str) -> String {
+        self.dir.path().join(name).to_str().unwrap().to_owned()
+    }
+
+    fn run(&self, words: &str, more: &[&str]) -> String {
+        let mut arguments: Vec<&str> = words.split_whitespace().collect();
+        arguments.extend(more);
+        let (code, out, err) = said(&arguments);
+        assert_eq!(code, Some(0), "{arguments:?}: {out}{err}");
+        out
+    }
+
+    /// A seed in the person's home.
+    fn seed(&self, who: &str) {
+        let (home, phrase) = (self.path(who), self.path("phrase"));
+        fs::create_dir(&home).unwrap();
+        let out = format!("{home}/seed");
+        self.run("seed new --rehearse", &["--out", &out, "--passphrase-file", &phrase]);
+    }
+
+    fn record(&self, who: &str, number: &str, role: &str, contract: &str, payout: &str) -> String {
+        let (seed, phrase) = (format!("{}/seed", self.path(who)), self.path("phrase"));
+        let out = self.path(&format!("{who} {number}.json"));
+        self.run(
+            "record new --network regtest",
+            &[
+                "--seed",
+                &seed,
+                "--passphrase-file",
+                &phrase,
+                "--number",
+                number,
+                "--role",
+                role,
+                "--contract",
+                contract,
+                "--payout",
+                payout,
+                "--out",
+                &out,
+            ],
+        );
+        out
+    }
+
+    fn address(&self, who: &str) -> String {
+        let (home, phrase) = (self.path(who), self.path("phrase"));
+        let words = "wallet address --network regtest";
+        let out = self.run(words, &["--home", &home, "--passphrase-file", &phrase]);
+        out.trim().to_owned()
+    }
+
+    /// A command of the miner's.
+    fn miner(&self, command: &str, more: &[&str]) -> String {
+        let [dossier, home, phrase] = ["dossier", "miner", "phrase"].map(|name| self.path(name));
+        let url = World::electrum_url(&self.node);
+        let mut all = vec![
+            dossier.as_str(),
+            "--home",
+            &home,
+            "--passphrase-file",
+            &phrase,
+            "--network",
+            "regtest",
+            "--electrum",
+            &url,
+            "--number",
+            "0",
+        ];
+        all.extend(more);
+        self.run(&format!("position {command}"), &all)
+    }
+
+    fn attest(&self, place: u8) -> String {
+        let who = format!("validator {place}");
+        let [dossier, home, phrase] = ["dossier", &who, "phrase"].map(|name| self.path(name));
+        let [one, two] = self.node.electrum_urls();
+        self.run(
+            "position attest --network regtest --number 1 --standing 0",
+            &[
+                &dossier,
+                "--home",
+                &home,
+                "--passphrase-file",
+                &phrase,
+                "--electrum",
+                &one,
+                "--electrum",
+                &two,
+            ],
+        )
+    }
+
+    fn all_attest(&self) -> String {
+        (0..3).map(|place| self.attest(place)).collect()
+    }
+}
+
+#[test]
+fn the_command_takes_a_position_to_its_issue() {
+    let table = Table { dir: tempfile::tempdir().unwrap(), node: EmbeddedNode::start().unwrap() };
+    let phrase = table.path("phrase");
+    fs::write(&phrase, "a passphrase of the test\n").unwrap();
+    fs::set_permissions(&phrase, Permissions::from_mode(0o600)).unwrap();
+    let validators = [0, 1, 2].map(|place| format!("validator {place}"));
+    for who in validators.iter().map(String::as_str).chain(["miner"]) {
+        table.seed(who);
+    }
+    let [paid, first, federation] = [0; 3].map(|_| table.address("miner"));
+    let standing = [0, 1, 2]
+        .map(|place| table.record(&validators[place], "0", "validator", "standing", &federation));
+    let fresh = [0, 1, 2]
+        .map(|place| table.record(&validators[place], "1", "validator", "position a", &federation));
+    let miner = table.record("miner", "0", "miner", "position a", &paid);
+    let holder = table.record("miner", "1", "holder", "position a", &first);
+    let issuer = table.path("federation.json");
+    let [a, b, c] = standing.each_ref().map(String::as_str);
+    let arguments = [a, b, c, "--threshold", "2", "--payout", &federation, "--out", &issuer];
+    assert!(table.run("position federation", &arguments).contains("decides     2 of 3"));
+    let (numbers, dossier) = (table.path("numbers.json"), table.path("dossier"));
+    let [a, b, c] = fresh.each_ref().map(String::as_str);
+    let new = [
+        ["position", "new"],
+        ["--numbers", &numbers],
+        ["--issuer", &issuer],
+        ["--miner", &miner],
+        ["--holder", &holder],
+        ["--validator", a],
+        ["--validator", b],
+        ["--validator", c],
+        ["--payout", &federation],
+        ["--out", &dossier],
+    ]
+    .concat();
+    for (good, bad) in [("numbers 1", "numbers 2"), ("\"rate\"", "\"rat\"")] {
+        fs::write(&numbers, NUMBERS.replace(good, bad)).unwrap();
+        let (code, _, err) = said(&new);
+        assert!(code == Some(3) && err.contains("[position-numbers]"), "{err}");
+    }
+    fs::write(&numbers, NUMBERS).unwrap();
+    let (code, out, err) = said(&new);
+    assert!(code == Some(0) && out.contains("at least 57 of 180 shares"), "{out}{err}");
+    let text = fs::read_to_string(Path::new(&dossier).join("position.json")).unwrap();
+    let terms = PositionTerms::from_json(&text).unwrap();
+
+    let script = paid.parse::<Address<_>>().unwrap().require_network(Network::Regtest).unwrap();
+    let payee = |value| vec![TxOut { value, script_pubkey: script.script_pubkey() }];
+    table.node.mine(2, &payee).unwrap();
+    mine_to(&table.node, 104);
+
+    let said = table.miner("enroll", &[]);
+    assert!(said.contains("next     validator 0, validator 1, validator 2: register"), "{said}");
+    assert!(table.all_attest().contains("said     registered"));
+    table.miner("ask", &[]);
+    for stage in Stage::BOTH {
+        let shares = mine_slice(&table.node, from_ref(&terms), stage, SHARES);
+        let certificate = cast::certificate(&terms, stage, &shares).unwrap();
+        let path = table.path(stage.name());
+        fs::write(&path, certificate.to_json()).unwrap();
+        table.miner("prove", &[&format!("--{stage}"), &path]);
+        table.all_attest();
+        table.all_attest();
+    }
+    let said = table.miner("fund", &["--fee-rate", "3"]);
+    let outpoint = said.lines().find_map(|line| line.strip_prefix("output   ")).unwrap();
+    mine_to(&table.node, table.node.tip().0 + 1);
+    let said = table.miner("fund", &["--outpoint", outpoint]);
+    assert!(said.contains("sign the issue: 0 of 2 have"), "{said}");
+    let said = table.all_attest();
+    assert!(
+        said.contains("said     issue-signed") && said.contains("sent     the issue"),
+        "{said}"
+    );
+    mine_to(&table.node, table.node.tip().0 + 1);
+    let (home, url) = (table.path("anybody"), World::electrum_url(&table.node));
+    let said = table
+        .run("position status --network regtest", &[&dossier, "--home", &home, "--electrum", &url]);
+    println!("{said}");
+    assert!(said.contains("next     issued at height 140 by"), "{said}");
+}

@@ -1,0 +1,252 @@
+//! A miner, three validators with a store each, and a chain.
+
+use std::path::{Path, PathBuf};
+use std::slice::from_ref;
+
+use bitcoin::{
+    Amount, FeeRate, Network, NetworkKind, OutPoint, ScriptBuf, Transaction, TxOut, Txid,
+};
+use hashmix::chain::electrum::Electrum;
+use hashmix::engine::issuing::{Issuing, Told};
+use hashmix::error::Error;
+use hashmix::flow::position::coins::POSTAGE;
+use hashmix::flow::position::inscription::{self, Inscription};
+use hashmix::flow::position::proof::Stage;
+use hashmix::flow::position::terms::PositionTerms;
+use hashmix::flow::position::txs::Funding;
+use hashmix::flow::position::word::Event;
+use hashmix::flow::position::{coins, txs};
+use hashmix::header_sync::GuardedChain;
+use hashmix::party::Seat;
+use hashmix::rehearsal::people::{self, VALIDATORS};
+use hashmix::rehearsal::position as cast;
+use hashmix::rehearsal::world::{World, chosen};
+use hashmix::store::Store;
+use hashmix::wallet::Wallet;
+use hashmix::work::share::Share;
+
+/// Heights of the two slices and of the term.
+pub(crate) const HEIGHTS: [u32; 3] = [112, 127, 145];
+/// Fee rate of everything, sat/vB.
+pub(crate) const RATE: u64 = 3;
+/// Shares found on each block: as many as the rate lets expect.
+pub(crate) const SHARES: usize = 15;
+
+/// Where it happens.
+pub(crate) struct Town {
+    pub(crate) world: Box<dyn World>,
+    pub(crate) dir: tempfile::TempDir,
+    wallet: Wallet,
+    store: Store,
+}
+
+impl Town {
+    /// A chain on which the miner's first coins have matured.
+    pub(crate) fn new() -> Self {
+        let (world, dir) = (chosen().unwrap(), tempfile::tempdir().unwrap());
+        let mut store = Store::open(dir.path().join("wallet.sqlite")).unwrap();
+        let master = people::seed(&people::name(Seat::Miner)).unwrap();
+        let master = master.master(NetworkKind::Test).unwrap();
+        let mut wallet =
+            Wallet::create_or_load(&mut store, *master.xpriv(), Network::Regtest).unwrap();
+        let address = wallet.next_address(&mut store).unwrap();
+        let payee = |value| vec![TxOut { value, script_pubkey: address.script_pubkey() }];
+        world.mine(2, &payee).unwrap();
+        let town = Self { world, dir, wallet, store };
+        town.mine_to(104);
+        town
+    }
+
+    /// Blocks of the rest of the network, up to a height.
+    pub(crate) fn mine_to(&self, height: u32) {
+        mine_to(&*self.world, height);
+    }
+
+    fn electrum(&self) -> Electrum {
+        Electrum::connect(&self.world.electrum_url(), Network::Regtest).unwrap()
+    }
+
+    /// The folder of a position's dossier.
+    pub(crate) fn dossier(&self, number: u32) -> PathBuf {
+        self.dir.path().join(format!("position {number}"))
+    }
+
+    /// The file of somebody's store.
+    pub(crate) fn file(&self, who: &str) -> PathBuf {
+        self.dir.path().join(format!("{who}.sqlite"))
+    }
+
+    /// The miner at a position.
+    pub(crate) fn miner(&self, number: u32, terms: &PositionTerms) -> Issuing {
+        self.miner_at(number, terms, &self.dossier(number))
+    }
+
+    /// The miner with his record of position `number`, at another dossier.
+    pub(crate) fn miner_at(&self, number: u32, terms: &PositionTerms, dossier: &Path) -> Issuing {
+        let (store, chain) = (Store::open(self.file("miner")).unwrap(), self.electrum());
+        let signer = cast::miner(number).unwrap();
+        Issuing::open(Seat::Miner, terms.clone(), store, chain, signer, dossier).unwrap()
+    }
+
+    /// A validator at a position, with the store in `file`.
+    pub(crate) fn validator(
+        &self,
+        place: u8,
+        number: u32,
+        terms: &PositionTerms,
+        file: &Path,
+    ) -> Issuing {
+        self.validator_at(place, number, terms, file, &self.dossier(number))
+    }
+
+    /// A validator with his record of position `number`, at another dossier.
+    pub(crate) fn validator_at(
+        &self,
+        place: u8,
+        number: u32,
+        terms: &PositionTerms,
+        file: &Path,
+        dossier: &Path,
+    ) -> Issuing {
+        let (store, seat) = (Store::open(file).unwrap(), Seat::Validator(place));
+        let signer = cast::validator(place, number).unwrap();
+        Issuing::open(seat, terms.clone(), store, self.electrum(), signer, dossier)
+            .unwrap()
+            .with_standing(cast::standing(place).unwrap(), self.world.sources().unwrap())
+            .unwrap()
+    }
+
+    /// All validators at a position.
+    pub(crate) fn validators(&self, number: u32, terms: &PositionTerms) -> Vec<Issuing> {
+        let file = |place| self.file(&format!("validator {place}"));
+        (0..VALIDATORS).map(|p| self.validator(p, number, terms, &file(p))).collect()
+    }
+
+    /// Mines a stage's slice for positions of one farm, and answers with the shares.
+    pub(crate) fn mine(&self, terms: &[PositionTerms], stage: Stage, count: usize) -> Vec<Share> {
+        mine_slice(&*self.world, terms, stage, count)
+    }
+
+    /// Pays the issuer's script and, unless somebody forgets it, the miner's registered address.
+    pub(crate) fn fund(&mut self, batch: &[PositionTerms], ours: bool) -> (Transaction, Funding) {
+        let value = txs::funding(batch, RATE).unwrap();
+        let script_pubkey = coins::issuer(&batch[0]).unwrap().script_pubkey;
+        let mut outputs = vec![TxOut { value, script_pubkey }];
+        let payers: &[PositionTerms] = if ours { &batch[..1] } else { &[] };
+        self.pay(&mut outputs, payers)
+    }
+
+    /// The same for one position, with the marks of several miners.
+    pub(crate) fn fund_for(&mut self, one: &PositionTerms, payers: &[PositionTerms]) -> Funding {
+        let value = txs::funding(from_ref(one), RATE).unwrap();
+        let script_pubkey = coins::issuer(one).unwrap().script_pubkey;
+        self.pay(&mut vec![TxOut { value, script_pubkey }], payers).1
+    }
+
+    /// Pays for an inscribed issue, and puts a parent (any coin of the issuer's script) beside it.
+    pub(crate) fn fund_inscribed(&mut self, one: &PositionTerms, parent: Txid) -> Funding {
+        let issuer = coins::issuer(one).unwrap().script_pubkey;
+        let inscribing = inscription::lock(one, parent).unwrap().script_pubkey;
+        let fee = txs::inscription_fee(one, RATE).unwrap();
+        let out = |value, script_pubkey: &ScriptBuf| TxOut {
+            value,
+            script_pubkey: script_pubkey.clone(),
+        };
+        let mut outputs = vec![out(POSTAGE, &inscribing), out(fee, &issuer), out(POSTAGE, &issuer)];
+        let (tx, funding) = self.pay(&mut outputs, from_ref(one));
+        let at = |vout| OutPoint::new(tx.compute_txid(), vout);
+        let inscription = Inscription { parent, parent_at: at(2), fee_from: at(1), fee };
+        Funding { inscription: Some(inscription), ..funding }
+    }
+
+    fn pay(
+        &mut self,
+        outputs: &mut Vec<TxOut>,
+        payers: &[PositionTerms],
+    ) -> (Transaction, Funding) {
+        let mut chain = GuardedChain::new(self.electrum());
+        self.wallet.sync(&mut chain, &mut self.store).unwrap();
+        let value = outputs[0].value;
+        for payer in payers {
+            let script_pubkey = payer.reward.miner.payout_script();
+            outputs.push(TxOut { value: Amount::from_sat(1_000), script_pubkey });
+        }
+        let rate = FeeRate::from_sat_per_vb(RATE).unwrap();
+        let tx = self.wallet.fund(outputs, rate).unwrap();
+        let funding = Funding::new(OutPoint::new(tx.compute_txid(), 0), value);
+        self.electrum().broadcast(&tx).unwrap();
+        self.world.settle().unwrap();
+        (tx, funding)
+    }
+
+    /// Blocks of the rest of the network.
+    pub(crate) fn blocks(&self, count: u32) {
+        self.mine_to(self.world.height().unwrap() + count);
+    }
+}
+
+/// Blocks of the rest of the network, up to a height.
+pub(crate) fn mine_to(world: &dyn World, height: u32) {
+    let script = people::network_script().unwrap();
+    let blocks = height.saturating_sub(world.height().unwrap());
+    let payee = |value| vec![TxOut { value, script_pubkey: script.clone() }];
+    world.mine(blocks, &payee).unwrap();
+}
+
+/// Mines a stage's slice for positions of one farm, and answers with the shares.
+pub(crate) fn mine_slice(
+    world: &dyn World,
+    terms: &[PositionTerms],
+    stage: Stage,
+    count: usize,
+) -> Vec<Share> {
+    mine_to(world, stage.first(&terms[0]) - 1);
+    let mut all = Vec::new();
+    for _ in 0..terms[0].delivery.slice {
+        let template = world.template().unwrap();
+        let outputs = cast::payouts(terms, stage, template.reward).unwrap();
+        let parts = u64::try_from(terms.len()).unwrap();
+        let (block, shares) = cast::find(&terms[0], &template, &outputs, parts, count).unwrap();
+        world.submit(&block).unwrap();
+        all.extend(shares);
+    }
+    all
+}
+
+/// The miner proves that his address is his.
+pub(crate) fn enrol(miner: &mut Issuing, number: u32) {
+    let statement = miner.terms().reward.miner.record.statement().unwrap();
+    let proof = cast::miner(number).unwrap().sign_text(&statement).unwrap();
+    miner.say(Event::Enrolled { proof }).unwrap();
+}
+
+/// Somebody's certificate of a stage.
+pub(crate) fn proven(terms: &PositionTerms, stage: Stage, shares: &[Share]) -> Event {
+    let certificate = cast::certificate(terms, stage, shares).unwrap();
+    match stage {
+        Stage::Onboarding => Event::Onboarded(certificate),
+        Stage::Binding => Event::Bound(certificate),
+    }
+}
+
+/// Everybody steps once; what was refused, by rule.
+pub(crate) fn step(people: &mut [Issuing]) -> Vec<&'static str> {
+    let mut rules = Vec::new();
+    for one in people {
+        for told in one.step().unwrap() {
+            if let Told::Refused(_, error) = told {
+                rules.push(rule(&error));
+            }
+        }
+    }
+    rules
+}
+
+/// As [`step`], where nothing may be refused.
+pub(crate) fn all_well(people: &mut [Issuing]) {
+    assert_eq!(step(people), Vec::<&str>::new());
+}
+
+pub(crate) fn rule(error: &Error) -> &'static str {
+    error.rule()
+}
