@@ -33,15 +33,15 @@ use hashmix::work::receipt::Subject;
 
 use crate::case::{Request, V0, V1};
 use crate::desk::zeros;
-use crate::world::{self, FULL, FUNDED, INSTALLMENT, Play, World, outcome, signer};
+use crate::world::{self, FULL, FUNDED, INSTALLMENT, Play, START, World, outcome, signer};
 
 const POSITION: PositionId = PositionId([5; 32]);
 /// What the buyer pays the holder.
 const PRICE: u64 = 30_000_000;
-/// The period whose first block is the first to pay the new lock: height 68.
+/// The period whose first block is the first to pay the new lock: height 80.
 const SWITCH: u32 = 4;
 /// The latest end of an offer that leaves the notice of 12 blocks before that.
-pub(crate) const EXPIRES: u32 = 56;
+pub(crate) const EXPIRES: u32 = 68;
 
 /// Somebody's signer by name and number of his record.
 fn somebody(name: &str, number: u32) -> SoftwareSigner {
@@ -65,7 +65,9 @@ static BUYER: LazyLock<Record> =
 
 /// The position under whose contract everybody sits.
 static TERMS: LazyLock<PositionTerms> = LazyLock::new(|| {
-    let deal = world::terms();
+    let mut deal = world::terms();
+    // The work before the issue has its slices before the term.
+    deal.delivery.start = START + 12;
     let mut reward = deal.reward.clone();
     let first = somebody(&people::name(Seat::Miner), 1);
     reward.holder = record_of(&first, Role::Holder, &deal.reward.contract);
@@ -80,6 +82,8 @@ static TERMS: LazyLock<PositionTerms> = LazyLock::new(|| {
         issuer: Federation { threshold: 2, validators: standing.collect(), payout },
         reward,
         efficiency: 1_500,
+        onboarding: START - 19,
+        binding: START - 7,
         delivery: deal.delivery,
         delays: deal.delays,
         fees: deal.fees,
