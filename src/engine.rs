@@ -25,7 +25,7 @@ use crate::facts::{Departure, Facts, Mined, refuse_omission};
 use crate::flow::escrow::coins::Progress;
 use crate::flow::escrow::terms::EscrowTerms;
 use crate::flow::word::Word;
-use crate::flow::{Contract, Effect, Event, dispute, escrow, journal, reward};
+use crate::flow::{Contract, Effect, Event, dispute, escrow, journal, resale, reward};
 use crate::guard::Reorg;
 use crate::header_sync::GuardedChain;
 use crate::party::Seat;
@@ -34,7 +34,7 @@ use crate::script::lock::Path;
 use crate::script::template::Account;
 use crate::sign::software::{LeafAccount, SoftwareSigner};
 use crate::store::Store;
-use crate::tx::draft::Draft;
+use crate::tx::draft::Spend;
 use crate::tx::signed::Final;
 use crate::wallet::Wallet;
 
@@ -416,19 +416,23 @@ impl Engine {
         })
     }
 
-    /// Signs every input of a draft with the seat's key of its leaf.
-    fn sign(&self, draft: &Draft) -> Result<Vec<schnorr::Signature>> {
-        let mut signatures = Vec::with_capacity(draft.spends().len());
-        for (input, spend) in draft.spends().iter().enumerate() {
+    /// Signs with the seat's key of each spend's leaf what `sighash` tells of it, by its place.
+    fn sign(
+        &self,
+        spends: &[Spend],
+        sighash: &dyn Fn(usize) -> Result<[u8; 32]>,
+    ) -> Result<Vec<schnorr::Signature>> {
+        let mut signatures = Vec::with_capacity(spends.len());
+        for (place, spend) in spends.iter().enumerate() {
             let leaf = spend.lock.leaf(spend.path)?;
             let key = leaf.keys.iter().find(|key| key.seat == self.seat).ok_or_else(|| {
-                POSSIBLE.misused(draft.title(), format_args!("a key of {}", self.seat), "none")
+                POSSIBLE.misused(spend.path, format_args!("a key of {}", self.seat), "none")
             })?;
             let account = match key.account {
                 Account::Exit => LeafAccount::Exit,
                 Account::Leaf | Account::Musig => LeafAccount::Leaf,
             };
-            let sighash = TapSighash::from_byte_array(draft.sighash(input)?);
+            let sighash = TapSighash::from_byte_array(sighash(place)?);
             let (_, signature) = self.signer.sign_leaf(account, &key.steps, sighash)?;
             signatures.push(signature);
         }
@@ -552,5 +556,8 @@ pub fn kind(event: &Event) -> &'static str {
         Event::Journal(journal::Event::Entered { .. }) => "journal-entry",
         Event::Journal(journal::Event::Witnessed { .. }) => "journal-witness",
         Event::Journal(journal::Event::Restored { .. }) => "journal-restored",
+        Event::Resale(resale::state::Event::Asked(_)) => "resale-request",
+        Event::Resale(resale::state::Event::Receipted(_)) => "resale-receipt",
+        Event::Resale(resale::state::Event::Signed { .. }) => "resale-signature",
     }
 }

@@ -168,6 +168,11 @@ fn said(seat: Seat, event: &Event) -> Option<String> {
                     if outcome.closes { ", the contract closes" } else { "" }
                 ),
                 Bond::Sweep { .. } => "the sweep".to_owned(),
+                Bond::Resale { outcome, .. } => format!(
+                    "the resale through period {}: {} earned",
+                    outcome.period.saturating_add(1),
+                    btc(outcome.earned)
+                ),
             };
             format!("recomputes, and enters in his journal {what}")
         }

@@ -65,6 +65,9 @@ pub fn all() -> Vec<Rule> {
         validator::registration::FORM,
         validator::registration::SIZE,
         validator::registration::SIGNED,
+        validator::resold::DERIVED,
+        validator::resold::BEFORE,
+        validator::resold::CHAIN,
         validator::registration::MEMBER,
         validator::registration::FIRST,
         validator::registration::NETWORK,
@@ -166,6 +169,15 @@ pub fn all() -> Vec<Rule> {
         flow::reward::state::ASKED,
         flow::reward::state::POSITION,
         flow::reward::state::CARRIED,
+    ]);
+    rules.extend([
+        flow::resale::state::PRESENT,
+        flow::resale::state::ASKED,
+        flow::resale::state::AGAIN,
+        flow::resale::state::HEARD,
+        flow::resale::state::JUST,
+        flow::resale::terms::LEFT,
+        flow::resale::txs::CONSENTED,
     ]);
     rules.extend([
         flow::position::dossier::FORM,

@@ -12,7 +12,8 @@ use crate::flow::escrow::coins::Progress;
 use crate::flow::escrow::outcome::proof_script;
 use crate::flow::reward::state::{SweepAsk, sweepable};
 use crate::flow::reward::txs::{SweepPath, sweep};
-use crate::flow::{Event, dispute, escrow, journal, reward};
+use crate::flow::resale::terms::Request;
+use crate::flow::{Event, dispute, escrow, journal, resale, reward};
 use crate::party::Seat;
 use crate::policy::sweep::MOST;
 use crate::script::lock::Path;
@@ -188,7 +189,7 @@ impl Engine {
             POSSIBLE.misused("publishing a state", "one that the holder signed", "none")
         })?;
         let draft = rebuild(&ask)?;
-        let signatures = self.sign(&draft)?;
+        let signatures = self.sign(draft.spends(), &|input| draft.sighash(input))?;
         self.say(Event::Escrow(escrow::state::Event::Signed { ask, signatures }))?;
         self.step()
     }
@@ -199,6 +200,12 @@ impl Engine {
         let outpoint = self.escrow_coin(&facts)?.outpoint;
         let opening = Opening { requester: self.seat, outpoint, period, sat_per_vb };
         self.say(Event::Dispute(dispute::state::Event::Opened(opening)))
+    }
+
+    /// Asks validators to sign a resale in the miner's place. With k signatures of theirs it is finished,
+    /// and whoever has them sends it.
+    pub fn ask_resale(&mut self, request: Request) -> Result<()> {
+        self.say(Event::Resale(resale::state::Event::Asked(Box::new(request))))
     }
 
     /// Asks for a sweep of every reward that can be spent now.
@@ -231,7 +238,7 @@ impl Engine {
     }
 
     fn finish_alone(&mut self, draft: Draft, facts: &Facts) -> Result<Report> {
-        let signatures = self.sign(&draft)?;
+        let signatures = self.sign(draft.spends(), &|input| draft.sighash(input))?;
         let mut signed = Signed::new(draft);
         signed.add(self.seat, &signatures)?;
         let sent = sent(signed.finish()?, facts.tip());

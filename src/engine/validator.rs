@@ -7,11 +7,11 @@ use bitcoin::secp256k1::schnorr;
 use crate::engine::{Engine, POSSIBLE, Report, SEAT};
 use crate::error::{Error, Result};
 use crate::facts::{Facts, View};
-use crate::flow::{Event, Task, dispute, journal, reward};
+use crate::flow::{Event, Task, dispute, journal, resale, reward};
 use crate::party::Seat;
 use crate::policy::outputs::VIEWS;
 use crate::policy::{self, Case, Stage, Warrant};
-use crate::tx::draft::Draft;
+use crate::tx::rebuilt::Rebuilt;
 use crate::work::receipt::{self, Receipt, Subject};
 
 impl Engine {
@@ -25,19 +25,26 @@ impl Engine {
         enough(policy::outputs::agree(facts, &views), silent)
     }
 
+    /// The chain as it is now, as every source shows it.
+    pub(crate) fn agreed_facts(&mut self) -> Result<Facts> {
+        let facts = self.facts()?;
+        self.check_sources(&facts)?;
+        Ok(facts)
+    }
+
     /// A party signs what its flow demands; a validator signs what the policy has let pass.
     pub(super) fn sign_by_policy(
         &self,
-        draft: &Draft,
+        draft: &Rebuilt,
         task: &Task,
         facts: &Facts,
     ) -> Result<Vec<schnorr::Signature>> {
-        match self.seat {
-            Seat::Validator(place) => {
-                self.sign(self.warrant(place, task, Stage::Sign, facts)?.draft())
-            }
-            _ => self.sign(draft),
-        }
+        let Seat::Validator(place) = self.seat else {
+            return self.sign(draft.spends(), &|spend| draft.sighash(spend));
+        };
+        let warrant = self.warrant(place, task, Stage::Sign, facts)?;
+        let draft = warrant.draft();
+        self.sign(draft.spends(), &|spend| draft.sighash(spend))
     }
 
     /// Judges by our own registry, keys and ways to the chain what we are about to sign.
@@ -109,6 +116,7 @@ impl Engine {
             Subject::Certificate { .. } | Subject::Request { .. } => {
                 Event::Reward(reward::state::Event::Receipted(receipt))
             }
+            Subject::Resale { .. } => Event::Resale(resale::state::Event::Receipted(receipt)),
             _ => Event::Dispute(dispute::state::Event::Receipted(receipt)),
         })
     }

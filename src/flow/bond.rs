@@ -32,14 +32,42 @@ pub enum Bond {
         /// The transaction.
         txid: Txid,
     },
+    /// A resale, signed in the miner's place.
+    Resale {
+        /// The request that it answers.
+        ask: WordId,
+        /// The escrow output that it spends.
+        outpoint: OutPoint,
+        /// What the miner is paid by.
+        outcome: Outcome,
+        /// The transaction.
+        txid: Txid,
+    },
 }
 
 impl Bond {
+    /// The escrow output that it signs away to a buyer, and in which transaction.
+    pub(super) fn sold(&self) -> Option<(OutPoint, Txid)> {
+        match self {
+            Self::Resale { outpoint, txid, .. } => Some((*outpoint, *txid)),
+            Self::Ruling { .. } | Self::Sweep { .. } => None,
+        }
+    }
+
+    /// The outcome that it says, where it says one.
+    pub(super) fn outcome(&self) -> Option<&Outcome> {
+        match self {
+            Self::Ruling { outcome, .. } | Self::Resale { outcome, .. } => Some(outcome),
+            Self::Sweep { .. } => None,
+        }
+    }
+
     /// The request, what of it was asked, and the transaction that answers it.
     pub(super) fn parts(&self) -> (WordId, Option<Outcome>, Txid) {
         match self {
             Self::Ruling { opening, outcome, txid, .. } => (*opening, Some(*outcome), *txid),
             Self::Sweep { ask, txid } => (*ask, None, *txid),
+            Self::Resale { ask, outcome, txid, .. } => (*ask, Some(*outcome), *txid),
         }
     }
 }

@@ -8,7 +8,9 @@ use crate::flow::dispute::state::State as Dispute;
 use crate::flow::escrow::coins::Locked;
 use crate::flow::escrow::state::State as Escrow;
 use crate::flow::escrow::terms::EscrowTerms;
+use crate::flow::escrow::txs::Outcome;
 use crate::flow::journal::{self, State as Journals};
+use crate::flow::resale::state::State as Resales;
 use crate::flow::reward::state::State as Reward;
 use crate::flow::{Effect, Event, reward};
 use crate::headers::{MEDIAN_SPAN, difficulty};
@@ -26,6 +28,7 @@ pub struct Contract {
     escrow: Escrow,
     dispute: Dispute,
     journals: Journals,
+    resales: Resales,
 }
 
 impl Contract {
@@ -45,6 +48,7 @@ impl Contract {
             escrow: Escrow::default(),
             dispute: Dispute::default(),
             journals: Journals::new(id),
+            resales: Resales::default(),
         })
     }
 
@@ -88,6 +92,17 @@ impl Contract {
         &self.journals
     }
 
+    /// Resales that validators were asked to sign.
+    pub fn resales(&self) -> &Resales {
+        &self.resales
+    }
+
+    /// What our own evidence says through a period, with the states that the holder has signed on the
+    /// escrow's present output: what a ruling on it, or a resale, has to say.
+    pub fn just(&self, facts: &Facts, period: u32) -> Result<Outcome> {
+        self.dispute.bounded(&self.terms, facts, self.evidence(), period)
+    }
+
     /// Refuses an event that the terms, the chain, the evidence or its speaker's seat do not allow.
     pub fn admit(&self, facts: &Facts, from: Seat, event: &Event) -> Result<()> {
         let terms = &self.terms;
@@ -96,6 +111,7 @@ impl Contract {
             Event::Escrow(event) => self.escrow.admit(terms, facts, from, event),
             Event::Dispute(event) => self.dispute.admit(terms, facts, from, event),
             Event::Journal(event) => self.journals.admit(terms, from, event),
+            Event::Resale(event) => self.resales.admit(terms, facts, from, event),
         }
     }
 
@@ -109,6 +125,7 @@ impl Contract {
             }
             Event::Dispute(event) => self.dispute.apply(from, event),
             Event::Journal(event) => self.journals.apply(from, event),
+            Event::Resale(event) => self.resales.apply(from, event),
         }
     }
 
@@ -117,6 +134,8 @@ impl Contract {
         let mut effects = self.reward.next(&self.terms, facts, seat)?;
         effects.extend(self.escrow.next(&self.terms, facts, self.evidence(), seat)?);
         effects.extend(self.dispute.next(&self.terms, facts, self.evidence(), seat)?);
+        let just = |period| self.just(facts, period);
+        effects.extend(self.resales.next(&self.terms, facts, &just, seat)?);
         if let Seat::Validator(place) = seat {
             effects = effects.into_iter().map(|effect| self.bound(facts, place, effect)).collect();
             effects.extend(self.journals.next(place));
@@ -159,10 +178,16 @@ impl Contract {
     }
 
     /// The scripts that are watched: the locks, and where the miner is paid, beside which he proves
-    /// digests.
+    /// digests; and what resales that were asked for would spend.
     pub fn watched(&self) -> Vec<ScriptBuf> {
         let miner = self.terms.reward.miner.payout_script();
-        self.scripts.iter().cloned().chain([miner]).collect()
+        let mut scripts: Vec<ScriptBuf> = self.scripts.iter().cloned().chain([miner]).collect();
+        for script in self.resales.watched() {
+            if !scripts.contains(script) {
+                scripts.push(script.clone());
+            }
+        }
+        scripts
     }
 
     /// First height whose header the contract's facts need: median-time-past of the block before

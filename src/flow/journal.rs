@@ -94,6 +94,13 @@ pub const ONCE: Rule = Rule::new(
     "make a new request",
 );
 
+/// An output is sold once.
+pub const RESOLD: Rule = Rule::new(
+    "policy-memory-resold",
+    "an escrow output that a validator has signed away to one buyer is not signed away to another",
+    "complete the sale that was signed; another one needs the miner, or waits for a settlement",
+);
+
 /// Most entries that a journal has.
 pub const LONGEST: usize = 65_536;
 
@@ -306,7 +313,7 @@ impl State {
     pub fn memory(&self, place: u8) -> Memory {
         let mut memory = Memory::default();
         for entry in self.entries(place) {
-            if let Bond::Ruling { outcome, .. } = &entry.bond {
+            if let Some(outcome) = entry.bond.outcome() {
                 memory.remember(outcome);
             }
         }
@@ -314,10 +321,14 @@ impl State {
     }
 
     fn admit_outcome(&self, place: u8, bond: &Bond) -> Result<()> {
-        match bond {
-            Bond::Ruling { outcome, .. } => self.memory(place).admit(outcome),
-            Bond::Sweep { .. } => Ok(()),
+        let mut sold = self.entries(place).into_iter().filter_map(|entry| entry.bond.sold());
+        if let Some((outpoint, txid)) = bond.sold()
+            && let Some((_, was)) = sold.find(|(known, was)| *known == outpoint && *was != txid)
+        {
+            let place = format_args!("resale of {outpoint}").to_string();
+            return Err(RESOLD.refuses(Culprit::Holder, place, was, txid));
         }
+        bond.outcome().map_or(Ok(()), |outcome| self.memory(place).admit(outcome))
     }
 
     /// Refuses to enter a bond that contradicts what stands in the journal of validator `place`, or

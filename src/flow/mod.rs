@@ -21,6 +21,7 @@ pub mod dispute;
 pub mod escrow;
 pub mod journal;
 pub mod position;
+pub mod resale;
 pub mod reward;
 pub mod sale;
 pub mod word;
@@ -36,7 +37,8 @@ use crate::flow::escrow::txs::Outcome;
 use crate::id::{PositionId, WordId};
 use crate::party::Seat;
 use crate::script::lock::Path;
-use crate::tx::draft::{Draft, Title};
+use crate::tx::draft::Title;
+use crate::tx::rebuilt::Rebuilt;
 use crate::work::receipt::{Receipt, Subject};
 
 /// Words are said by those whose words they are.
@@ -58,23 +60,25 @@ pub enum Event {
     Dispute(dispute::state::Event),
     /// What validators bind themselves to.
     Journal(journal::Event),
+    /// Resales while the miner is silent.
+    Resale(resale::state::Event),
 }
 
 /// What a party must do now. Effects are named by content: carrying one out makes it disappear
 /// from the next answer.
 #[derive(Debug)]
 pub enum Effect {
-    /// Sign every input of the draft, and say the word that the task makes of the signatures.
+    /// Sign every lock that the draft spends, and say the word that the task makes of the signatures.
     Sign {
         /// The transaction, rebuilt from the terms.
-        draft: Draft,
+        draft: Rebuilt,
         /// What the signatures are for.
         task: Task,
     },
     /// Enter into the seat's journal what it is about to sign.
     Enter {
         /// The transaction, rebuilt from the terms.
-        draft: Draft,
+        draft: Rebuilt,
         /// What the seat binds itself to.
         bond: journal::Bond,
         /// What it is about to sign.
@@ -130,12 +134,19 @@ pub enum Task {
     },
     /// The sweep with this digest.
     Sweep(WordId),
+    /// The resale with this digest, in the miner's place.
+    Resale {
+        /// The request's digest.
+        ask: WordId,
+        /// What the miner is paid by.
+        outcome: Outcome,
+    },
 }
 
 impl Task {
     /// What a validator binds himself to with signatures of `draft`; `None` for what no validator
     /// signs.
-    pub fn bond(&self, draft: &Draft) -> Option<journal::Bond> {
+    pub fn bond(&self, draft: &Rebuilt) -> Option<journal::Bond> {
         let txid = draft.txid();
         match self {
             Self::State(_) => None,
@@ -145,6 +156,11 @@ impl Task {
                 Some(journal::Bond::Ruling { opening, outpoint, outcome, txid })
             }
             Self::Sweep(ask) => Some(journal::Bond::Sweep { ask: *ask, txid }),
+            Self::Resale { ask, outcome } => {
+                let outpoint = draft.spends().first()?.outpoint;
+                let (ask, outcome) = (*ask, *outcome);
+                Some(journal::Bond::Resale { ask, outpoint, outcome, txid })
+            }
         }
     }
 
@@ -157,6 +173,9 @@ impl Task {
             }
             Self::Sweep(ask) => {
                 Event::Reward(reward::state::Event::SweepSigned { ask, signatures })
+            }
+            Self::Resale { ask, .. } => {
+                Event::Resale(resale::state::Event::Signed { ask, signatures })
             }
         }
     }

@@ -5,9 +5,9 @@
 //! | step | asks | rules |
 //! |---|---|---|
 //! | 1. own seat, own contract | is it ours, are these our keys, is it a thing that validators sign? | [`seat`] |
-//! | 2. request | was it made, in time, and is the outcome what the evidence says? | [`ruling`], [`sweep`] |
+//! | 2. request | was it made, in time, and is the outcome what the evidence says? | [`ruling`], [`sweep`], [`resale`] |
 //! | 3. outputs | do all our ways to the chain agree that they are there, and what they hold? | [`outputs`] |
-//! | 4. transaction | rebuilt from the terms: is it a settlement, a close or a sweep and nothing else? | [`shape`] |
+//! | 4. transaction | rebuilt from the terms: is it a settlement, a close, a sweep or a resale and nothing else? | [`shape`], [`exchange`] |
 //! | 5. way in | is the leaf the agreed one, committed to by the output, with our key in it? | [`leaf`] |
 //! | 6. memory | does it contradict what we are bound to, is it entered, do others hold it? | [`journal`] |
 //!
@@ -23,8 +23,10 @@
 //! the other side. [`rules`] lists all of them; `docs/policy.md` says why each is there.
 
 pub mod carried;
+pub mod exchange;
 pub mod leaf;
 pub mod outputs;
+pub mod resale;
 pub mod ruling;
 pub mod seat;
 pub mod shape;
@@ -35,9 +37,10 @@ use bitcoin::OutPoint;
 use crate::error::{Error, Result, Rule};
 use crate::facts::{Facts, View};
 use crate::flow::dispute::memory;
+use crate::flow::resale::coins::spent;
 use crate::flow::{Contract, Task, journal};
 use crate::id::TermsId;
-use crate::tx::draft::Draft;
+use crate::tx::rebuilt::Rebuilt;
 
 /// What a judgement rests on: our own registry, our own views, our own keys.
 #[derive(Debug)]
@@ -72,13 +75,13 @@ pub enum Stage {
 /// ```
 #[derive(Debug)]
 pub struct Warrant {
-    draft: Draft,
+    draft: Rebuilt,
     bond: journal::Bond,
 }
 
 impl Warrant {
     /// The transaction.
-    pub fn draft(&self) -> &Draft {
+    pub fn draft(&self) -> &Rebuilt {
         &self.draft
     }
 
@@ -100,6 +103,7 @@ pub fn outpoints(contract: &Contract, task: &Task) -> Vec<OutPoint> {
             let sweep = contract.reward().sweep(ask);
             sweep.map(|(ask, _)| ask.rewards.clone()).unwrap_or_default()
         }
+        Task::Resale { ask, .. } => contract.resales().request(ask).map(spent).unwrap_or_default(),
     }
 }
 
@@ -111,7 +115,7 @@ pub struct Judgement<'a> {
     task: &'a Task,
     stage: Stage,
     /// The transaction, once it is rebuilt.
-    draft: Option<Draft>,
+    draft: Option<Rebuilt>,
 }
 
 /// One step: it lets the request pass, or refuses it.
@@ -122,16 +126,24 @@ pub const STEPS: [(&str, Step); 6] = [
     ("seat", |request| seat::check(request.case, request.contract, request.task)),
     ("request", |request| {
         request.draft = Some(match request.task {
-            Task::Ruling { opening, outcome } => ruling::check(request.case, opening, outcome)?,
-            Task::Sweep(ask) => sweep::check(request.case, ask)?,
+            Task::Ruling { opening, outcome } => {
+                ruling::check(request.case, opening, outcome)?.into()
+            }
+            Task::Sweep(ask) => sweep::check(request.case, ask)?.into(),
+            Task::Resale { ask, outcome } => resale::check(request.case, ask, outcome)?.into(),
             Task::State(_) => return Err(no_task()),
         });
         Ok(())
     }),
     ("outputs", |request| outputs::check(request.case, request.task, request.draft()?)),
     ("shape", |request| {
-        let draft = request.draft()?;
-        shape::check(request.case, request.task, draft.transaction(), draft.spends())
+        let (case, task) = (request.case, request.task);
+        match request.draft()? {
+            Rebuilt::Draft(draft) => shape::check(case, task, draft.transaction(), draft.spends()),
+            Rebuilt::Exchange { exchange, .. } => {
+                exchange::check(case, task, exchange.transaction(), exchange.parts())
+            }
+        }
     }),
     ("leaf", |request| {
         let terms = request.case.contract.terms();
@@ -149,7 +161,7 @@ pub const STEPS: [(&str, Step); 6] = [
 ];
 
 impl Judgement<'_> {
-    fn draft(&self) -> Result<&Draft> {
+    fn draft(&self) -> Result<&Rebuilt> {
         self.draft.as_ref().ok_or_else(no_task)
     }
 
@@ -192,8 +204,10 @@ pub fn rules() -> Vec<Reasoned> {
         &seat::RULES[..],
         &ruling::RULES[..],
         &sweep::RULES[..],
+        &resale::RULES[..],
         &outputs::RULES[..],
         &shape::RULES[..],
+        &exchange::RULES[..],
         &leaf::RULES[..],
         &MEMORY[..],
     ]
@@ -201,7 +215,7 @@ pub fn rules() -> Vec<Reasoned> {
 }
 
 /// The rules of the memory.
-const MEMORY: [Reasoned; 11] = [
+const MEMORY: [Reasoned; 12] = [
     because(journal::SIGNED, "an entry made up by a witness would shut an honest validator"),
     because(journal::CHAINED, "an entry left out could be entered anew with another content"),
     because(journal::WITNESS, "a validator with an old disk would be his own witness"),
@@ -210,6 +224,7 @@ const MEMORY: [Reasoned; 11] = [
     because(journal::BEHIND, "an old copy of the store does not know what it must not contradict"),
     because(journal::FORKED, "two copies of one validator would rule both ways"),
     because(journal::ONCE, "one request would be signed as two transactions"),
+    because(journal::RESOLD, "of two buyers one would wait for nothing, and know it last"),
     because(memory::FALLS, "a second ruling would take back what the first one paid"),
     because(memory::LATER, "a later period would undo an earlier ruling"),
     because(

@@ -7,7 +7,7 @@ use super::{Case, Reasoned, because};
 use crate::error::{Culprit, Result, Rule};
 use crate::facts::{COINBASE_MATURITY, CoinView, Facts, View};
 use crate::flow::Task;
-use crate::tx::draft::{Draft, Spend};
+use crate::tx::rebuilt::{Rebuilt, Spent};
 
 /// One source is none.
 pub const VIEWS: Rule = Rule::new(
@@ -60,19 +60,19 @@ pub const VALUE: Rule = Rule::new(
 /// What it pays.
 pub const SCRIPT: Rule = Rule::new(
     "policy-chain-script",
-    "an output to be spent pays in every source the lock that the terms rebuild",
+    "an output to be spent pays in every source the lock that the terms rebuild, a buyer's coin what his acceptance says",
     "name other servers: one of these lies about a script",
 );
 /// Rewards are made by coinbases, escrows are not.
 pub const COINBASE: Rule = Rule::new(
     "policy-chain-coinbase",
-    "a reward is an output of a coinbase in every source, an escrow of a transaction that is none",
+    "a reward is an output of a coinbase in every source, an escrow or a seal of a transaction that is none",
     "sweep rewards only; what else was paid to the lock is taken out by miner and holder",
 );
 /// Coinbases mature.
 pub const MATURE: Rule = Rule::new(
     "policy-chain-mature",
-    "a reward lies 100 blocks deep in every source",
+    "a coinbase's output lies 100 blocks deep in every source",
     "wait until it has matured",
 );
 
@@ -97,11 +97,11 @@ pub(super) const RULES: [Reasoned; 11] = [
 const LAGGING: u32 = 2;
 
 /// Refuses outputs that our sources do not all show as the draft spends them.
-pub fn check(case: &Case<'_>, task: &Task, draft: &Draft) -> Result<()> {
+pub fn check(case: &Case<'_>, task: &Task, draft: &Rebuilt) -> Result<()> {
     let reward = matches!(task, Task::Sweep(_));
     agree(case.facts, case.views)?;
     for view in case.views {
-        for spend in draft.spends() {
+        for spend in &draft.spent() {
             output(view, spend, case.facts, reward)?;
         }
     }
@@ -163,7 +163,7 @@ fn history(view: &View, facts: &Facts) -> Result<()> {
 }
 
 /// Refuses an output that the source does not show as it is to be spent.
-fn output(view: &View, spend: &Spend, facts: &Facts, reward: bool) -> Result<()> {
+fn output(view: &View, spend: &Spent<'_>, facts: &Facts, reward: bool) -> Result<()> {
     let place = place(view, spend.outpoint);
     let coin = view.coins.get(&spend.outpoint).and_then(Option::as_ref);
     let Some(coin) = coin else {
@@ -178,24 +178,25 @@ fn output(view: &View, spend: &Spend, facts: &Facts, reward: bool) -> Result<()>
         return Err(HEIGHT.unavailable(place, ours, height));
     }
     contents(&place, coin, spend)?;
-    if coin.coinbase != reward {
+    // A buyer may well have mined what he pays with.
+    if coin.coinbase != reward && !spend.coin {
         let kind = |coinbase| if coinbase { "a coinbase" } else { "no coinbase" };
         return Err(COINBASE.unavailable(place, kind(reward), kind(coin.coinbase)));
     }
     let depth = view.tip.0.saturating_add(1).saturating_sub(height);
-    if reward && depth < COINBASE_MATURITY {
+    if coin.coinbase && depth < COINBASE_MATURITY {
         let expected = format_args!("{COINBASE_MATURITY} blocks").to_string();
         return Err(MATURE.unavailable(place, expected, depth));
     }
     Ok(())
 }
 
-fn contents(place: &str, coin: &CoinView, spend: &Spend) -> Result<()> {
+fn contents(place: &str, coin: &CoinView, spend: &Spent<'_>) -> Result<()> {
     if coin.value != spend.prevout.value {
         return Err(VALUE.refuses(Culprit::Server, place, spend.prevout.value, coin.value));
     }
-    if coin.script != spend.prevout.script_pubkey || coin.script != spend.lock.script_pubkey {
-        let expected = format!("{:x}", spend.lock.script_pubkey);
+    if coin.script != spend.prevout.script_pubkey {
+        let expected = format!("{:x}", spend.prevout.script_pubkey);
         let found = match coin.script.is_empty() {
             true => "no script".to_owned(),
             false => format!("{:x}", coin.script),

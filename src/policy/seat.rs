@@ -27,11 +27,11 @@ pub const KEYS: Rule = Rule::new(
     "the signer's four keys are those of the record in his place",
     "use the seed and the number that the record was made of",
 );
-/// Validators rule and sweep.
+/// Validators rule, sweep, and sign resales.
 pub const TASK: Rule = Rule::new(
     "policy-seat-task",
-    "a validator signs rulings and sweeps, and nothing else",
-    "ask for a ruling, or for a sweep through a ruling leaf",
+    "a validator signs rulings, sweeps and resales, and nothing else",
+    "ask for a ruling, for a sweep through a ruling leaf, or for a resale without the miner",
 );
 
 pub(super) const RULES: [Reasoned; 4] = [
@@ -78,9 +78,10 @@ pub fn check(case: &Case<'_>, contract: TermsId, task: &Task) -> Result<()> {
         }
     }
     match task {
-        Task::Ruling { .. } | Task::Sweep(_) => Ok(()),
+        Task::Ruling { .. } | Task::Sweep(_) | Task::Resale { .. } => Ok(()),
         Task::State(_) => {
-            Err(TASK.refuses(Culprit::Sender, "request", "a ruling or a sweep", "a state"))
+            let expected = "a ruling, a sweep or a resale";
+            Err(TASK.refuses(Culprit::Sender, "request", expected, "a state"))
         }
     }
 }

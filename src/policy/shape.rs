@@ -24,13 +24,13 @@ pub const INPUTS: Rule = Rule::new(
 /// TRUC for rulings.
 pub const VERSION: Rule = Rule::new(
     "policy-shape-version",
-    "a ruling has version 3 (BIP 431), a sweep version 2",
+    "a ruling has version 3 (BIP 431), a sweep or a resale version 2",
     "report this: the transaction was built otherwise than asked",
 );
 /// From when on.
 pub const LOCKTIME: Rule = Rule::new(
     "policy-shape-locktime",
-    "a ruling's nLockTime is the height from which its period may be ruled on; a sweep has none",
+    "nLockTime of a ruling or a resale is the height from which its period may be ruled on; a sweep has none",
     "report this: the transaction was built otherwise than asked",
 );
 /// Nothing relative.
@@ -72,7 +72,7 @@ pub const RULING: Rule = Rule::new(
 /// The network's part.
 pub const FEE: Rule = Rule::new(
     "policy-shape-fee",
-    "the transaction fee is size times the rate that was asked for, plus what is dust where the holder's output is left out",
+    "the transaction fee is size times the rate that was asked for, plus what is dust where the holder's output or the buyer's change is left out",
     "report this: the amounts do not follow from the rate",
 );
 /// Nothing is made.
@@ -130,18 +130,8 @@ pub fn check(case: &Case<'_>, task: &Task, tx: &Transaction, spends: &[Spend]) -
     if found != spent {
         return Err(INPUTS.broken("outputs that are spent", listed(&found), listed(&spent)));
     }
-    for (number, input) in tx.input.iter().enumerate() {
-        if input.sequence != Sequence::ENABLE_RBF_NO_LOCKTIME {
-            let at = format_args!("input {number}, sequence").to_string();
-            return Err(SEQUENCE.broken(at, Sequence::ENABLE_RBF_NO_LOCKTIME, input.sequence));
-        }
-    }
-    for (number, out) in tx.output.iter().enumerate() {
-        if out.value < out.script_pubkey.minimal_non_dust() {
-            return Err(DUST.broken(format_args!("output {number}"), "more than dust", out.value));
-        }
-    }
-    let fee = fee(tx, spends)?;
+    relayable(tx)?;
+    let fee = fee(tx, spends.iter().map(|spend| &spend.prevout))?;
     let payees = Payees {
         miner: terms.reward.miner.payout_script(),
         holder: terms.reward.holder.payout_script(),
@@ -167,7 +157,9 @@ pub fn check(case: &Case<'_>, task: &Task, tx: &Transaction, spends: &[Spend]) -
             }
             check_fee(tx, spends, fee, rate.unwrap_or(0), Amount::ZERO)
         }
-        Task::State(_) => Err(super::seat::TASK.broken("task", "a ruling or a sweep", "a state")),
+        Task::State(_) | Task::Resale { .. } => {
+            Err(super::seat::TASK.broken("task", "a ruling or a sweep", "another"))
+        }
     }
 }
 
@@ -177,13 +169,29 @@ fn unfit(expected: &str, tx: &Transaction) -> Error {
     PAYEES.broken("outputs", expected, format_args!("{}: {}", found.len(), found.join(", ")))
 }
 
+/// Refuses an input that waits, and an output that the network would not carry.
+pub(super) fn relayable(tx: &Transaction) -> Result<()> {
+    for (number, input) in tx.input.iter().enumerate() {
+        if input.sequence != Sequence::ENABLE_RBF_NO_LOCKTIME {
+            let at = format_args!("input {number}, sequence").to_string();
+            return Err(SEQUENCE.broken(at, Sequence::ENABLE_RBF_NO_LOCKTIME, input.sequence));
+        }
+    }
+    for (number, out) in tx.output.iter().enumerate() {
+        if out.value < out.script_pubkey.minimal_non_dust() {
+            return Err(DUST.broken(format_args!("output {number}"), "more than dust", out.value));
+        }
+    }
+    Ok(())
+}
+
 /// How many there are, and which.
-fn listed(outpoints: &[OutPoint]) -> String {
+pub(super) fn listed(outpoints: &[OutPoint]) -> String {
     let each: Vec<String> = outpoints.iter().map(ToString::to_string).collect();
     format!("{}: {}", each.len(), each.join(", "))
 }
 
-fn header(tx: &Transaction, version: Version, height: u32) -> Result<()> {
+pub(super) fn header(tx: &Transaction, version: Version, height: u32) -> Result<()> {
     if tx.version != version {
         return Err(VERSION.broken("version", version, tx.version));
     }
@@ -197,14 +205,17 @@ fn header(tx: &Transaction, version: Version, height: u32) -> Result<()> {
 }
 
 /// Inputs minus outputs.
-fn fee(tx: &Transaction, spends: &[Spend]) -> Result<Amount> {
+pub(super) fn fee<'a>(
+    tx: &Transaction,
+    prevouts: impl Iterator<Item = &'a TxOut>,
+) -> Result<Amount> {
     let fault = |found: &dyn core::fmt::Display| {
         CONSERVES.broken("amounts", "outputs up to the inputs, inputs up to 21 million", found)
     };
     let sum = |values: &mut dyn Iterator<Item = Amount>| {
         amount::sum(values, "amounts").map_err(|error| fault(&error.fault().found))
     };
-    let spent = sum(&mut spends.iter().map(|spend| spend.prevout.value))?;
+    let spent = sum(&mut prevouts.map(|out| out.value))?;
     let paid = sum(&mut tx.output.iter().map(|out| out.value))?;
     spent.checked_sub(paid).ok_or_else(|| fault(&format_args!("{paid} of {spent}")))
 }

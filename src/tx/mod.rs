@@ -10,5 +10,6 @@
 pub mod carrier;
 pub mod draft;
 pub mod exchange;
+pub mod rebuilt;
 pub mod satoshi;
 pub mod signed;

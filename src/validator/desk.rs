@@ -204,6 +204,7 @@ impl Desk {
             let expected = "every registered contract read";
             return Err(APART.unavailable("desk", expected, format_args!("{name} is not")));
         }
+        self.check_resold(&registration)?;
         self.check_alive(&registration)?;
         let file = registration.to_json()?;
         let sitting = self.sitting(registration)?;
@@ -213,6 +214,21 @@ impl Desk {
         self.unread.remove(&id.to_string());
         self.sittings.insert(id, sitting);
         Ok(id)
+    }
+
+    /// Where a resale stands for the miner's signature, asks the contract before, and the chain as all
+    /// our sources show it.
+    fn check_resold(&mut self, registration: &Registration) -> Result<()> {
+        let Some(resold) = registration.resale.as_ref().filter(|_| registration.miner.is_none())
+        else {
+            return Ok(());
+        };
+        let before = resold.before()?;
+        let known = self.sittings.get(&before).map(|sitting| &sitting.registration.terms);
+        resold.check_before(&registration.terms, known)?;
+        let engine = self.engine(before)?;
+        let facts = engine.agreed_facts()?;
+        resold.check_chain(engine.contract().locked(), &facts)
     }
 
     /// Refuses a contract whose escrow has ended. What the server says is not believed further than

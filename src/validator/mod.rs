@@ -38,6 +38,7 @@ pub mod query;
 pub mod reasons;
 pub mod registration;
 pub mod request;
+pub mod resold;
 #[cfg(feature = "validator")]
 pub mod server;
 pub mod sources;

@@ -18,11 +18,13 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Culprit, Result, Rule};
 use crate::flow::escrow::terms::{EscrowTerms, TERMS_MAX_BYTES};
 use crate::flow::reward;
+use crate::flow::sale::terms::SALE_MAX_BYTES;
 use crate::id::{PositionId, TermsId, tagged_hash};
 use crate::message;
 use crate::party::{Record, Seat};
 use crate::sign::seed::Seed;
 use crate::store::Store;
+use crate::validator::resold::Resold;
 
 /// The form of a registration.
 pub const FORM: Rule = Rule::new(
@@ -39,7 +41,7 @@ pub const SIZE: Rule = Rule::new(
 /// Both have agreed.
 pub const SIGNED: Rule = Rule::new(
     "policy-registry-signed",
-    "miner and holder have both signed the id of the terms, each with his record's key",
+    "miner and holder have both signed the id of the terms, each with his record's key; for the miner may stand the resale that validators signed in his place",
     "have the missing party run `hashmix terms sign` on the registration",
 );
 /// We sit at the contract.
@@ -77,8 +79,9 @@ pub const APART: Rule = Rule::new(
 /// The first field of every registration.
 pub const REGISTRATION_FORMAT: &str = "hashmix registration 1";
 
-/// Largest registration that is read, in bytes: terms, two signatures, and white space.
-pub const REGISTRATION_MAX_BYTES: usize = TERMS_MAX_BYTES + 4_096;
+/// Largest registration that is read, in bytes: terms, an offer and its acceptance, two signatures, and
+/// white space.
+pub const REGISTRATION_MAX_BYTES: usize = TERMS_MAX_BYTES + 2 * SALE_MAX_BYTES + 4_096;
 
 /// The scripts for which a contract's shares are counted: an output to one of them counts for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -126,6 +129,9 @@ pub struct Registration {
     pub miner: Option<schnorr::Signature>,
     /// The holder's.
     pub holder: Option<schnorr::Signature>,
+    /// In place of the miner's: the resale by which the contract came while he was silent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resale: Option<Box<Resold>>,
 }
 
 /// What both parties sign: a tagged hash of the terms' id.
@@ -136,7 +142,7 @@ pub fn digest(terms: TermsId) -> [u8; 32] {
 impl Registration {
     /// Terms that nobody has signed yet.
     pub fn new(terms: EscrowTerms) -> Self {
-        Self { format: REGISTRATION_FORMAT.to_owned(), terms, miner: None, holder: None }
+        Self { format: REGISTRATION_FORMAT.to_owned(), terms, miner: None, holder: None, resale: None }
     }
 
     /// Reads a registration; who has signed it is not yet checked (see [`Registration::check`]).
@@ -176,10 +182,14 @@ impl Registration {
         self.signed(seat)
     }
 
-    /// Checks the terms, and that both parties have signed them.
+    /// Checks the terms, and that both parties have signed them; where a resale stands for the miner,
+    /// that they follow from it. What the chain says of it the desk asks.
     pub fn check(&self) -> Result<TermsId> {
         self.terms.check()?;
-        self.signed(Seat::Miner)?;
+        match (&self.miner, &self.resale) {
+            (None, Some(resale)) => resale.check_derived(&self.terms)?,
+            _ => self.signed(Seat::Miner)?,
+        }
         self.signed(Seat::Holder)?;
         self.terms.id()
     }

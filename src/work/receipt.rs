@@ -69,6 +69,12 @@ pub enum Subject {
         #[serde(with = "digest_hex")]
         digest: [u8; 32],
     },
+    /// A holder's request for a resale without the miner.
+    Resale {
+        /// The request's digest.
+        #[serde(with = "digest_hex")]
+        digest: [u8; 32],
+    },
     /// A record that somebody registered.
     Record {
         /// The record's digest.
@@ -86,6 +92,7 @@ impl Subject {
             Self::Answer { digest } => (2, 0, digest),
             Self::Request { digest } => (3, 0, digest),
             Self::Record { digest } => (4, 0, digest),
+            Self::Resale { digest } => (5, 0, digest),
         }
     }
 }

@@ -24,14 +24,14 @@ use hashmix::flow::escrow::coins::{EscrowCoin, Progress, funding, progress};
 use hashmix::flow::escrow::terms::EscrowTerms;
 use hashmix::flow::escrow::txs::Outcome;
 use hashmix::flow::journal::{self, Bond, Entry};
-use hashmix::flow::{Effect, Event, dispute, escrow, reward};
+use hashmix::flow::{Effect, Event, dispute, escrow, resale, reward};
 use hashmix::headers::Headers;
 use hashmix::party::Seat;
 use hashmix::rehearsal::people::{self, Payouts};
 use hashmix::script::lock::Path;
 use hashmix::script::template::{Account, Variant};
 use hashmix::sign::software::{LeafAccount, SoftwareSigner};
-use hashmix::tx::draft::{Draft, Title};
+use hashmix::tx::draft::{Draft, Spend, Title};
 use hashmix::work::agreement::share_target;
 use hashmix::work::certificate::Certificate;
 use hashmix::work::coinbase::subsidy;
@@ -237,16 +237,24 @@ pub(crate) fn outcome(period: u32, earned: u64, closes: bool) -> Outcome {
 
 /// Signs every input of a draft with the seat's key of its leaf.
 pub(crate) fn sign(draft: &Draft, seat: Seat) -> Vec<schnorr::Signature> {
-    (0..draft.spends().len())
-        .map(|input| {
-            let spend = &draft.spends()[input];
+    sign_each(draft.spends(), |input| draft.sighash(input), seat)
+}
+
+fn sign_each(
+    spends: &[Spend],
+    sighash: impl Fn(usize) -> Result<[u8; 32]>,
+    seat: Seat,
+) -> Vec<schnorr::Signature> {
+    (0..)
+        .zip(spends)
+        .map(|(input, spend)| {
             let leaf = spend.lock.leaf(spend.path).unwrap();
             let key = leaf.keys.iter().find(|key| key.seat == seat).expect("a key of the leaf");
             let account = match key.account {
                 Account::Exit => LeafAccount::Exit,
                 Account::Leaf | Account::Musig => LeafAccount::Leaf,
             };
-            let sighash = TapSighash::from_byte_array(draft.sighash(input).unwrap());
+            let sighash = TapSighash::from_byte_array(sighash(input).unwrap());
             signer(seat).sign_leaf(account, &key.steps, sighash).unwrap().1
         })
         .collect()
@@ -339,7 +347,8 @@ impl Play {
             match effect {
                 None => return sent,
                 Some(Effect::Sign { draft, task }) => {
-                    let signatures = sign(&draft, seat);
+                    let sighash = |spend| draft.sighash(spend);
+                    let signatures = sign_each(draft.spends(), sighash, seat);
                     self.say(seat, task.word(signatures)).unwrap();
                 }
                 Some(Effect::Say(event)) => self.say(seat, event).unwrap(),
@@ -355,6 +364,9 @@ impl Play {
                     let event = match subject {
                         Subject::Certificate { .. } | Subject::Request { .. } => {
                             Event::Reward(reward::state::Event::Receipted(receipt))
+                        }
+                        Subject::Resale { .. } => {
+                            Event::Resale(resale::state::Event::Receipted(receipt))
                         }
                         _ => Event::Dispute(dispute::state::Event::Receipted(receipt)),
                     };

@@ -68,7 +68,7 @@ impl Bench for Request {
 }
 
 impl Request {
-    fn new(play: Play, task: Task) -> Self {
+    pub(crate) fn new(play: Play, task: Task) -> Self {
         let contract = play.contract.id();
         let (place, keys) = (0, Keys::of(V0));
         Self { play, views: None, place, keys, contract, task, stage: Stage::Enter }

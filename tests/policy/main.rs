@@ -10,6 +10,7 @@
 mod examine;
 mod case;
 mod figures;
+mod market;
 mod register;
 
 mod desk;
@@ -22,6 +23,9 @@ mod received;
 mod received_form;
 mod received_input;
 mod received_transaction;
+mod resale;
+mod resale_exchange;
+mod resale_registered;
 mod ruling;
 mod seat;
 mod shape;

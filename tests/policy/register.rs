@@ -11,7 +11,7 @@ use crate::examine::Examined;
 use crate::figures::{hold, put};
 use crate::{
     desk, desk_hears, desk_reads, leaf, memory, outputs, received_form, received_input,
-    received_transaction, ruling, seat, shape, sweep,
+    received_transaction, resale, resale_exchange, resale_registered, ruling, seat, shape, sweep,
 };
 
 /// Everything that is examined here, by area.
@@ -19,6 +19,9 @@ const AREAS: &[&[Examined]] = &[
     seat::EXAMINED,
     ruling::EXAMINED,
     sweep::EXAMINED,
+    resale::EXAMINED,
+    resale_exchange::EXAMINED,
+    resale_registered::EXAMINED,
     outputs::EXAMINED,
     shape::EXAMINED,
     leaf::EXAMINED,

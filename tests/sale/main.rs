@@ -6,6 +6,10 @@ mod by_command;
 mod life;
 mod market;
 mod other_wallets;
+#[path = "../regtest/trouble/proxy.rs"]
+#[expect(dead_code, reason = "other stories use the rest of it")]
+mod proxy;
 mod resales_that_are_refused;
 mod sales_that_are_refused;
+mod the_miner_is_silent;
 mod without_a_chain;

@@ -230,6 +230,11 @@ impl Market {
         txid
     }
 
+    /// A folder of somebody's.
+    pub fn folder(&self, name: &str) -> std::path::PathBuf {
+        self.dir.path().join(name)
+    }
+
     pub fn height(&self) -> u32 {
         self.world.height().unwrap()
     }

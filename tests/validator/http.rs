@@ -12,6 +12,7 @@ use hashmix::id::TermsId;
 use hashmix::party::Seat;
 use hashmix::validator::answer::Answer;
 use hashmix::validator::query::Query;
+use hashmix::validator::registration::REGISTRATION_MAX_BYTES;
 use hashmix::validator::request::REQUEST_MAX_BYTES;
 use serde_json::Value;
 
@@ -251,7 +252,7 @@ fn what_is_too_large_is_refused_before_it_is_read() {
     let _ = stream.read_to_end(&mut answer);
     let (status, body) = parsed(&String::from_utf8(answer).unwrap());
     assert_eq!((status, rule(&body).as_str()), (413, "policy-request-size"));
-    let (status, body) = server.post("/v1/contracts", &" ".repeat(300_000));
+    let (status, body) = server.post("/v1/contracts", &" ".repeat(REGISTRATION_MAX_BYTES + 1));
     assert_eq!((status, rule(&body).as_str()), (413, "policy-registry-size"));
     let (status, body) = parsed(
         &server

@@ -3,7 +3,7 @@
 use hashmix::party::Seat;
 use hashmix::rehearsal::people;
 use hashmix::validator::desk::Desk;
-use hashmix::validator::registration::{Registration, digest};
+use hashmix::validator::registration::{REGISTRATION_MAX_BYTES, Registration, digest};
 
 use crate::town::{Town, Way, command, registration};
 use crate::world::{Table, signer};
@@ -84,7 +84,7 @@ fn a_file_of_another_form_or_size_is_refused_before_anything_is_asked() {
         ("{}".to_owned(), "policy-registry-form"),
         (whole.replace("registration 1", "registration 2"), "policy-registry-form"),
         (whole.replace("\"miner\": \"", "\"mine\": \""), "policy-registry-form"),
-        (format!("{whole}{}", " ".repeat(300_000)), "policy-registry-size"),
+        (format!("{whole}{}", " ".repeat(REGISTRATION_MAX_BYTES)), "policy-registry-size"),
     ] {
         assert_eq!(desk.register(&text).unwrap_err().rule(), rule);
     }

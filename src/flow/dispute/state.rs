@@ -326,7 +326,7 @@ impl State {
             return Ok(Vec::new());
         }
         let draft = draft(terms, facts, &dispute.opening, outcome)?;
-        Ok(vec![Effect::Sign { draft, task: Task::Ruling { opening: id, outcome } }])
+        Ok(vec![Effect::Sign { draft: draft.into(), task: Task::Ruling { opening: id, outcome } }])
     }
 
     /// Each request costs every validator a receipt and a ruling: a side asks once, and again only
@@ -409,11 +409,23 @@ impl State {
         dispute: &Dispute,
     ) -> Result<Outcome> {
         self.heard(terms, facts, dispute)?;
-        let period = dispute.opening.period;
+        present(terms, facts, &dispute.opening, Culprit::Sender)?;
+        self.bounded(terms, facts, evidence, dispute.opening.period)
+    }
+
+    /// The outcome through a period: what the evidence says, and at least what the holder signed himself
+    /// on the escrow's present output, as far as k validators had seen it.
+    pub fn bounded(
+        &self,
+        terms: &Locked,
+        facts: &Facts,
+        evidence: &Evidence,
+        period: u32,
+    ) -> Result<Outcome> {
         let mut outcome = outcome(terms, facts, evidence, period)?;
-        let coin = present(terms, facts, &dispute.opening, Culprit::Sender)?;
+        let Progress::Open(coin) = terms.progress(facts)? else { return Ok(outcome) };
         // A state shown in one dispute binds in every other on the same output.
-        let outpoint = dispute.opening.outpoint;
+        let outpoint = coin.outpoint;
         for other in self.disputes.values().filter(|other| other.opening.outpoint == outpoint) {
             for (id, shown) in &other.shown {
                 // Validators receipt an answer within its span alone, and one of any k is honest. The
@@ -484,7 +496,7 @@ fn requester(terms: &Locked, facts: &Facts, id: WordId, dispute: &Dispute) -> Re
         let Ok(draft) = draft(terms, facts, &dispute.opening, *outcome) else { continue };
         if !dispute.has_ruled(seat, outcome) {
             let task = Task::Ruling { opening: id, outcome: *outcome };
-            return Ok(vec![Effect::Sign { draft, task }]);
+            return Ok(vec![Effect::Sign { draft: draft.into(), task }]);
         }
         let mut equal: Vec<_> =
             dispute.rulings.iter().filter(|(_, other, _)| other == outcome).collect();

@@ -244,7 +244,7 @@ impl State {
             if ours.is_ok_and(|ours| ours == ask.outcome)
                 && let Ok(draft) = draft(terms, facts, ask, Path::Agreed, Culprit::Miner)
             {
-                effects.push(Effect::Sign { draft, task: Task::State(*ask) });
+                effects.push(Effect::Sign { draft: draft.into(), task: Task::State(*ask) });
             }
         }
         Ok(effects)

@@ -263,7 +263,7 @@ impl State {
                 continue;
             }
             if concerned && !sweep.signatures.contains_key(&seat) {
-                effects.push(Effect::Sign { draft, task: Task::Sweep(*id) });
+                effects.push(Effect::Sign { draft: draft.into(), task: Task::Sweep(*id) });
                 continue;
             }
             if !sweep.by.contains(&seat) {
