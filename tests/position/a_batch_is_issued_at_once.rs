@@ -12,7 +12,7 @@ use hashmix::rehearsal::position as cast;
 use crate::town::{HEIGHTS, Town, all_well, enrol, proven, step};
 
 /// Enough for the one-sided test, and little to grind.
-const SHARES: usize = 8;
+const SHARES: usize = 12;
 
 #[test]
 fn ten_positions_of_a_farm_are_issued_in_one_transaction() {

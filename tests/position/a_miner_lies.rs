@@ -2,7 +2,7 @@
 
 use std::slice::from_ref;
 
-use hashmix::flow::position::proof::{Stage, critical};
+use hashmix::flow::position::proof::{Stage, critical, foreseen};
 use hashmix::flow::position::word::Event;
 use hashmix::rehearsal::position as cast;
 
@@ -16,12 +16,16 @@ fn issuing_beyond_what_certificates_prove_is_refused_with_numbers() {
     enrol(&mut miner, 1);
     all_well(&mut validators);
     miner.say(Event::Asked).unwrap();
-    let least = usize::try_from(critical(&terms).unwrap()).unwrap();
-    let shares = town.mine(from_ref(&terms), Stage::Onboarding, least.div_ceil(12));
+    let foreseen = foreseen(&terms).unwrap();
+    let shares = town.mine(from_ref(&terms), Stage::Onboarding, SHARES);
+    let headers = miner.facts().unwrap().headers;
+    // Blocks of this town take 600 s each.
+    assert_eq!(critical(&terms, Stage::Onboarding, &headers).unwrap(), foreseen);
+    let least = usize::try_from(foreseen.shares).unwrap();
     let refused = miner.say(proven(&terms, Stage::Onboarding, &shares[..least - 1])).unwrap_err();
     assert_eq!(refused.rule(), "position-capacity");
     assert_eq!(refused.fault().found, format!("{} shares", least - 1));
-    let expected = format!("at least {least} of 180 shares expected at 10 H/s");
+    let expected = format!("at least {least} of 180 shares at 10 H/s over 7200 s");
     assert_eq!(refused.fault().expected, expected);
     for more in 0..3 {
         miner.say(proven(&terms, Stage::Onboarding, &shares[..least + more])).unwrap();

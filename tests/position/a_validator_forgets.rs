@@ -57,7 +57,7 @@ fn one_output_pays_for_no_two_issues() {
         miner.say(Event::Asked).unwrap();
     }
     for stage in Stage::BOTH {
-        let shares = town.mine(&both, stage, 8);
+        let shares = town.mine(&both, stage, 12);
         for ((terms, miner), table) in both.iter().zip(&mut miners).zip(&mut tables) {
             miner.say(proven(terms, stage, &shares)).unwrap();
             (0..2).for_each(|_| all_well(table));
