@@ -46,6 +46,8 @@ use crate::facts::{Coin, Facts};
 use crate::header_sync::GuardedChain;
 use crate::store::Store;
 
+mod purse;
+
 /// The key belongs to the network.
 pub const KEY_NETWORK: Rule = Rule::new(
     "wallet-key-network",

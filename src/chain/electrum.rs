@@ -45,6 +45,7 @@ mod answers;
 mod branch;
 mod header_run;
 mod lines;
+mod traffic;
 mod wire;
 
 #[cfg(test)]
@@ -55,6 +56,7 @@ mod tests;
 pub use super::patience::Patience;
 pub use branch::{BRANCH, DEEPEST};
 pub use header_run::CHUNK;
+pub use traffic::{Tally, Traffic};
 pub use wire::{SERVER, URL};
 
 use wire::Wire;
@@ -176,6 +178,11 @@ impl Electrum {
     /// The network that the server was found on.
     pub fn network(&self) -> Network {
         self.network
+    }
+
+    /// What was asked of the server over this connection so far.
+    pub fn traffic(&self) -> Traffic {
+        self.wire.traffic()
     }
 
     /// Height and hash of the tip that the server states.

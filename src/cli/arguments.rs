@@ -13,12 +13,18 @@ use crate::sign::sealed::Stretch;
 #[cfg(feature = "gateway")]
 mod gateway;
 mod position;
+mod sale;
 mod work;
 
 #[cfg(feature = "gateway")]
 pub use gateway::{GatewayArguments, GatewayCommand};
 pub use position::{
-    FederationArguments, FundArguments, NewArguments, PositionCommand, SeatArguments,
+    DossierArguments, FederationArguments, FundArguments, NewArguments, PositionCommand,
+    SeatArguments,
+};
+pub use sale::{
+    AcceptArguments, BookArguments, BroadcastArguments, MoveArguments, OfferArguments, PartyName,
+    SaleCommand, SealArguments, SignSaleArguments, TradeArguments,
 };
 pub use work::{ChainArguments, ShowArguments, VerifyArguments, WorkCommand};
 
@@ -59,9 +65,15 @@ pub enum Command {
     /// What a contract is agreed on
     #[command(subcommand)]
     Terms(TermsCommand),
+    /// Positions: their way to the issue, who holds them, what they deliver and pay
+    #[command(subcommand)]
+    Position(PositionCommand),
     /// Transactions that somebody asks you to sign
     #[command(subcommand)]
     Psbt(PsbtCommand),
+    /// Positions offered, bought and sold on
+    #[command(subcommand)]
+    Sale(SaleCommand),
     /// Descriptors of locks and wallets
     #[command(subcommand)]
     Descriptor(DescriptorCommand),
@@ -75,9 +87,6 @@ pub enum Command {
     #[cfg(feature = "gateway")]
     #[command(subcommand)]
     Gateway(GatewayCommand),
-    /// A position on its way to its issue
-    #[command(subcommand)]
-    Position(PositionCommand),
     /// The chain's headers, judged by their work and kept in your store
     #[command(subcommand)]
     Headers(HeadersCommand),
@@ -341,7 +350,24 @@ pub enum PsbtCommand {
         /// The terms' file
         #[arg(long, value_name = "FILE")]
         terms: PathBuf,
+        /// Which seals it might spend.
+        #[command(flatten)]
+        seals: SealsArguments,
     },
+}
+
+/// Files that tell which outputs are seals, and where those may go.
+#[derive(Debug, Default, Args)]
+pub struct SealsArguments {
+    /// The position's terms: its seal as issued, and where it ends
+    #[arg(long, value_name = "FILE")]
+    pub position: Option<PathBuf>,
+    /// An offer: the seal that it sells
+    #[arg(long, value_name = "FILE")]
+    pub offer: Option<PathBuf>,
+    /// Its acceptance: the seal that becomes of it
+    #[arg(long, value_name = "FILE", requires = "offer")]
+    pub acceptance: Option<PathBuf>,
 }
 
 /// `hashmix descriptor`

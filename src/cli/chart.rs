@@ -228,7 +228,7 @@ pub fn svg(bars: &[Bar], contract: &str, summary: &str) -> String {
 }
 
 /// Text that stands in markup.
-fn escaped(text: &str) -> String {
+pub(crate) fn escaped(text: &str) -> String {
     text.chars()
         .map(|letter| match letter {
             '&' => "&amp;".to_owned(),

@@ -102,7 +102,8 @@ pub fn chain(terms: &EscrowTerms, from: &ChainArguments) -> Result<Option<Known>
     Ok(Some(Known { open: known.open.into_iter().chain(told).collect(), ..known }))
 }
 
-fn of_facts(terms: &EscrowTerms, facts: Facts, open: Vec<String>) -> Known {
+/// What a server said.
+pub(crate) fn of_facts(terms: &EscrowTerms, facts: Facts, open: Vec<String>) -> Known {
     Known { proofs: proofs(terms, &facts), headers: facts.headers, asked: true, open }
 }
 

@@ -36,6 +36,7 @@ pub mod position;
 pub mod psbt;
 pub mod record;
 pub mod rules;
+pub mod sale;
 pub mod secret;
 pub mod seed;
 pub mod show;
@@ -49,8 +50,8 @@ pub mod wallet;
 pub mod work;
 
 use arguments::{
-    Arguments, Command, DescriptorCommand, HeadersCommand, PsbtCommand, RecordCommand, SeedCommand,
-    TermsCommand, ValidatorCommand, WalletCommand, WorkCommand,
+    Arguments, Command, DescriptorCommand, HeadersCommand, PsbtCommand,
+    RecordCommand, SeedCommand, TermsCommand, ValidatorCommand, WalletCommand, WorkCommand,
 };
 
 /// Arguments are those of the help.
@@ -175,7 +176,10 @@ fn perform(command: Command) -> Result<Done> {
         }
         Command::Terms(TermsCommand::Descriptor { file }) => terms::descriptor(&file),
         Command::Terms(TermsCommand::Sign(arguments)) => terms::sign(&arguments),
-        Command::Psbt(PsbtCommand::Check { file, terms }) => psbt::check(&file, &terms),
+        Command::Psbt(PsbtCommand::Check { file, terms, seals }) => {
+            psbt::check(&file, &terms, &seals)
+        }
+        Command::Sale(command) => sale::perform(command),
         Command::Descriptor(DescriptorCommand::Check { descriptor, network, terms }) => {
             descriptor::check(&descriptor, network, terms.as_deref())
         }
@@ -187,7 +191,7 @@ fn perform(command: Command) -> Result<Done> {
             wallet::send(&home, &server.electrum, &to, sat, fee_rate)
         }
         Command::Validator(command) => return at_desk(command),
-        Command::Position(command) => position::perform(&command),
+        Command::Position(command) => return position::perform(&command),
         #[cfg(feature = "gateway")]
         Command::Gateway(arguments::GatewayCommand::Run(arguments)) => gateway::run(&arguments),
         #[cfg(feature = "gateway")]

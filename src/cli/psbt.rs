@@ -16,7 +16,8 @@ use bitcoin::taproot::LeafVersion;
 use bitcoin::{Amount, Script, ScriptBuf, TapSighashType, TxOut, taproot};
 
 use crate::amount;
-use crate::cli::{file, terms};
+use crate::cli::arguments::SealsArguments;
+use crate::cli::{file, sale, terms};
 use crate::error::{Culprit, Error, Result, Rule};
 use crate::flow::escrow::terms::EscrowTerms;
 use crate::flow::{escrow, reward};
@@ -62,11 +63,11 @@ const LONGEST: usize = 4_000_000;
 const MUSIG_FIELDS: [(u8, &str); 2] = [(0x1b, "nonce"), (0x1c, "partial signature")];
 
 /// Reads a PSBT and says what it spends and pays.
-pub fn check(path: &Path, terms_path: &Path) -> Result<Vec<String>> {
+pub fn check(path: &Path, terms_path: &Path, seals: &SealsArguments) -> Result<Vec<String>> {
     let terms = terms::read(terms_path)?;
     let bytes = file::bytes(path, LONGEST)?;
     parse(&bytes)
-        .and_then(|psbt| describe(&psbt, &terms))
+        .and_then(|psbt| describe(&psbt, &terms, seals))
         .map_err(|error| error.within(path.display()))
 }
 
@@ -119,7 +120,7 @@ fn find<'a>(locks: &'a [Ours], script: &Script) -> Option<&'a Ours> {
     locks.iter().find(|ours| *ours.lock().script_pubkey == *script)
 }
 
-fn describe(psbt: &Psbt, terms: &EscrowTerms) -> Result<Vec<String>> {
+fn describe(psbt: &Psbt, terms: &EscrowTerms, seals: &SealsArguments) -> Result<Vec<String>> {
     let tx = &psbt.unsigned_tx;
     let locks = locks(terms)?;
     let prevouts = prevouts(psbt)?;
@@ -128,7 +129,8 @@ fn describe(psbt: &Psbt, terms: &EscrowTerms) -> Result<Vec<String>> {
     let fee = taken.checked_sub(paid).ok_or_else(|| {
         AMOUNTS.refuses(Culprit::Sender, "outputs", format_args!("at most {taken}"), paid)
     })?;
-    if !prevouts.iter().any(|out| find(&locks, &out.script_pubkey).is_some()) {
+    let sealed = sale::seals::check(tx, &prevouts, terms, seals)?;
+    if sealed.is_empty() && !prevouts.iter().any(|out| find(&locks, &out.script_pubkey).is_some()) {
         let expected = format!("a lock of {}", terms.id()?);
         return Err(OURS.refuses(Culprit::Sender, "inputs", expected, "none of them"));
     }
@@ -156,8 +158,13 @@ fn describe(psbt: &Psbt, terms: &EscrowTerms) -> Result<Vec<String>> {
         ));
     }
     lines.push(format!("fee       {} sat", fee.to_sat()));
+    let exchanged = !sealed.is_empty();
+    lines.extend(sealed);
     lines.push(format!("earliest  {}", earliest(psbt, terms)));
-    lines.push(format!("meaning   {}", meaning(psbt, terms, &locks, &prevouts)));
+    lines.push(match exchanged {
+        true => "meaning   a seal changes hands, withdraws or retires; `hashmix sale sign` rebuilds it before it signs".to_owned(),
+        false => format!("meaning   {}", meaning(psbt, terms, &locks, &prevouts)),
+    });
     lines.push(
         "open      whether the amounts are due needs certificates, receipts and the chain; nothing was signed"
             .to_owned(),

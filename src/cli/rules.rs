@@ -45,6 +45,7 @@ pub fn all() -> Vec<Rule> {
     rules.extend([chain::embedded::STARTS, chain::embedded::BLOCK, chain::embedded::REORG]);
     rules.extend([cli::ARGUMENTS, cli::OUTPUT]);
     rules.extend([cli::certificate::POSITION, cli::certificate::RECEIPT]);
+    rules.extend([cli::position::folder::FOLDER, cli::position::reading::BUSY]);
     rules.extend([cli::dossier::FOLDER, cli::dossier::STORED, cli::show::HEADERS, cli::show::OVER]);
     rules.extend([
         validator::answer::FORM,
@@ -103,6 +104,7 @@ pub fn all() -> Vec<Rule> {
         cli::psbt::SIGNATURE,
     ]);
     rules.extend([cli::rules::KNOWN]);
+    rules.extend([cli::sale::COMPLETE]);
     rules.extend([cli::secret::PRIVATE, cli::secret::TWICE]);
     rules.extend([cli::terminal::PRESENT]);
     rules.extend([cli::terms::INDEX, cli::terms::CHECKSUM]);
@@ -111,6 +113,7 @@ pub fn all() -> Vec<Rule> {
     rules.extend([cli::work::ARGUMENT, cli::work::ADDRESS_NETWORK]);
     rules.extend([engine::SEAT, engine::POSSIBLE, engine::READABLE, engine::WALLET]);
     rules.extend([engine::joint::ROUND]);
+    rules.extend([engine::trade::SIGNER, engine::trade::TURN, engine::trade::JUDGED]);
     rules.extend([flow::SPEAKER]);
     rules.extend([
         flow::position::terms::FORM,
@@ -120,6 +123,8 @@ pub fn all() -> Vec<Rule> {
         flow::position::terms::EFFICIENCY,
         flow::position::txs::BATCH,
         flow::position::txs::FUNDED,
+        flow::position::inscription::INSCRIBED,
+        script::envelope::TEXT,
         flow::position::enrolment::PROOF,
         flow::position::enrolment::REGISTERED,
         flow::position::proof::CAPACITY,
@@ -162,8 +167,40 @@ pub fn all() -> Vec<Rule> {
         flow::reward::state::POSITION,
         flow::reward::state::CARRIED,
     ]);
+    rules.extend([
+        flow::position::dossier::FORM,
+        flow::position::dossier::BATCH,
+        flow::position::dossier::POSITION,
+        flow::position::dossier::NUMBERS,
+        flow::position::title::ISSUED,
+        flow::position::title::SIGNED,
+        flow::position::title::CONFIRMED,
+        flow::position::title::FEDERATION,
+        flow::position::title::OPENS,
+        flow::position::title::UNOPENED,
+        flow::position::title::LOST,
+        flow::position::title::RETIRED,
+        flow::position::title::MOVES,
+        flow::position::title::LOCKS,
+    ]);
     rules.extend([flow::reward::terms::SERVICE]);
     rules.extend([flow::reward::txs::SWEEPABLE]);
+    rules.extend([
+        flow::sale::coins::EXPIRED,
+        flow::sale::coins::SEAL_MOVED,
+        flow::sale::coins::ESCROW_MOVED,
+        flow::sale::coins::COIN,
+        flow::sale::coins::COIN_TWICE,
+        flow::sale::consent::INPUTS,
+        flow::sale::money::MONEY,
+        flow::sale::state::ORDER,
+        flow::sale::terms::FORM,
+        flow::sale::terms::SELLER,
+        flow::sale::terms::NOTICE,
+        flow::sale::terms::RESALE,
+        flow::sale::terms::ACCEPTS,
+        flow::sale::txs::FUNDS,
+    ]);
     rules.extend([flow::word::FORM, flow::word::CONTRACT, flow::word::SEAT]);
     #[cfg(feature = "gateway")]
     rules.extend([
@@ -272,6 +309,7 @@ pub fn all() -> Vec<Rule> {
     ]);
     rules.extend(tx::carrier::RULES);
     rules.extend([tx::draft::BUILT]);
+    rules.extend([tx::exchange::SEAL_MOVES, tx::exchange::COIN]);
     rules.extend([tx::signed::SIGNATURE]);
     rules.extend([
         wallet::KEY_NETWORK,

@@ -73,17 +73,17 @@ pub fn show(arguments: &ShowArguments) -> Result<Vec<String>> {
 }
 
 /// What is shown.
-struct Shown {
-    bars: Vec<Bar>,
-    verdict: Verdict,
+pub(crate) struct Shown {
+    pub(crate) bars: Vec<Bar>,
+    pub(crate) verdict: Verdict,
     /// Periods that are deep enough to be ruled on.
     ripe: usize,
     /// The first period (0-based) that is not.
-    young: u32,
+    pub(crate) young: u32,
 }
 
 /// The periods that are over; none before the first is.
-fn judged(
+pub(crate) fn judged(
     terms: &EscrowTerms,
     by: &Yardstick,
     known: &Known,
@@ -127,7 +127,8 @@ fn judged(
     Ok(Some(Shown { bars, verdict, ripe, young }))
 }
 
-fn summary(terms: &EscrowTerms, shown: &Shown) -> Vec<String> {
+/// What the bars come to, in words.
+pub(crate) fn summary(terms: &EscrowTerms, shown: &Shown) -> Vec<String> {
     let total = |of: fn(&Bar) -> u128| {
         shown.bars.iter().fold(0u128, |sum, bar| sum.saturating_add(of(bar)))
     };

@@ -52,7 +52,14 @@ fn people(terms: &EscrowTerms, lines: &mut Vec<String>) -> Result<()> {
     lines.push(format!("federation  {k} of {n} decide, paid at {}", {
         federation.payout.assume_checked_ref()
     }));
-    lines.push(format!("            pin this hash when you choose it: {}", federation.id()?));
+    lines.push(match terms.tenure {
+        None => format!("            pin this hash when you choose it: {}", federation.id()?),
+        // These records are fresh; what a buyer pins is the federation that issued.
+        Some(_) => format!(
+            "            these records, {}, the position's issuer has signed with its terms",
+            federation.id()?
+        ),
+    });
     Ok(())
 }
 

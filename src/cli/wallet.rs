@@ -96,7 +96,8 @@ fn rate(sat_per_vb: u64) -> Result<FeeRate> {
         .ok_or_else(|| FEE_RATE.misused("--fee-rate", "1 to 5000 sat/vB", sat_per_vb))
 }
 
-fn open(home: &Home) -> Result<(Wallet, Store)> {
+/// The wallet of a home, and the store it lies in.
+pub(crate) fn open(home: &Home) -> Result<(Wallet, Store)> {
     let seed = seed::read(&home.seed())?;
     make(&home.home)?;
     let path: PathBuf = home.home.join(STORE);

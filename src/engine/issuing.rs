@@ -31,6 +31,7 @@ use crate::engine::{POSSIBLE, READABLE, SEAT};
 use crate::error::{Culprit, Error, Result, Rule};
 use crate::facts::{Facts, View};
 use crate::flow::position::enrolment::registration;
+use crate::flow::position::inscription::PARENT_INPUT;
 use crate::flow::position::proof::Stage;
 use crate::flow::position::state::{self, Effect, Event, FUNDING, ONCE, State, Turn};
 use crate::flow::position::terms::PositionTerms;
@@ -183,7 +184,7 @@ impl Issuing {
     }
 
     fn asked(&self) -> Result<(Vec<bitcoin::ScriptBuf>, u32)> {
-        let scripts = state::watched(self.state.batch(&self.terms))?;
+        let scripts = state::watched(self.state.batch(&self.terms), self.state.funding())?;
         Ok((scripts, state::headers_from(&self.terms)))
     }
 
@@ -385,7 +386,9 @@ impl Issuing {
             names.push((one.id()?.0, "issue".to_owned()));
         }
         let fundings = tagged_hash("hashmix/fundings/1", &[]);
-        names.extend(outpoints.iter().map(|outpoint| (fundings, outpoint.to_string())));
+        // The parent of an inscription is nobody's funding: whoever comes after spends it again.
+        let funding = outpoints.iter().enumerate().filter(|(input, _)| *input != PARENT_INPUT);
+        names.extend(funding.map(|(_, outpoint)| (fundings, outpoint.to_string())));
         for (scope, name) in &names {
             let held = self.store.recall(scope, name)?;
             if let Some(held) = held.filter(|held| held != txid.as_byte_array()) {
@@ -509,7 +512,7 @@ pub fn look(
 ) -> Result<(Turn, Vec<(String, Error)>)> {
     let (mut state, words) = (State::default(), Words::open(dossier.join("words"))?);
     let first = state::headers_from(terms);
-    let seals = state::watched(core::slice::from_ref(terms))?;
+    let seals = state::watched(core::slice::from_ref(terms), None)?;
     let facts = chain.facts(store, &seals, first)?;
     let refused = in_any_order(words.names()?, |name| {
         let word = PositionWord::from_json(&words.read(name)?)?;
@@ -518,7 +521,7 @@ pub fn look(
         state.apply(word.from, &word.event);
         Ok(())
     })?;
-    let facts = chain.facts(store, &state::watched(state.batch(terms))?, first)?;
+    let facts = chain.facts(store, &state::watched(state.batch(terms), state.funding())?, first)?;
     Ok((state.turn(terms, &facts)?, refused))
 }
 

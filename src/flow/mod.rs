@@ -22,6 +22,7 @@ pub mod escrow;
 pub mod journal;
 pub mod position;
 pub mod reward;
+pub mod sale;
 pub mod word;
 
 use bitcoin::Transaction;

@@ -54,6 +54,11 @@ pub fn signer(seat: Seat, network: Network) -> Result<SoftwareSigner> {
     }
 }
 
+/// The signer of one record of whoever has this name. Its randomness repeats, so that what it signs does.
+pub fn signer_of(name: &str, number: u32) -> Result<SoftwareSigner> {
+    SoftwareSigner::rehearsing(seed(name)?.record(Network::Regtest, number)?)
+}
+
 /// The record of a seat in the rehearsal, paid at `payout`.
 pub fn record_of(seat: Seat, network: Network, payout: Address) -> Result<Record> {
     let role = match seat {

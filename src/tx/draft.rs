@@ -14,7 +14,7 @@ use bitcoin::{
 use crate::amount;
 use crate::error::{Culprit, Result, Rule};
 use crate::script::lock::{Lock, Path};
-use crate::tx::carrier;
+use crate::tx::carrier::{self, Known};
 
 /// A draft can be built.
 pub const BUILT: Rule = Rule::new(
@@ -196,7 +196,12 @@ impl Draft {
 
     /// The same with a PSBT of ours to which a round was added.
     pub(super) fn compare_with(&self, ours: &Psbt, theirs: &Psbt, by: Culprit) -> Result<()> {
-        carrier::compare(self.title, ours, &self.spends, theirs, by)
+        let known: Vec<Known<'_>> = self
+            .spends
+            .iter()
+            .map(|spend| Known { prevout: &spend.prevout, lock: Some((&spend.lock, spend.path)) })
+            .collect();
+        carrier::compare(self.title, ours, &known, theirs, by)
     }
 
     pub(crate) fn into_parts(self) -> (Title, Transaction, Vec<Spend>) {

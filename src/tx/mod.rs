@@ -9,5 +9,6 @@
 
 pub mod carrier;
 pub mod draft;
+pub mod exchange;
 pub mod satoshi;
 pub mod signed;

@@ -1,5 +1,6 @@
 //! A position from the miner's enrolment to its issue, in the world that HASHMIX_WORLD names.
 
+mod an_issue_is_inscribed;
 mod town;
 
 mod a_batch_is_issued_at_once;

@@ -19,7 +19,7 @@ use crate::town::{HEIGHTS, SHARES, Town, all_well, enrol, proven, step};
 fn words(terms: &PositionTerms) -> [(Seat, Event); 7] {
     let signature = cast::standing(0).unwrap().sign_digest([1; 32]).unwrap();
     let (record, script) = (terms.reward.miner.id().unwrap(), terms.reward.miner.payout_script());
-    let funding = Funding { outpoint: OutPoint::null(), value: Amount::from_sat(11_000) };
+    let funding = Funding::new(OutPoint::null(), Amount::from_sat(11_000));
     let lock = Stage::Binding.script(terms).unwrap();
     [
         (Seat::Validator(0), Event::Registered { record, script, signature }),

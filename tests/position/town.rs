@@ -3,10 +3,14 @@
 use std::path::{Path, PathBuf};
 use std::slice::from_ref;
 
-use bitcoin::{Amount, FeeRate, Network, NetworkKind, OutPoint, Transaction, TxOut};
+use bitcoin::{
+    Amount, FeeRate, Network, NetworkKind, OutPoint, ScriptBuf, Transaction, TxOut, Txid,
+};
 use hashmix::chain::electrum::Electrum;
 use hashmix::engine::issuing::{Issuing, Told};
 use hashmix::error::Error;
+use hashmix::flow::position::coins::POSTAGE;
+use hashmix::flow::position::inscription::{self, Inscription};
 use hashmix::flow::position::proof::Stage;
 use hashmix::flow::position::terms::PositionTerms;
 use hashmix::flow::position::txs::Funding;
@@ -139,6 +143,22 @@ impl Town {
         self.pay(&mut vec![TxOut { value, script_pubkey }], payers).1
     }
 
+    /// Pays for an inscribed issue, and puts a parent (any coin of the issuer's script) beside it.
+    pub(crate) fn fund_inscribed(&mut self, one: &PositionTerms, parent: Txid) -> Funding {
+        let issuer = coins::issuer(one).unwrap().script_pubkey;
+        let inscribing = inscription::lock(one, parent).unwrap().script_pubkey;
+        let fee = txs::inscription_fee(one, RATE).unwrap();
+        let out = |value, script_pubkey: &ScriptBuf| TxOut {
+            value,
+            script_pubkey: script_pubkey.clone(),
+        };
+        let mut outputs = vec![out(POSTAGE, &inscribing), out(fee, &issuer), out(POSTAGE, &issuer)];
+        let (tx, funding) = self.pay(&mut outputs, from_ref(one));
+        let at = |vout| OutPoint::new(tx.compute_txid(), vout);
+        let inscription = Inscription { parent, parent_at: at(2), fee_from: at(1), fee };
+        Funding { inscription: Some(inscription), ..funding }
+    }
+
     fn pay(
         &mut self,
         outputs: &mut Vec<TxOut>,
@@ -153,7 +173,7 @@ impl Town {
         }
         let rate = FeeRate::from_sat_per_vb(RATE).unwrap();
         let tx = self.wallet.fund(outputs, rate).unwrap();
-        let funding = Funding { outpoint: OutPoint::new(tx.compute_txid(), 0), value };
+        let funding = Funding::new(OutPoint::new(tx.compute_txid(), 0), value);
         self.electrum().broadcast(&tx).unwrap();
         self.world.settle().unwrap();
         (tx, funding)

@@ -37,7 +37,7 @@ fn batch(count: u32) -> Vec<PositionTerms> {
 fn funded(batch: &[PositionTerms], more: i64) -> hashmix::error::Result<hashmix::tx::draft::Draft> {
     let least = txs::funding(batch, batch[0].fees.floor)?.to_sat();
     let value = Amount::from_sat(least.checked_add_signed(more).unwrap());
-    txs::issue(batch, Funding { outpoint: OutPoint::null(), value })
+    txs::issue(batch, Funding::new(OutPoint::null(), value))
 }
 
 #[test]
@@ -113,7 +113,7 @@ fn a_batch_differs_in_its_records_alone() {
     let rule = |change: &dyn Fn(&mut Vec<PositionTerms>)| {
         let mut bad = good.clone();
         change(&mut bad);
-        let funding = Funding { outpoint: OutPoint::null(), value: Amount::from_sat(50_000) };
+        let funding = Funding::new(OutPoint::null(), Amount::from_sat(50_000));
         txs::issue(&bad, funding).unwrap_err().rule()
     };
     let changes: [Change<'_, Vec<PositionTerms>>; 9] = [

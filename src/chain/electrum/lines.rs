@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::lock;
+use super::traffic::Meter;
 
 #[cfg(test)]
 mod tests;
@@ -35,6 +36,7 @@ impl<T: Read + Write + Send> Stream for T {}
 pub(super) struct Lines {
     stream: Box<dyn Stream>,
     heard: Arc<Mutex<Heard>>,
+    meter: Meter,
     /// What came and was not handed on yet; up to `whole` it is checked lines.
     held: Vec<u8>,
     whole: usize,
@@ -49,8 +51,13 @@ impl fmt::Debug for Lines {
 
 impl Lines {
     /// Connects to a checked address, see [`super::URL`]. At most `longest` bytes may come between
-    /// two questions.
-    pub(super) fn open(url: &str, timeout: Duration, longest: usize) -> io::Result<Self> {
+    /// two questions; `meter` counts all that goes either way.
+    pub(super) fn open(
+        url: &str,
+        timeout: Duration,
+        longest: usize,
+        meter: Meter,
+    ) -> io::Result<Self> {
         let tls = url.strip_prefix("ssl://");
         let address = tls.or(url.strip_prefix("tcp://")).unwrap_or(url);
         let tcp = connect(address, timeout)?;
@@ -68,7 +75,7 @@ impl Lines {
             Some(_) => return Err(io::Error::other("this build has no TLS")),
             None => Box::new(bounded),
         };
-        Ok(Self { stream, heard, held: Vec::new(), whole: 0, handed: 0 })
+        Ok(Self { stream, heard, meter, held: Vec::new(), whole: 0, handed: 0 })
     }
 
     /// Reads until there is a whole line; `false` if the server closed the connection.
@@ -90,7 +97,10 @@ impl Lines {
             let mut chunk = [0u8; 16 * 1024];
             match self.stream.read(&mut chunk)? {
                 0 => return Ok(false),
-                count => self.held.extend(chunk.iter().take(count)),
+                count => {
+                    self.meter.add(count);
+                    self.held.extend(chunk.iter().take(count));
+                }
             }
         }
     }
@@ -119,7 +129,9 @@ impl Write for Lines {
     /// A question: what is heard from now on is the answer to it.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         *lock(&self.heard) = Heard { since: Instant::now(), bytes: 0 };
-        self.stream.write(bytes)
+        let count = self.stream.write(bytes)?;
+        self.meter.add(count);
+        Ok(count)
     }
 
     fn flush(&mut self) -> io::Result<()> {

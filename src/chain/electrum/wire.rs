@@ -10,6 +10,7 @@ use electrum_client::{Batch, ElectrumApi, Error as ClientError, Param};
 use serde_json::Value;
 
 use super::lines::{LONGEST_ANSWER, Lines};
+use super::traffic::{Meter, Traffic};
 use super::{ANSWER, Garbled, lock};
 use crate::chain::patience::Patience;
 use crate::error::{Error, Result, Rule};
@@ -39,8 +40,8 @@ impl fmt::Debug for Line {
 
 impl Line {
     /// Connects and agrees on a version of the protocol.
-    fn open(url: &str, timeout: Duration) -> Result<Self, ClientError> {
-        let line = RawClient::from(Lines::open(url, timeout, LONGEST_ANSWER)?);
+    fn open(url: &str, timeout: Duration, meter: Meter) -> Result<Self, ClientError> {
+        let line = RawClient::from(Lines::open(url, timeout, LONGEST_ANSWER, meter)?);
         // No name of ours: the server need not know who asks.
         let versions = ["1.4", "1.6"].map(str::to_owned).to_vec();
         line.raw_call(
@@ -63,6 +64,8 @@ pub(super) struct Wire {
     url: String,
     patience: Patience,
     line: Mutex<Option<Line>>,
+    meter: Meter,
+    traffic: Mutex<Traffic>,
 }
 
 impl Wire {
@@ -78,7 +81,13 @@ impl Wire {
                 if cfg!(feature = "tls") { "tcp:// or ssl://" } else { "tcp:// (no TLS here)" };
             return Err(URL.misused("Electrum server", format_args!("{expected}host:port"), url));
         }
-        Ok(Self { url: url.to_owned(), patience, line: Mutex::new(None) })
+        Ok(Self {
+            url: url.to_owned(),
+            patience,
+            line: Mutex::new(None),
+            meter: Meter::default(),
+            traffic: Mutex::default(),
+        })
     }
 
     pub(super) fn url(&self) -> &str {
@@ -89,6 +98,17 @@ impl Wire {
         format!("server {}", self.url)
     }
 
+    /// What was asked so far.
+    pub(super) fn traffic(&self) -> Traffic {
+        lock(&self.traffic).clone()
+    }
+
+    /// Books what went over the wire since the meter showed `before`.
+    fn book(&self, method: &str, calls: usize, before: u64) {
+        let bytes = self.meter.read().saturating_sub(before);
+        lock(&self.traffic).add(method, calls, bytes);
+    }
+
     /// The server's answer; its refusal counts as no answer.
     pub(super) fn call(&self, method: &str, params: &[Param]) -> Result<Value> {
         self.ask(method, params)?.map_err(|reason| self.declined(method, reason))
@@ -96,7 +116,7 @@ impl Wire {
 
     /// The server's answer, or the reason for which it refuses one.
     pub(super) fn ask(&self, method: &str, params: &[Param]) -> Result<Result<Value, String>> {
-        self.patiently(method, |line| line.0.raw_call(method, params.to_vec()))
+        self.patiently(method, 1, |line| line.0.raw_call(method, params.to_vec()))
     }
 
     /// The answers to one question about several things, in their order.
@@ -107,7 +127,7 @@ impl Wire {
             batch.raw(method.to_owned(), params);
         }
         let answers = self
-            .patiently(method, |line| line.0.batch_call(&batch))?
+            .patiently(method, count, |line| line.0.batch_call(&batch))?
             .map_err(|reason| self.declined(method, reason))?;
         if answers.len() == count {
             Ok(answers)
@@ -121,6 +141,7 @@ impl Wire {
     fn patiently<T>(
         &self,
         method: &str,
+        calls: usize,
         ask: impl Fn(&Line) -> Result<T, ClientError>,
     ) -> Result<Result<T, String>> {
         let mut held = lock(&self.line);
@@ -131,9 +152,17 @@ impl Wire {
             }
             let line = match held.take() {
                 Some(line) => Ok(line),
-                None => Line::open(&self.url, self.patience.timeout),
+                None => {
+                    let before = self.meter.read();
+                    let line = Line::open(&self.url, self.patience.timeout, self.meter.clone());
+                    self.book("server.version", 1, before);
+                    line
+                }
             };
-            match line.map(|line| (ask(&line), line)) {
+            let before = self.meter.read();
+            let answer = line.map(|line| (ask(&line), line));
+            self.book(method, calls, before);
+            match answer {
                 Ok((Ok(answer), line)) => {
                     *held = Some(line.without_notices());
                     return Ok(Ok(answer));

@@ -3,15 +3,19 @@
 use std::path::{Path, PathBuf};
 
 use bitcoin::consensus::serialize;
-use bitcoin::{Amount, FeeRate, OutPoint, TxOut};
+use bitcoin::{Amount, FeeRate, OutPoint, TxOut, Txid};
 
+use crate::amount;
 use crate::chain::electrum::Electrum;
 use crate::cli::arguments::{FundArguments, SeatArguments};
-use crate::cli::position::{sit, tell, terms};
+use crate::cli::position::{folder, sit, tell, terms};
 use crate::cli::{file, seed, wallet};
 use crate::engine::POSSIBLE;
+use crate::engine::issuing::Told;
 use crate::error::Result;
-use crate::flow::position::coins;
+use crate::flow::position::coins::{self, POSTAGE};
+use crate::flow::position::dossier::Issue;
+use crate::flow::position::inscription::{self, Inscription};
 use crate::flow::position::proof::Stage;
 use crate::flow::position::state::FUNDING;
 use crate::flow::position::terms::PositionTerms;
@@ -30,6 +34,8 @@ const PAYMENT: &str = "issue-funding";
 /// What the miner's registered address gets beside the issuer's script, so that the payment is known
 /// to be his: above the dust of every kind of address.
 const MARK: Amount = Amount::from_sat(1_000);
+/// Which output of a payment for an inscribed issue holds the issue's fee.
+const FEE_OUTPUT: u32 = 2;
 
 /// Proves the address in the miner's record.
 pub(super) fn enroll(seat: &SeatArguments, proof: Option<&Path>) -> Result<Vec<String>> {
@@ -88,10 +94,20 @@ pub(super) fn prove(
     }
 }
 
-/// Broadcasts what is signed.
+/// Broadcasts what is signed, and adds it to the dossier.
 pub(super) fn issue(seat: &SeatArguments) -> Result<Vec<String>> {
     let mut issuing = sit(seat)?;
     let told = issuing.step()?;
+    let sent = told.iter().find_map(|told| match told {
+        Told::Sent(txid) => Some(*txid),
+        _ => None,
+    });
+    let (state, terms) = (issuing.state(), issuing.terms());
+    if let (Some(txid), Some(funding)) = (sent, state.funding())
+        && let Some(issue) = Issue::among(terms, state.batch(terms), txid, funding)?
+    {
+        folder::write_issue(&seat.dossier, &issue)?;
+    }
     tell(&mut issuing, told)
 }
 
@@ -114,20 +130,40 @@ pub(super) fn fund(arguments: &FundArguments) -> Result<Vec<String>> {
             let mut issuing = sit(seat)?;
             let issuer = coins::issuer(issuing.terms())?.script_pubkey;
             let held = issuing.facts()?.coins(&issuer);
-            let coin = held.into_iter().find(|coin| coin.outpoint == outpoint);
-            let coin = coin.filter(|coin| coin.height.is_some()).ok_or_else(|| {
-                let expected = "an output of the issuer's script in a block";
-                FUNDING.unavailable(format_args!("output {outpoint}"), expected, "none yet")
-            })?;
-            let funding = Funding { outpoint, value: coin.txout.value };
+            let value = |wanted: OutPoint| {
+                let coin = held.iter().find(|coin| coin.outpoint == wanted);
+                let coin = coin.filter(|coin| coin.height.is_some()).ok_or_else(|| {
+                    let expected = "an output of the issuer's script in a block";
+                    FUNDING.unavailable(format_args!("output {wanted}"), expected, "none yet")
+                });
+                coin.map(|coin| coin.txout.value)
+            };
+            let funding = match (arguments.parent, arguments.parent_at) {
+                (Some(parent), Some(parent_at)) => {
+                    // `pay` has put it there.
+                    let fee_from = OutPoint { vout: FEE_OUTPUT, ..outpoint };
+                    let fee = value(fee_from)?;
+                    let inscription = Some(Inscription { parent, parent_at, fee_from, fee });
+                    Funding { inscription, ..Funding::new(outpoint, POSTAGE) }
+                }
+                (Some(_), None) => {
+                    return Err(POSSIBLE.misused("position fund", "--parent-at", "none"));
+                }
+                _ => Funding::new(outpoint, value(outpoint)?),
+            };
             say(seat, Event::Funded { funding, batch })
         }
-        (None, Some(rate)) => pay(seat, &batch, rate),
+        (None, Some(rate)) => pay(seat, &batch, rate, arguments.parent),
         (None, None) => Err(POSSIBLE.misused("position fund", "a fee rate or an output", "none")),
     }
 }
 
-fn pay(seat: &SeatArguments, batch: &[PositionTerms], rate: u64) -> Result<Vec<String>> {
+fn pay(
+    seat: &SeatArguments,
+    batch: &[PositionTerms],
+    rate: u64,
+    parent: Option<Txid>,
+) -> Result<Vec<String>> {
     let (ours, home) = (terms(&seat.dossier)?, &seat.home);
     let alone = core::slice::from_ref(&ours);
     let batch = if batch.is_empty() { alone } else { batch };
@@ -136,11 +172,21 @@ fn pay(seat: &SeatArguments, batch: &[PositionTerms], rate: u64) -> Result<Vec<S
     let fee_rate = FeeRate::from_sat_per_vb(rate)
         .ok_or_else(|| POSSIBLE.misused("--fee-rate", "a fee rate", rate))?;
     let network = ours.reward.network;
-    let value = txs::funding(batch, rate)?;
-    let outputs = [
-        TxOut { value, script_pubkey: coins::issuer(&ours)?.script_pubkey },
-        TxOut { value: MARK, script_pubkey: first.reward.miner.payout_script() },
-    ];
+    let mark = TxOut { value: MARK, script_pubkey: first.reward.miner.payout_script() };
+    let issuer = coins::issuer(&ours)?.script_pubkey;
+    let (value, outputs) = match parent {
+        Some(parent) => {
+            let inscribing = inscription::lock(&ours, parent)?.script_pubkey;
+            let fee = txs::inscription_fee(&ours, rate)?;
+            let seal = TxOut { value: POSTAGE, script_pubkey: inscribing };
+            let paid = amount::sum([POSTAGE, fee], "funding of an issue")?;
+            (paid, vec![seal, mark, TxOut { value: fee, script_pubkey: issuer }])
+        }
+        None => {
+            let value = txs::funding(batch, rate)?;
+            (value, vec![TxOut { value, script_pubkey: issuer }, mark])
+        }
+    };
     let seed = seed::read(&home.seed())?;
     wallet::make(&home.home)?;
     let mut store = Store::open(home.home.join(wallet::STORE))?;
@@ -153,12 +199,14 @@ fn pay(seat: &SeatArguments, batch: &[PositionTerms], rate: u64) -> Result<Vec<S
     store.append(&ours.id()?.0, &[(PAYMENT, serialize(&tx))], changes.as_ref())?;
     chain.electrum().broadcast(&tx)?;
     let outpoint = OutPoint::new(tx.compute_txid(), 0);
+    let parent = parent.map(|txid| format!(" --parent {txid} --parent-at TXID:VOUT"));
+    let parent = parent.unwrap_or_default();
     Ok(vec![
         format!("paid     {} sat to the issuer's script", value.to_sat()),
         format!("output   {outpoint}"),
         format!("marked   {} sat to your registered address beside it", MARK.to_sat()),
         format!(
-            "next     the chain: a block holds it; then you: hashmix position fund --outpoint {outpoint}"
+            "next     the chain: a block holds it; then you: hashmix position fund --outpoint {outpoint}{parent}"
         ),
     ])
 }

@@ -1,11 +1,20 @@
 //! `hashmix position`: the way of a position to its issue. Each command does one person's part, says
-//! what happened, and whose turn it is.
+//! what happened, and whose turn it is. And what came of it: who holds the position, what it delivers
+//! and pays.
+//!
+//! | command | asks | answers |
+//! |---|---|---|
+//! | `verify` | a server, and headers | issuer, terms, holders, the lock to pay, credit, what is paid; what nobody can prove |
+//! | `list` | the same | a line for each dossier |
+//! | `show` | the same | that line, and a timeline, also as a drawing |
+//!
+//! The others are told in `miner`, `attest` and `make`.
 
 use std::path::Path;
 
 use crate::chain::electrum::Electrum;
 use crate::cli::arguments::{PositionCommand, SeatArguments};
-use crate::cli::{file, seed, wallet};
+use crate::cli::{Done, file, seed, wallet};
 use crate::engine::issuing::{Issuing, Told};
 use crate::error::Result;
 use crate::flow::escrow::terms::TERMS_MAX_BYTES;
@@ -15,8 +24,13 @@ use crate::sign::software::SoftwareSigner;
 use crate::store::Store;
 
 mod attest;
+pub mod folder;
 mod make;
 mod miner;
+pub mod reading;
+pub mod show;
+pub mod timeline;
+pub mod verify;
 
 pub use make::NUMBERS;
 
@@ -24,8 +38,11 @@ pub use make::NUMBERS;
 const TERMS: &str = "position.json";
 
 /// Does what the arguments ask for.
-pub fn perform(command: &PositionCommand) -> Result<Vec<String>> {
-    match command {
+pub fn perform(command: &PositionCommand) -> Result<Done> {
+    let lines = match command {
+        PositionCommand::Verify { dossier, by } => return verify::verify(by, dossier),
+        PositionCommand::List { dossiers, by } => show::list(by, dossiers),
+        PositionCommand::Show { dossier, by, svg } => show::show(by, dossier, svg.as_deref()),
         PositionCommand::Federation(arguments) => make::federation(arguments),
         PositionCommand::New(arguments) => make::new(arguments),
         PositionCommand::Enroll { seat, proof } => miner::enroll(seat, proof.as_deref()),
@@ -41,7 +58,8 @@ pub fn perform(command: &PositionCommand) -> Result<Vec<String>> {
         PositionCommand::Status { dossier, folder, server } => {
             attest::status(dossier, folder, &server.electrum)
         }
-    }
+    };
+    lines.map(Done::from)
 }
 
 /// The terms in a dossier.

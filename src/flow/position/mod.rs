@@ -33,9 +33,12 @@
 //! the engine, which has one.
 
 pub mod coins;
+pub mod dossier;
 pub mod enrolment;
+pub mod inscription;
 pub mod proof;
 pub mod state;
 pub mod terms;
+pub mod title;
 pub mod txs;
 pub mod word;

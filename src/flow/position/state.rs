@@ -14,6 +14,7 @@ use crate::facts::Facts;
 use crate::flow::check_speaker;
 use crate::flow::position::coins;
 use crate::flow::position::enrolment::{REGISTERED, check_proof, check_registration};
+use crate::flow::position::inscription::{self, PARENT_INPUT};
 use crate::flow::position::proof::{self, Stage};
 use crate::flow::position::terms::PositionTerms;
 use crate::flow::position::txs::{self, Funding};
@@ -349,13 +350,15 @@ impl State {
     }
 
     fn check_funding(&self, terms: &PositionTerms, facts: &Facts, draft: &Draft) -> Result<()> {
-        let lock = coins::issuer(terms)?.script_pubkey;
         let payers = self.batch(terms).iter().map(|one| one.reward.miner.payout_script());
         let payers: Vec<ScriptBuf> = payers.collect();
-        for spend in draft.spends() {
+        for (input, spend) in draft.spends().iter().enumerate() {
             let outpoint = spend.outpoint;
             let place = format_args!("funding {outpoint}").to_string();
-            let coin = facts.coins(&lock).into_iter().find(|coin| coin.outpoint == outpoint);
+            let coin = facts
+                .coins(&spend.prevout.script_pubkey)
+                .into_iter()
+                .find(|coin| coin.outpoint == outpoint);
             let Some(coin) = coin.filter(|coin| coin.height.is_some()) else {
                 return Err(FUNDING.unavailable(place, "an output in a block", "none"));
             };
@@ -370,7 +373,8 @@ impl State {
             let paid = facts.transactions.get(&outpoint.txid).is_some_and(|seen| {
                 seen.tx.output.iter().any(|out| payers.contains(&out.script_pubkey))
             });
-            if !paid {
+            // The parent of an inscription is the federation's own, and goes back to it.
+            if !paid && input != PARENT_INPUT {
                 let expected = "a payment to the miner's registered address beside it";
                 return Err(FUNDING.refuses(Culprit::Miner, place, expected, "none"));
             }
@@ -454,11 +458,16 @@ impl Work {
     }
 }
 
-/// The scripts whose histories tell all that is asked of the chain: the issuer's, and the seals'.
-pub fn watched(terms: &[PositionTerms]) -> Result<Vec<ScriptBuf>> {
+/// The scripts whose histories tell all that is asked of the chain: the issuer's, the seals', and that
+/// of an inscription.
+pub fn watched(terms: &[PositionTerms], funding: Option<Funding>) -> Result<Vec<ScriptBuf>> {
     let mut scripts = Vec::new();
+    let parent = funding.and_then(|funding| funding.inscription).map(|it| it.parent);
     for one in terms {
-        for script in [coins::issuer(one)?.script_pubkey, coins::issued_seal(one)?.script_pubkey] {
+        let inscribing = parent.map(|parent| inscription::lock(one, parent)).transpose()?;
+        let locks = [Some(coins::issuer(one)?), inscribing].into_iter().flatten();
+        let seal = coins::issued_seal(one)?.script_pubkey;
+        for script in locks.map(|lock| lock.script_pubkey).chain([seal]) {
             if !scripts.contains(&script) {
                 scripts.push(script);
             }

@@ -5,7 +5,8 @@
 //!                                           out n       OP_RETURN, 80 bytes, nothing
 //! ```
 //! What the input holds above the seals is the fee: the miner has put it there for this. The first
-//! satoshi of a seal is therefore 10,000 times its place into the input, whoever counts.
+//! satoshi of a seal is therefore 10,000 times its place into the input, whoever counts. A position
+//! that is issued alone can be inscribed as well ([`inscription`]).
 
 use bitcoin::hashes::Hash;
 use bitcoin::script::PushBytesBuf;
@@ -13,8 +14,10 @@ use bitcoin::transaction::Version;
 use bitcoin::{Amount, OutPoint, ScriptBuf, TxOut, Txid};
 use serde::{Deserialize, Serialize};
 
+use crate::amount;
 use crate::error::{Culprit, Result, Rule};
 use crate::flow::position::coins::{self, POSTAGE};
+use crate::flow::position::inscription::{self, INSCRIBED, Inscription};
 use crate::flow::position::terms::PositionTerms;
 use crate::id::{PositionId, tagged_hash};
 use crate::script::lock::Path;
@@ -48,29 +51,67 @@ pub struct Funding {
     /// What it holds (satoshis).
     #[serde(with = "bitcoin::amount::serde::as_sat")]
     pub value: Amount,
+    /// What an inscribed issue spends beside it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inscription: Option<Inscription>,
+}
+
+impl Funding {
+    /// What pays for an issue that is not inscribed.
+    pub fn new(outpoint: OutPoint, value: Amount) -> Self {
+        Self { outpoint, value, inscription: None }
+    }
 }
 
 /// What an output of the issuer's script must hold, to issue `terms` at this fee rate.
 pub fn funding(terms: &[PositionTerms], sat_per_vb: u64) -> Result<Amount> {
-    let (first, outputs) = outputs(terms)?;
-    let spends = [spend(first, Funding { outpoint: OutPoint::null(), value: Amount::ZERO })?];
+    let blank = Funding::new(OutPoint::null(), Amount::ZERO);
+    let (spends, outputs) = parts(terms, &blank)?;
     let cost = fee(vsize(&spends, &outputs)?, sat_per_vb)?;
-    crate::amount::sum(outputs.iter().map(|out| out.value).chain([cost]), "funding of an issue")
+    amount::sum(outputs.iter().map(|out| out.value).chain([cost]), "funding of an issue")
+}
+
+/// What the output that pays an inscribed issue's fee must hold, at this rate.
+pub fn inscription_fee(terms: &PositionTerms, sat_per_vb: u64) -> Result<Amount> {
+    let (parent_at, fee_from) = (OutPoint::null(), OutPoint::null());
+    let inscription =
+        Inscription { parent: Txid::all_zeros(), parent_at, fee_from, fee: Amount::ZERO };
+    let blank = Funding { inscription: Some(inscription), ..Funding::new(parent_at, POSTAGE) };
+    let (spends, outputs) = parts(core::slice::from_ref(terms), &blank)?;
+    fee(vsize(&spends, &outputs)?, sat_per_vb)
 }
 
 /// The issue of one position, or of several of one farm.
 pub fn issue(terms: &[PositionTerms], funding: Funding) -> Result<Draft> {
     let title = Title("issue");
-    let (first, outputs) = outputs(terms)?;
-    let spends = vec![spend(first, funding)?];
+    let (spends, outputs) = parts(terms, &funding)?;
     let size = vsize(&spends, &outputs)?;
     let draft = Draft::new(title, Version::TWO, 0, spends, outputs)?;
-    let (paid, fees) = (draft.fee()?, &first.fees);
-    if paid < fee(size, fees.floor)? || paid > fee(size, fees.cap)? {
-        let expected = format!("{size} vB at {} to {} sat/vB", fees.floor, fees.cap);
-        return Err(FUNDED.refuses(Culprit::Miner, title, expected, paid));
+    let paid = draft.fee()?;
+    let fees = terms.first().map(|first| (first.fees.floor, first.fees.cap));
+    match fees {
+        Some((floor, cap)) if paid < fee(size, floor)? || paid > fee(size, cap)? => {
+            let expected = format!("{size} vB at {floor} to {cap} sat/vB");
+            Err(FUNDED.refuses(Culprit::Miner, title, expected, paid))
+        }
+        _ => Ok(draft),
     }
-    Ok(draft)
+}
+
+/// What an issue spends and pays.
+fn parts(terms: &[PositionTerms], funding: &Funding) -> Result<(Vec<Spend>, Vec<TxOut>)> {
+    let (first, mut outputs) = outputs(terms)?;
+    let Some(inscription) = &funding.inscription else {
+        return Ok((vec![spend(first, funding)?], outputs));
+    };
+    if terms.len() > 1 {
+        let found = format_args!("{} positions", terms.len()).to_string();
+        return Err(INSCRIBED.refuses(Culprit::Miner, "issue", "one position", found));
+    }
+    let spends = inscription::spends(first, (funding.outpoint, funding.value), inscription)?;
+    let script_pubkey = coins::issuer(first)?.script_pubkey;
+    outputs.insert(1, TxOut { value: POSTAGE, script_pubkey });
+    Ok((spends, outputs))
 }
 
 /// The id of the position whose seal is output `place` of an issue of `count`: the txid of the issue,
@@ -85,7 +126,7 @@ pub fn position(issue: Txid, place: u32, count: usize) -> PositionId {
     }
 }
 
-fn spend(terms: &PositionTerms, funding: Funding) -> Result<Spend> {
+fn spend(terms: &PositionTerms, funding: &Funding) -> Result<Spend> {
     let lock = coins::issuer(terms)?;
     let prevout = TxOut { value: funding.value, script_pubkey: lock.script_pubkey.clone() };
     Ok(Spend { outpoint: funding.outpoint, prevout, lock, path: Path::Federation })
@@ -144,7 +185,7 @@ pub fn digest(hashes: &[[u8; 32]]) -> [u8; 32] {
 /// The 48 bytes that an issue states in the clear (big-endian): magic (4), rate in H/s (8), efficiency
 /// in 10 mJ/TH (2), start height (3), length in blocks (3), and the first bytes of the ids of miner
 /// (20; in a batch the first one's) and federation (8), which are hints and no authority.
-fn statement(terms: &PositionTerms) -> Result<Vec<u8>> {
+pub fn statement(terms: &PositionTerms) -> Result<Vec<u8>> {
     let delivery = &terms.delivery;
     // Terms keep both below 2^24.
     let low = |number: u32| number.to_be_bytes().into_iter().skip(1);

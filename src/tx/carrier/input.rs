@@ -12,9 +12,9 @@ use bitcoin::taproot::{ControlBlock, LeafVersion};
 use bitcoin::{ScriptBuf, Witness};
 
 use super::round::FIELDS;
-use super::{Judge, UNKNOWN, V2, round, shown};
+use super::{Judge, Known, UNKNOWN, V2, round, shown};
 use crate::error::{Result, Rule};
-use crate::tx::draft::Spend;
+use crate::script::lock::Path;
 
 /// What the rules about signatures advise.
 const SIGNED_ELSEWHERE: &str = "take signatures from signed words, and send the PSBT without them";
@@ -148,7 +148,7 @@ const ANNEX_TAG: u8 = 0x50;
 pub(super) fn compare(
     judge: &Judge,
     number: usize,
-    spend: &Spend,
+    known: Known<'_>,
     ours: &Input,
     theirs: &Input,
 ) -> Result<()> {
@@ -178,7 +178,7 @@ pub(super) fn compare(
     } = theirs;
     let at = |field: &str| format!("input {number}, {field}");
 
-    spent(judge, number, spend, theirs)?;
+    spent(judge, number, known, theirs)?;
     judge.absent(PREVIOUS, at("previous transaction"), non_witness_utxo.as_ref(), |tx| {
         tx.compute_txid().to_string()
     })?;
@@ -187,7 +187,7 @@ pub(super) fn compare(
     })?;
     same(judge, INTERNAL_KEY, &at("internal key"), &ours.tap_internal_key, tap_internal_key)?;
     same(judge, MERKLE_ROOT, &at("merkle root"), &ours.tap_merkle_root, tap_merkle_root)?;
-    leaves(judge, number, spend, &ours.tap_scripts, tap_scripts)?;
+    leaves(judge, number, known, &ours.tap_scripts, tap_scripts)?;
 
     let place = at("origin of a Taproot key");
     origins(judge, &place, &ours.tap_key_origins, tap_key_origins)?;
@@ -234,8 +234,8 @@ fn has_annex(witness: &Witness) -> bool {
     witness.len() > 1 && witness.last().is_some_and(|last| last.first() == Some(&ANNEX_TAG))
 }
 
-fn spent(judge: &Judge, number: usize, spend: &Spend, theirs: &Input) -> Result<()> {
-    let expected = &spend.prevout;
+fn spent(judge: &Judge, number: usize, known: Known<'_>, theirs: &Input) -> Result<()> {
+    let expected = known.prevout;
     let amount = format!("{} sat", expected.value.to_sat());
     let Some(found) = &theirs.witness_utxo else {
         let at = format_args!("input {number}, witness UTXO");
@@ -274,12 +274,13 @@ type Leaves = BTreeMap<ControlBlock, (ScriptBuf, LeafVersion)>;
 fn leaves(
     judge: &Judge,
     number: usize,
-    spend: &Spend,
+    known: Known<'_>,
     ours: &Leaves,
     theirs: &Leaves,
 ) -> Result<()> {
     for (control, (script, version)) in theirs {
-        let Some(leaf) = spend.lock.leaves.iter().find(|leaf| leaf.script == *script) else {
+        let leaves = known.lock.map(|(lock, _)| lock.leaves.as_slice()).unwrap_or_default();
+        let Some(leaf) = leaves.iter().find(|leaf| leaf.script == *script) else {
             let at = format_args!("input {number}, leaf");
             return Err(judge.refuses(LEAF_FOREIGN, at, "a leaf of the lock", shown(script)));
         };
@@ -293,14 +294,17 @@ fn leaves(
                 [&leaf.control, control].map(|block| block.serialize().to_lower_hex_string());
             return Err(judge.refuses(CONTROL_BLOCK, at, expected, found));
         }
-        if leaf.path != spend.path {
+        if let Some((_, path)) = known.lock
+            && leaf.path != path
+        {
             let at = format_args!("input {number}, leaf");
-            return Err(judge.refuses(LEAF_OTHER, at, spend.path, leaf.path));
+            return Err(judge.refuses(LEAF_OTHER, at, path, leaf.path));
         }
     }
     if ours.keys().any(|control| !theirs.contains_key(control)) {
         let at = format_args!("input {number}, leaf");
-        return Err(judge.refuses(LEAF_MISSING, at, spend.path, "none"));
+        let path = known.lock.map_or(Path::Key, |(_, path)| path);
+        return Err(judge.refuses(LEAF_MISSING, at, path, "none"));
     }
     Ok(())
 }

@@ -18,16 +18,17 @@
 
 use core::fmt;
 
-use bitcoin::Script;
 use bitcoin::base64::Engine;
 use bitcoin::base64::prelude::BASE64_STANDARD;
 use bitcoin::hex::DisplayHex;
 use bitcoin::psbt::raw::{Key, ProprietaryKey};
 use bitcoin::psbt::{self, Psbt};
+use bitcoin::{Script, TxOut};
 use std::collections::BTreeMap;
 
 use crate::error::{Culprit, Error, Result, Rule};
-use crate::tx::draft::{Spend, Title};
+use crate::script::lock::{Lock, Path};
+use crate::tx::draft::Title;
 
 pub mod input;
 pub mod output;
@@ -156,6 +157,15 @@ fn shown(script: &Script) -> String {
     }
 }
 
+/// What an input spends, as its builder knows it.
+#[derive(Clone, Copy)]
+pub(super) struct Known<'a> {
+    /// The output's value (satoshis) and script.
+    pub prevout: &'a TxOut,
+    /// The lock that it pays and the way in; none where it is no lock of a contract.
+    pub lock: Option<(&'a Lock, Path)>,
+}
+
 /// Who is judged, and over which transaction.
 struct Judge {
     title: Title,
@@ -254,11 +264,11 @@ pub fn read(bytes: &[u8], by: Culprit) -> Result<Psbt> {
 
 /// Refuses a PSBT that does not say exactly what `ours` says, naming the field that differs.
 ///
-/// `spends` tell leaves of the same lock from foreign ones.
+/// What is `known` of the inputs tells leaves of the same lock from foreign ones.
 pub(super) fn compare(
     title: Title,
     ours: &Psbt,
-    spends: &[Spend],
+    known: &[Known<'_>],
     theirs: &Psbt,
     by: Culprit,
 ) -> Result<()> {
@@ -282,9 +292,9 @@ pub(super) fn compare(
         true => V2,
         false => UNKNOWN,
     })?;
-    let pairs = spends.iter().zip(ours.inputs.iter().zip(inputs));
-    for (number, (spend, (ours, theirs))) in pairs.enumerate() {
-        input::compare(&judge, number, spend, ours, theirs)?;
+    let pairs = known.iter().zip(ours.inputs.iter().zip(inputs));
+    for (number, (known, (ours, theirs))) in pairs.enumerate() {
+        input::compare(&judge, number, *known, ours, theirs)?;
     }
     for (number, theirs) in outputs.iter().enumerate() {
         output::compare(&judge, number, theirs)?;

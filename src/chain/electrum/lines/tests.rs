@@ -68,7 +68,8 @@ fn a_flood_of_lines_ends_at_the_most_bytes_of_an_answer() {
     let server = Server::start(1);
     for line in UNASKED {
         server.always("server.ping", move || Act::Forever(line, Duration::ZERO));
-        let mut lines = Lines::open(&server.url, IMPATIENT.timeout, LONGEST).unwrap();
+        let mut lines =
+            Lines::open(&server.url, IMPATIENT.timeout, LONGEST, Meter::default()).unwrap();
         lines.write_all(b"{\"id\": 1, \"method\": \"server.ping\"}\n").unwrap();
         let mut heard = Vec::new();
         let error = lines.take(4 * LONGEST as u64).read_to_end(&mut heard).unwrap_err();
@@ -81,7 +82,7 @@ fn a_flood_of_lines_ends_at_the_most_bytes_of_an_answer() {
 #[test]
 fn each_question_has_the_whole_bound_of_bytes_for_itself() {
     let server = Server::start(1);
-    let lines = Lines::open(&server.url, IMPATIENT.timeout, 200).unwrap();
+    let lines = Lines::open(&server.url, IMPATIENT.timeout, 200, Meter::default()).unwrap();
     let mut lines = BufReader::new(lines);
     for _ in 0..20 {
         let question = b"{\"id\": 1, \"method\": \"server.version\"}\n";

@@ -1,0 +1,224 @@
+//! Everything that can be typed behind `hashmix sale`.
+
+use std::path::PathBuf;
+
+use bitcoin::OutPoint;
+use clap::{Args, Subcommand, ValueEnum};
+
+use super::{Home, Server};
+use crate::flow::sale::consent::Party;
+
+/// `hashmix sale`
+#[derive(Debug, Subcommand)]
+pub enum SaleCommand {
+    /// Offer a position whose seal you hold
+    Offer(Box<OfferArguments>),
+    /// Say in plain words what an offer asks and gives; nothing is signed
+    Explain {
+        /// The offer's file
+        file: PathBuf,
+        /// Height of the chain's tip now, to turn heights into dates
+        #[arg(long, value_name = "HEIGHT")]
+        height: Option<u32>,
+        /// Hash rate of the whole network, in H/s
+        #[arg(long, value_name = "H/S", default_value_t = 1_000_000_000_000_000_000_000)]
+        network_rate: u128,
+    },
+    /// Offers in a file, one a line: read, verified, listed
+    Book(BookArguments),
+    /// Accept an offer: coins of your wallet are reserved for it
+    Accept(Box<AcceptArguments>),
+    /// Sign your part, after rebuilding and comparing all of it
+    Sign(Box<SignSaleArguments>),
+    /// Send a sale that everybody has signed
+    Broadcast(Box<BroadcastArguments>),
+    /// Give the coins back that are reserved for an offer of which nothing came
+    Release(Box<BroadcastArguments>),
+    /// The terms of the contract that a sale makes
+    Terms {
+        /// The offer's file
+        offer: PathBuf,
+        /// The acceptance's file
+        acceptance: PathBuf,
+        /// The terms' file to make
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
+    /// Withdraw every offer of a seal: move it to yourself
+    Withdraw(Box<MoveArguments>),
+    /// End a position: move its seal to the retirement script
+    Retire(Box<MoveArguments>),
+}
+
+/// A seal that somebody holds.
+#[derive(Debug, Args)]
+pub struct SealArguments {
+    /// The position's terms
+    #[arg(long, value_name = "FILE")]
+    pub position: PathBuf,
+    /// Where the seal is
+    #[arg(long, value_name = "TXID:VOUT")]
+    pub seal: OutPoint,
+    /// The terms of the contract that you bought it with; none if it is yours since the issue
+    #[arg(long, value_name = "FILE")]
+    pub contract: Option<PathBuf>,
+    /// How often you have withdrawn offers of it since
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub withdrawn: u32,
+    /// The position's id; needed if you have withdrawn and not bought it
+    #[arg(long, value_name = "ID")]
+    pub id: Option<String>,
+}
+
+/// Whose files, which record of his seed, through which server.
+#[derive(Debug, Args)]
+pub struct TradeArguments {
+    /// Whose wallet.
+    #[command(flatten)]
+    pub home: Home,
+    /// Through which server.
+    #[command(flatten)]
+    pub server: Server,
+    /// Your record's number
+    #[arg(long, value_name = "N")]
+    pub number: u32,
+}
+
+/// `hashmix sale offer`
+#[derive(Debug, Args)]
+pub struct OfferArguments {
+    /// What is offered.
+    #[command(flatten)]
+    pub seal: SealArguments,
+    /// Who offers.
+    #[command(flatten)]
+    pub trade: TradeArguments,
+    /// What the buyer pays, in satoshis
+    #[arg(long, value_name = "SATOSHIS")]
+    pub price: u64,
+    /// First period that the buyer's contract pays for, counted from 1
+    #[arg(long, value_name = "PERIOD")]
+    pub first: u32,
+    /// Last height at which the sale may confirm
+    #[arg(long, value_name = "HEIGHT")]
+    pub expires: u32,
+    /// Resale: first period whose coinbases pay the buyer's lock, counted from 1
+    #[arg(long, value_name = "PERIOD", requires = "contract")]
+    pub switch: Option<u32>,
+    /// Resale: a folder with the contract's certificates and receipts
+    #[arg(long, value_name = "DIR", requires = "contract")]
+    pub evidence: Option<PathBuf>,
+    /// Resale: validators sign in the place of a silent miner
+    #[arg(long, requires = "contract")]
+    pub without_miner: bool,
+    /// The offer's file to make
+    #[arg(long, value_name = "FILE")]
+    pub out: PathBuf,
+}
+
+/// `hashmix sale book`
+#[derive(Debug, Args)]
+pub struct BookArguments {
+    /// The books: files of offers, one a line
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Add this offer to the first of them, which is made if it does not exist
+    #[arg(long, value_name = "OFFER")]
+    pub add: Option<PathBuf>,
+    /// Ask this server which offers are over or void
+    #[arg(long, value_name = "URL", requires = "home")]
+    pub electrum: Option<String>,
+    /// The folder of your store, where headers are kept
+    #[arg(long, value_name = "DIR", requires = "electrum")]
+    pub home: Option<PathBuf>,
+}
+
+/// `hashmix sale accept`
+#[derive(Debug, Args)]
+pub struct AcceptArguments {
+    /// The offer's file
+    pub offer: PathBuf,
+    /// Your record, for the holder's seat
+    #[arg(long, value_name = "FILE")]
+    pub record: PathBuf,
+    /// Who buys.
+    #[command(flatten)]
+    pub trade: TradeArguments,
+    /// Fee rate of the sale, which you pay, in sat/vB
+    #[arg(long, value_name = "SAT_PER_VB")]
+    pub fee_rate: u64,
+    /// The acceptance's file to make
+    #[arg(long, value_name = "FILE")]
+    pub out: PathBuf,
+}
+
+/// `hashmix sale sign`
+#[derive(Debug, Args)]
+pub struct SignSaleArguments {
+    /// The offer's file
+    pub offer: PathBuf,
+    /// What the others said: the acceptance and consents, in their order
+    pub words: Vec<PathBuf>,
+    /// Who you are in this sale
+    #[arg(long, value_enum)]
+    pub party: PartyName,
+    /// Your files.
+    #[command(flatten)]
+    pub trade: TradeArguments,
+    /// Resale: a folder with the old contract's certificates and receipts, by which you judge it
+    #[arg(long, value_name = "DIR")]
+    pub evidence: Option<PathBuf>,
+    /// The consent's file to make
+    #[arg(long, value_name = "FILE")]
+    pub out: PathBuf,
+}
+
+/// `hashmix sale broadcast` and `hashmix sale release`
+#[derive(Debug, Args)]
+pub struct BroadcastArguments {
+    /// The offer's file
+    pub offer: PathBuf,
+    /// What the others said: the acceptance and consents, in their order
+    pub words: Vec<PathBuf>,
+    /// Your files.
+    #[command(flatten)]
+    pub home: Home,
+    /// Through which server.
+    #[command(flatten)]
+    pub server: Server,
+}
+
+/// `hashmix sale withdraw` and `hashmix sale retire`
+#[derive(Debug, Args)]
+pub struct MoveArguments {
+    /// Which seal.
+    #[command(flatten)]
+    pub seal: SealArguments,
+    /// Whose it is.
+    #[command(flatten)]
+    pub trade: TradeArguments,
+    /// Fee rate in sat/vB
+    #[arg(long, value_name = "SAT_PER_VB")]
+    pub fee_rate: u64,
+}
+
+/// Who takes part, by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum PartyName {
+    /// Holds the seal
+    Seller,
+    /// Pays
+    Buyer,
+    /// Signs last in a resale
+    Miner,
+}
+
+impl From<PartyName> for Party {
+    fn from(name: PartyName) -> Self {
+        match name {
+            PartyName::Seller => Self::Seller,
+            PartyName::Buyer => Self::Buyer,
+            PartyName::Miner => Self::Miner,
+        }
+    }
+}

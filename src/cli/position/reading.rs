@@ -1,0 +1,286 @@
+//! A dossier held against the chain: who holds the position, and how its contract stands.
+//!
+//! Both are asked for one after the other, so that the price of each can be told. The first takes the
+//! histories of the seals alone: with a true dossier it is one reading, however often the position was
+//! sold. Where the seal went astray, one question follows another, and there is a bound to that.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use bitcoin::{Amount, Network, ScriptBuf, Transaction, Txid};
+
+use crate::chain::electrum::{CHUNK, Electrum, TRANSACTION, Tally};
+use crate::cli::arguments::DossierArguments;
+use crate::cli::chart::Bar;
+use crate::cli::dossier::{Folder, Known as Judged, of_facts};
+use crate::cli::headers::Progress as Synced;
+use crate::cli::position::folder;
+use crate::cli::show::{Shown, judged};
+use crate::cli::wallet::{STORE, make};
+use crate::error::{Result, Rule};
+use crate::facts::Facts;
+use crate::flow::escrow::coins::{Locked, Progress};
+use crate::flow::escrow::outcome::yardstick;
+use crate::flow::escrow::terms::{EscrowTerms, Tenure};
+use crate::flow::position::dossier::Dossier;
+use crate::flow::position::title::{Issued, Known, Need, Title, Traced, trace};
+use crate::guard::what_headers_cannot_prove;
+use crate::header_sync::GuardedChain;
+use crate::headers::MEDIAN_SPAN;
+use crate::store::Store;
+use crate::work::evidence::Evidence;
+
+/// A seal does not hide among others' coins.
+pub const BUSY: Rule = Rule::new(
+    "title-busy",
+    "a seal that left the dossier's outputs lies at a script with at most 500 transactions",
+    "do not buy: it went where many coins lie, to an exchange perhaps; ask the holder why",
+);
+
+/// Most transactions of a foreign script that are read.
+const MOST: usize = 500;
+/// Re-locks of an escrow that are asked for at first; twice as many whenever there are more.
+const RELOCKS: usize = 2;
+
+/// A server, with the headers that judge it if there is a store for them.
+enum Reader {
+    Guarded(Box<(GuardedChain, Store)>),
+    Bare(Box<Electrum>),
+}
+
+impl Reader {
+    fn open(url: &str, home: Option<&Path>, network: Network) -> Result<Self> {
+        let electrum = Electrum::connect(url, network)?;
+        let Some(home) = home else { return Ok(Self::Bare(Box::new(electrum))) };
+        make(home)?;
+        let mut store = Store::open(home.join(STORE))?;
+        let mut chain = GuardedChain::new(electrum);
+        let mut bar = Synced::new();
+        let synced = chain.sync(&mut store, &mut |have, tip| {
+            if tip > CHUNK {
+                bar.show(have, tip);
+            }
+        });
+        bar.end();
+        synced?;
+        Ok(Self::Guarded(Box::new((chain, store))))
+    }
+
+    fn facts(&mut self, scripts: &[ScriptBuf], first: u32) -> Result<Facts> {
+        match self {
+            Self::Guarded(both) => both.0.facts(&mut both.1, scripts, first),
+            Self::Bare(electrum) => electrum.facts(scripts, first),
+        }
+    }
+
+    fn electrum(&self) -> &Electrum {
+        match self {
+            Self::Guarded(both) => both.0.electrum(),
+            Self::Bare(electrum) => electrum,
+        }
+    }
+}
+
+/// What was asked for what (questions and bytes).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cost {
+    /// For issuer, terms and owner.
+    pub title: Tally,
+    /// For escrow and digests of certificates.
+    pub contract: Tally,
+    /// For headers.
+    pub headers: Tally,
+}
+
+/// How the contract in force stands.
+pub struct Standing {
+    /// Its terms; where nothing was sold, terms by which the first holder's work is measured.
+    pub terms: EscrowTerms,
+    /// Where the escrow is; `None` where nothing was sold.
+    pub escrow: Option<Progress>,
+    /// Agreed and delivered work; `None` before the first period is over.
+    pub(crate) shown: Option<Shown>,
+    /// The periods before the contract's first, each as the contract measured it that paid for it.
+    pub(crate) before: Vec<Bar>,
+    /// Files that are no evidence.
+    pub files: Folder,
+}
+
+/// A dossier and what the chain says of it.
+pub struct Reading {
+    /// The documents.
+    pub dossier: Dossier,
+    /// Who holds the position.
+    pub title: Title,
+    /// Height of the tip.
+    pub tip: u32,
+    /// The contract in force.
+    pub standing: Standing,
+    /// What was asked.
+    pub cost: Cost,
+    /// What is left to trust, in lines.
+    pub open: Vec<String>,
+}
+
+impl Standing {
+    /// Agreed and delivered work in each period that is over, whoever held the position then.
+    pub(crate) fn bars(&self) -> Vec<Bar> {
+        let now = self.shown.as_ref().map_or(&[][..], |shown| &shown.bars);
+        self.before.iter().chain(now).copied().collect()
+    }
+}
+
+impl Reading {
+    /// What the contract in force has paid the miner, and what its escrow holds (satoshis).
+    pub fn paid(&self) -> Option<(Amount, Amount)> {
+        let price = self.standing.terms.price;
+        match self.standing.escrow.as_ref()? {
+            Progress::Unfunded => None,
+            Progress::Open(coin) => {
+                Some((price.checked_sub(coin.value).unwrap_or(Amount::ZERO), coin.value))
+            }
+            Progress::Ended { .. } => Some((price, Amount::ZERO)),
+        }
+    }
+}
+
+/// Reads a dossier and holds it against the chain.
+pub fn read(arguments: &DossierArguments, path: &Path) -> Result<Reading> {
+    let dossier = folder::read(path)?;
+    if let Some(pinned) = arguments.federation {
+        Issued::check_federation(dossier.terms(), pinned)?;
+    }
+    let network = dossier.terms().reward.network;
+    let mut reader = Reader::open(&arguments.electrum, arguments.home.as_deref(), network)?;
+    let (title, tip) = title(&mut reader, &dossier).map_err(|e| e.within(path.display()))?;
+    let spent = reader.electrum().traffic().beside_headers();
+    let standing = standing(&mut reader, &dossier, &title, path)?;
+    let traffic = reader.electrum().traffic();
+    let all = traffic.beside_headers();
+    let contract = Tally {
+        calls: all.calls.saturating_sub(spent.calls),
+        bytes: all.bytes.saturating_sub(spent.bytes),
+    };
+    let cost = Cost { title: spent, contract, headers: traffic.headers() };
+    let mut open = Vec::new();
+    if arguments.home.is_none() {
+        open.push(format!(
+            "whether {} follows the chain with the most work: name a folder with --home, and its headers are judged there",
+            arguments.electrum
+        ));
+    }
+    open.extend(what_headers_cannot_prove(network).map(str::to_owned));
+    Ok(Reading { dossier, title, tip, standing, cost, open })
+}
+
+/// Follows the seal, asking for what is needed step by step.
+fn title(reader: &mut Reader, dossier: &Dossier) -> Result<(Title, u32)> {
+    let mut scripts: BTreeSet<ScriptBuf> = dossier.scripts()?.into_iter().collect();
+    let mut others: BTreeMap<Txid, Transaction> = BTreeMap::new();
+    loop {
+        let asked: Vec<ScriptBuf> = scripts.iter().cloned().collect();
+        // Of headers no more is needed than prove the places of the transactions.
+        let facts = reader.facts(&asked, u32::MAX)?;
+        let mut needs = loop {
+            let known = Known { facts: &facts, scripts: &scripts, others: &others };
+            match trace(dossier, known)? {
+                Traced::Known(title) => return Ok((*title, facts.tip())),
+                Traced::Needs(needs) => {
+                    let before = others.len();
+                    for need in &needs {
+                        if let Need::Transaction(txid) = need {
+                            others.insert(*txid, reader.electrum().transaction(*txid)?);
+                        }
+                    }
+                    // What is proven by its hash alone needs no new reading.
+                    if others.len() == before {
+                        break needs;
+                    }
+                }
+            }
+        };
+        let alone = needs.len() == 1;
+        let before = scripts.len();
+        for need in needs.drain(..) {
+            if let Need::History(script) = need {
+                // Locks of a contract are nobody else's; where the seal strayed many may be paid.
+                if alone {
+                    refuse_busy(reader.electrum(), &script)?;
+                }
+                scripts.insert(script);
+            }
+        }
+        if scripts.len() == before {
+            return Err(TRANSACTION.unavailable("seal", "what moved it", "nothing more"));
+        }
+    }
+}
+
+fn refuse_busy(electrum: &Electrum, script: &ScriptBuf) -> Result<()> {
+    let count = electrum.history(script)?.len();
+    if count <= MOST {
+        return Ok(());
+    }
+    let place = format!("script {script:x}");
+    Err(BUSY.unavailable(place, format_args!("at most {MOST} transactions"), count))
+}
+
+/// How the contract in force stands: its escrow and its work.
+fn standing(
+    reader: &mut Reader,
+    dossier: &Dossier,
+    title: &Title,
+    path: &Path,
+) -> Result<Standing> {
+    let sold = title.contract();
+    let terms = sold.map_or_else(|| unsold(dossier), |sold| sold.terms.clone());
+    let first = terms.delivery.start.saturating_sub(MEDIAN_SPAN.saturating_add(1));
+    let locked = Locked::new(terms.clone())?;
+    // Beside the miner's payout script digests are proven.
+    let miner = terms.reward.miner.payout_script();
+    let mut most = if sold.is_some() { RELOCKS } else { 0 };
+    let (facts, escrow) = loop {
+        let scripts: Vec<ScriptBuf> =
+            locked.scripts().take(most).cloned().chain([miner.clone()]).collect();
+        let facts = reader.facts(&scripts, first)?;
+        if sold.is_none() {
+            break (facts, None);
+        }
+        let progress = locked.progress(&facts)?;
+        let reached = match &progress {
+            Progress::Open(coin) => usize::try_from(coin.index).unwrap_or(usize::MAX),
+            _ => 0,
+        };
+        if reached < most {
+            break (facts, Some(progress));
+        }
+        most = most.saturating_mul(2);
+    };
+    let judged_by: Judged = of_facts(&terms, facts, Vec::new());
+    let measured = |terms: &EscrowTerms| {
+        let mut evidence = Evidence::new(dossier.position());
+        let files = folder::read_evidence(path, terms, &mut evidence)?;
+        Ok((judged(terms, &yardstick(terms)?, &judged_by, &evidence)?, files))
+    };
+    // The miner's, where he worked before he sold, then one contract after the other.
+    let mut before: Vec<Bar> = Vec::new();
+    let (_, earlier) = title.sold.split_last().unzip();
+    let sold_before = earlier.into_iter().flatten().map(|sold| sold.terms.clone());
+    let own = [unsold(dossier)].into_iter().filter(|_| sold.is_some());
+    for terms in own.chain(sold_before) {
+        let (shown, _): (Option<Shown>, Folder) = measured(&terms)?;
+        before.retain(|bar| bar.number <= terms.first_period());
+        before.extend(shown.into_iter().flat_map(|shown| shown.bars));
+    }
+    before.retain(|bar| bar.number <= terms.first_period());
+    let (shown, files) = measured(&terms)?;
+    Ok(Standing { terms, escrow, shown, before, files })
+}
+
+/// Terms by which work is measured that was never sold: the first holder's, for the whole term.
+fn unsold(dossier: &Dossier) -> EscrowTerms {
+    let mut terms = dossier.terms().contract(Amount::from_sat(crate::amount::MAX_SATOSHIS));
+    let position = dossier.position();
+    terms.tenure = Some(Tenure { position, transfer: 1, first: 0, earlier: Vec::new() });
+    terms
+}

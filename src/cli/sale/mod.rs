@@ -1,0 +1,365 @@
+//! `hashmix sale`: positions offered, bought and sold on, withdrawn and retired.
+//!
+//! | command | by | makes |
+//! |---|---|---|
+//! | `sale offer` | the seller | an offer |
+//! | `sale accept` | the buyer | an acceptance; his coins are reserved |
+//! | `sale sign` | seller, buyer, and in a resale the miner, in this order | a consent |
+//! | `sale broadcast` | whoever signed last | the sale |
+//! | `sale release` | a buyer, where nothing came of it | his coins, free again |
+//!
+//! Files pass between people as they like; what is in them proves itself, and each rebuilds the
+//! transaction before he signs.
+
+use std::path::{Path, PathBuf};
+
+use bitcoin::Amount;
+
+use crate::chain::electrum::Electrum;
+use crate::cli::arguments::{
+    AcceptArguments, BroadcastArguments, Home, MoveArguments, OfferArguments, SaleCommand,
+    SealArguments, SignSaleArguments, TradeArguments,
+};
+use crate::cli::dossier::read_folder;
+use crate::cli::file::{self, Readers};
+use crate::cli::{seed, terms, wallet};
+use crate::engine::trade::Trader;
+use crate::error::{Culprit, Result, Rule};
+use crate::flow::escrow::coins::Progress;
+use crate::flow::escrow::outcome::outcome;
+use crate::flow::escrow::terms::{EscrowTerms, TERMS_MAX_BYTES};
+use crate::flow::position::terms::PositionTerms;
+use crate::flow::position::txs::position;
+use crate::flow::sale::coins::{ESCROW_MOVED, check_offer};
+use crate::flow::sale::consent::{CONSENT_FORMAT, Consent, Party};
+use crate::flow::sale::state::{Effect, Event, State};
+use crate::flow::sale::terms::{
+    Acceptance, Guard, Held, OFFER_FORMAT, Offer, OfferBody, Resale, SALE_MAX_BYTES,
+};
+use crate::flow::sale::txs::{Seal, compared};
+use crate::flow::{contract::Contract, escrow};
+use crate::header_sync::GuardedChain;
+use crate::id::PositionId;
+use crate::party::{RECORD_MAX_BYTES, Record};
+use crate::sign::software::SoftwareSigner;
+use crate::work::evidence::Evidence;
+
+pub mod book;
+pub mod explain;
+pub mod seals;
+
+/// A resale says what it takes over.
+pub const COMPLETE: Rule = Rule::new(
+    "sale-offer-complete",
+    "an offer counts periods from 1, and a resale has --contract, --switch and --evidence together",
+    "give what is missing; without --contract it is a first sale by the miner",
+);
+
+/// Does what is asked for.
+pub fn perform(command: SaleCommand) -> Result<Vec<String>> {
+    match command {
+        SaleCommand::Offer(arguments) => offer(&arguments),
+        SaleCommand::Explain { file, height, network_rate } => {
+            explain::explain(&read_offer(&file)?, height, network_rate)
+        }
+        SaleCommand::Book(arguments) => book::book(&arguments),
+        SaleCommand::Accept(arguments) => accept(&arguments),
+        SaleCommand::Sign(arguments) => sign(&arguments),
+        SaleCommand::Broadcast(arguments) => broadcast(&arguments),
+        SaleCommand::Release(arguments) => release(&arguments),
+        SaleCommand::Terms { offer, acceptance, out } => new_terms(&offer, &acceptance, &out),
+        SaleCommand::Withdraw(arguments) => withdraw(&arguments),
+        SaleCommand::Retire(arguments) => retire(&arguments),
+    }
+}
+
+/// Reads and checks an offer's file.
+pub fn read_offer(path: &Path) -> Result<Offer> {
+    let text = file::text(path, SALE_MAX_BYTES)?;
+    Offer::from_json(&text).map_err(|error| error.within(path.display()))
+}
+
+/// Reads and checks an acceptance's file.
+pub fn read_acceptance(path: &Path, offer: &Offer) -> Result<Acceptance> {
+    let text = file::text(path, SALE_MAX_BYTES)?;
+    Acceptance::from_json(&text, offer).map_err(|error| error.within(path.display()))
+}
+
+/// Reads and checks a position's terms.
+pub fn read_position(path: &Path) -> Result<PositionTerms> {
+    let text = file::text(path, TERMS_MAX_BYTES)?;
+    PositionTerms::from_json(&text).map_err(|error| error.within(path.display()))
+}
+
+fn read_word(path: &Path, offer: &Offer) -> Result<Event> {
+    let text = file::text(path, SALE_MAX_BYTES)?;
+    let within = |error: crate::error::Error| error.within(path.display());
+    if text.contains(&format!("\"{CONSENT_FORMAT}\"")) {
+        return Consent::from_json(&text).map(Event::Consented).map_err(within);
+    }
+    let acceptance = Acceptance::from_json(&text, offer).map_err(within)?;
+    Ok(Event::Accepted(Box::new(acceptance)))
+}
+
+fn trader(home: &Home, url: &str) -> Result<Trader> {
+    let (wallet, store) = wallet::open(home)?;
+    let chain = GuardedChain::new(Electrum::connect(url, home.network)?);
+    Ok(Trader::new(store, wallet, chain))
+}
+
+fn opened(trade: &TradeArguments) -> Result<(Trader, SoftwareSigner)> {
+    let network = trade.home.network;
+    let secrets = seed::read(&trade.home.seed())?.record(network, trade.number)?;
+    let signer = SoftwareSigner::new(secrets, network)?;
+    Ok((trader(&trade.home, &trade.server.electrum)?, signer))
+}
+
+/// The seal that the arguments name, and how it is held.
+struct Named {
+    terms: PositionTerms,
+    contract: Option<EscrowTerms>,
+    id: PositionId,
+    held: Held,
+}
+
+fn named(arguments: &SealArguments) -> Result<Named> {
+    let position_terms = read_position(&arguments.position)?;
+    let contract = arguments.contract.as_deref().map(terms::read).transpose()?;
+    let tenure = contract.as_ref().and_then(|contract| contract.tenure.as_ref());
+    let stated = arguments.id.as_deref().map(str::parse::<PositionId>).transpose()?;
+    // What was issued alone has the txid of its issue; what was issued in a batch is named.
+    let issued = position(arguments.seal.txid, arguments.seal.vout, 1);
+    let id = tenure.map(|tenure| tenure.position).or(stated).unwrap_or(issued);
+    let record = match &contract {
+        Some(contract) => contract.reward.holder.clone(),
+        None => position_terms.reward.holder.clone(),
+    };
+    let number = tenure.map_or(0, |tenure| tenure.transfer).saturating_add(arguments.withdrawn);
+    let sale = contract.as_ref().map(EscrowTerms::id).transpose()?;
+    Ok(Named { terms: position_terms, contract, id, held: Held { record, number, sale } })
+}
+
+fn evidence(folder: &Path, contract: &EscrowTerms) -> Result<Evidence> {
+    let mut evidence = Evidence::new(contract.position()?);
+    read_folder(folder, contract, &mut evidence)?;
+    Ok(evidence)
+}
+
+fn offer(arguments: &OfferArguments) -> Result<Vec<String>> {
+    file::free(&arguments.out)?;
+    let Named { terms, contract, id, held } = named(&arguments.seal)?;
+    let first = counted(arguments.first)?;
+    let (mut trader, signer) = opened(&arguments.trade)?;
+    let resale = match (contract, arguments.switch, &arguments.evidence) {
+        (None, None, None) => None,
+        (Some(contract), Some(switch), Some(folder)) => {
+            let settled = first.checked_sub(1).ok_or_else(|| {
+                COMPLETE.misused("--first", "a period behind the first one", arguments.first)
+            })?;
+            let evidence = evidence(folder, &contract)?;
+            let guard = if arguments.without_miner { Guard::Validators } else { Guard::Miner };
+            let switch = counted(switch)?;
+            Some(taken_over(&mut trader, contract, &evidence, settled, switch, guard)?)
+        }
+        _ => {
+            let expected = "--contract, --switch and --evidence, or none of them";
+            return Err(COMPLETE.misused("sale offer", expected, "some of them"));
+        }
+    };
+    let body = OfferBody {
+        format: OFFER_FORMAT.to_owned(),
+        position: id,
+        terms,
+        seal: arguments.seal.seal,
+        seller: held,
+        price: Amount::from_sat(arguments.price),
+        first,
+        expires: arguments.expires,
+        resale,
+    };
+    let signature = signer.sign_digest(body.id()?.0)?;
+    let offer = Offer { offer: body, signature };
+    offer.check()?;
+    let state = State::new(offer.clone())?;
+    check_offer(&offer.offer, &trader.facts(&state)?)?;
+    let text = offer.to_json()? + "\n";
+    file::write(&arguments.out, text.as_bytes(), Readers::Anyone)?;
+    Ok(vec![
+        format!("offer     {}", arguments.out.display()),
+        format!("id        {}", offer.offer.id()?),
+        format!("position  {}", offer.offer.position),
+        format!(
+            "holds     until height {}; withdraw it if it is not confirmed by then",
+            offer.offer.expires
+        ),
+        "next      hand it to buyers; they read it with `hashmix sale explain`".to_owned(),
+    ])
+}
+
+/// The period's number from 0.
+fn counted(period: u32) -> Result<u32> {
+    period.checked_sub(1).ok_or_else(|| COMPLETE.misused("period", "a number from 1", period))
+}
+
+/// What a resale takes over, as chain and evidence say now.
+fn taken_over(
+    trader: &mut Trader,
+    contract: EscrowTerms,
+    evidence: &Evidence,
+    period: u32,
+    switch: u32,
+    guard: Guard,
+) -> Result<Resale> {
+    let watched = Contract::new(contract.clone())?;
+    let facts = trader.contract_facts(&watched)?;
+    let Progress::Open(coin) = escrow::coins::progress(&contract, &facts)? else {
+        return Err(ESCROW_MOVED.refuses(Culprit::Holder, "escrow", "an open one", "none"));
+    };
+    let outcome = outcome(&contract, &facts, evidence, period)?;
+    Ok(Resale {
+        contract,
+        escrow: coin.outpoint,
+        index: coin.index,
+        value: coin.value,
+        outcome,
+        switch,
+        guard,
+    })
+}
+
+fn accept(arguments: &AcceptArguments) -> Result<Vec<String>> {
+    file::free(&arguments.out)?;
+    let offer = read_offer(&arguments.offer)?;
+    let text = file::text(&arguments.record, RECORD_MAX_BYTES)?;
+    let record =
+        Record::from_json(&text).map_err(|error| error.within(arguments.record.display()))?;
+    let (mut trader, signer) = opened(&arguments.trade)?;
+    let acceptance = trader.accept(&offer, record, &signer, arguments.fee_rate)?;
+    let text = acceptance.to_json()? + "\n";
+    file::write(&arguments.out, text.as_bytes(), Readers::Anyone)?;
+    let bargain = compared(&offer, &acceptance)?;
+    let coins = acceptance.acceptance.coins.iter().map(|coin| coin.txout.value);
+    let reserved = crate::amount::sum(coins, "coins")?;
+    Ok(vec![
+        format!("acceptance  {}", arguments.out.display()),
+        format!(
+            "reserved    {} sat in {} coins",
+            reserved.to_sat(),
+            acceptance.acceptance.coins.len()
+        ),
+        format!("fee         {} sat, which you pay", bargain.exchange.fee()?.to_sat()),
+        format!("contract    {}", bargain.contract.id()?),
+        "next        the seller signs: hashmix sale sign --party seller".to_owned(),
+        "careful     before you sign, let `hashmix position verify` say who holds the position"
+            .to_owned(),
+    ])
+}
+
+fn heard(trader: &mut Trader, offer: &Offer, words: &[PathBuf]) -> Result<State> {
+    let mut state = trader.sale(offer)?;
+    for path in words {
+        let word = read_word(path, offer)?;
+        trader.hear(&mut state, word).map_err(|error| error.within(path.display()))?;
+    }
+    Ok(state)
+}
+
+fn sign(arguments: &SignSaleArguments) -> Result<Vec<String>> {
+    file::free(&arguments.out)?;
+    let offer = read_offer(&arguments.offer)?;
+    let (mut trader, signer) = opened(&arguments.trade)?;
+    let mut state = heard(&mut trader, &offer, &arguments.words)?;
+    let evidence = match (&offer.offer.resale, &arguments.evidence) {
+        (Some(resale), Some(folder)) => Some(evidence(folder, &resale.contract)?),
+        _ => None,
+    };
+    let party = Party::from(arguments.party);
+    let consent = trader.consent(&mut state, party, &signer, evidence.as_ref())?;
+    let text = consent.to_json()? + "\n";
+    file::write(&arguments.out, text.as_bytes(), Readers::Anyone)?;
+    let signing = state.signing()?;
+    let next = match state.turn().first() {
+        Some(next) => format!("the {next} signs: hashmix sale sign"),
+        None => "send it: hashmix sale broadcast".to_owned(),
+    };
+    Ok(vec![
+        format!("consent  {}", arguments.out.display()),
+        format!("{:<8} {}", "txid", signing.exchange().txid()),
+        format!("signed   inputs {:?} as {party}", party.inputs(&offer.offer, &signing)),
+        format!("next     {next}"),
+    ])
+}
+
+fn broadcast(arguments: &BroadcastArguments) -> Result<Vec<String>> {
+    let offer = read_offer(&arguments.offer)?;
+    let mut trader = trader(&arguments.home, &arguments.server.electrum)?;
+    let state = heard(&mut trader, &offer, &arguments.words)?;
+    let facts = trader.facts(&state)?;
+    if let Effect::Sent(txid, height) = state.next(&facts, Party::Buyer)? {
+        let where_ = height.map_or("in the mempool".to_owned(), |height| format!("at {height}"));
+        return Ok(vec![format!("sent  {txid} already, {where_}")]);
+    }
+    let tx = trader.broadcast(&state, Party::Buyer)?;
+    let contract = state.bargain()?.contract;
+    Ok(vec![
+        format!("sent      {} ({} vB)", tx.compute_txid(), tx.vsize()),
+        format!("seal      {}:0, transfer {}", tx.compute_txid(), offer.offer.transfer()),
+        format!("contract  {}", contract.id()?),
+        "next      make its terms with `hashmix sale terms`, and register them with the validators"
+            .to_owned(),
+    ])
+}
+
+fn release(arguments: &BroadcastArguments) -> Result<Vec<String>> {
+    let offer = read_offer(&arguments.offer)?;
+    let mut trader = trader(&arguments.home, &arguments.server.electrum)?;
+    let state = heard(&mut trader, &offer, &arguments.words)?;
+    let Some(acceptance) = state.acceptance() else {
+        return Ok(vec!["nothing is reserved for this offer".to_owned()]);
+    };
+    trader.give_up(acceptance)?;
+    let coins = acceptance.acceptance.coins.len();
+    let mut lines = vec![format!("released  {coins} coins")];
+    if state.consents().iter().any(|consent| consent.by == Party::Buyer) {
+        lines.push(
+            "careful   you have signed: spend one of them, or the sale can still be sent"
+                .to_owned(),
+        );
+    }
+    Ok(lines)
+}
+
+fn new_terms(offer: &Path, acceptance: &Path, out: &Path) -> Result<Vec<String>> {
+    let offer = read_offer(offer)?;
+    let acceptance = read_acceptance(acceptance, &offer)?;
+    let contract = compared(&offer, &acceptance)?.contract;
+    let text = serde_json::to_string_pretty(&contract)
+        .map_err(|error| crate::flow::escrow::terms::FORM.broken("terms", "JSON", error))?;
+    file::write(out, (text + "\n").as_bytes(), Readers::Anyone)?;
+    Ok(vec![format!("terms  {}", out.display()), format!("id     {}", contract.id()?)])
+}
+
+fn withdraw(arguments: &MoveArguments) -> Result<Vec<String>> {
+    let Named { terms, id, held, .. } = named(&arguments.seal)?;
+    let outpoint = arguments.seal.seal;
+    let seal = Seal { terms: &terms, position: id, held: &held, outpoint };
+    let (mut trader, signer) = opened(&arguments.trade)?;
+    let tx = trader.withdraw(&seal, &signer, arguments.fee_rate)?;
+    Ok(vec![
+        format!("sent  {}", tx.compute_txid()),
+        format!("seal  {}:0, transfer {}", tx.compute_txid(), seal.withdrawn().number),
+        "void  every offer of the seal where it was, once this is confirmed".to_owned(),
+    ])
+}
+
+fn retire(arguments: &MoveArguments) -> Result<Vec<String>> {
+    let Named { terms, id, held, .. } = named(&arguments.seal)?;
+    let outpoint = arguments.seal.seal;
+    let seal = Seal { terms: &terms, position: id, held: &held, outpoint };
+    let (mut trader, signer) = opened(&arguments.trade)?;
+    let tx = trader.retire(&seal, &signer, arguments.fee_rate)?;
+    Ok(vec![
+        format!("sent     {}", tx.compute_txid()),
+        format!("retired  position {id}; nobody holds it any more"),
+    ])
+}

@@ -1,0 +1,410 @@
+//! One person at a sale: his store, his wallet, his way to the chain.
+//!
+//! | what leaves | on disk before |
+//! |---|---|
+//! | an acceptance | itself, and the coins that are reserved for it |
+//! | a consent | itself, and to which acceptance of the offer it was given: to one, for ever |
+//! | a withdrawal, a retirement | the transaction, and the coins that pay its fee |
+//!
+//! Whoever is asked again after a crash answers what he answered before.
+
+use bitcoin::hashes::Hash;
+use bitcoin::{OutPoint, TapSighash, Transaction, TxOut, Txid};
+
+use crate::error::{Culprit, Result, Rule};
+use crate::facts::{Coin, Facts};
+use crate::flow::contract::Contract;
+use crate::flow::escrow::outcome::check_outcome;
+use crate::flow::position::coins::POSTAGE;
+use crate::flow::sale::coins::{SEAL_MOVED, check_offer, held_seal, watched};
+use crate::flow::sale::consent::{CONSENT_FORMAT, Consent, Party, Piece};
+use crate::flow::sale::state::{Effect, Event, State};
+use crate::flow::sale::terms::{
+    ACCEPTANCE_FORMAT, Acceptance, AcceptanceBody, Offer, OfferBody, Paying,
+};
+use crate::flow::sale::txs::{Purse, Seal, bargain, needed, needed_to_move};
+use crate::header_sync::GuardedChain;
+use crate::party::Record;
+use crate::script::seal::SealLock;
+use crate::sign::software::{LeafAccount, SoftwareSigner};
+use crate::store::Store;
+use crate::tx::exchange::{Exchange, Exchanging, Way, signed};
+use crate::wallet::Wallet;
+use crate::work::evidence::Evidence;
+
+/// The signer is that of the record.
+pub const SIGNER: Rule = Rule::new(
+    "sale-signer",
+    "whoever takes part in a sale signs with the keys of his record",
+    "use the seed and record number that made the record",
+);
+/// It is his turn.
+pub const TURN: Rule = Rule::new(
+    "sale-turn",
+    "somebody signs or sends when the sale waits for him, and while it can still be made",
+    "look at what the sale waits for",
+);
+/// Whoever pays the miner out of an escrow knows what he has earned.
+pub const JUDGED: Rule = Rule::new(
+    "sale-judged",
+    "the miner signs a resale after he has judged its outcome by certificates and receipts of his own",
+    "name the folder with the contract's certificates and receipts",
+);
+
+/// Blocks below the tip whose headers are read with the facts of a sale.
+const SPAN: u32 = 20;
+/// The kind under which what was said in a sale lies in the store.
+const EVENT: &str = "sale";
+/// The kind under which a seal's move lies in the store.
+const MOVE: &str = "seal";
+
+/// One person who sells or buys.
+#[derive(Debug)]
+pub struct Trader {
+    store: Store,
+    wallet: Wallet,
+    chain: GuardedChain,
+}
+
+impl Trader {
+    /// Somebody with his files and his way to the chain.
+    pub fn new(store: Store, wallet: Wallet, chain: GuardedChain) -> Self {
+        Self { store, wallet, chain }
+    }
+
+    /// His wallet, after reading the chain.
+    pub fn wallet(&mut self) -> Result<&mut Wallet> {
+        self.wallet.sync(&mut self.chain, &mut self.store)?;
+        Ok(&mut self.wallet)
+    }
+
+    /// His way to the chain.
+    pub fn chain(&self) -> &GuardedChain {
+        &self.chain
+    }
+
+    /// The sale of an offer, as far as his store remembers it.
+    pub fn sale(&self, offer: &Offer) -> Result<State> {
+        let mut state = State::new(offer.clone())?;
+        let id = offer.offer.id()?;
+        for entry in self.store.entries(&id.0)? {
+            if entry.kind != EVENT {
+                continue;
+            }
+            let event: Event = serde_json::from_slice(&entry.body).map_err(|error| {
+                let place = format_args!("event {}", entry.seq).to_string();
+                super::READABLE.unstored(place, "a word of a sale", error)
+            })?;
+            state.apply(event);
+        }
+        Ok(state)
+    }
+
+    /// Takes in what somebody else said; what is known already changes nothing.
+    pub fn hear(&mut self, state: &mut State, event: Event) -> Result<()> {
+        let known = match &event {
+            Event::Accepted(acceptance) => state.acceptance() == Some(acceptance.as_ref()),
+            Event::Consented(consent) => state.consents().contains(consent),
+        };
+        if known {
+            return Ok(());
+        }
+        state.admit(&event)?;
+        self.commit(state, event)
+    }
+
+    fn commit(&mut self, state: &mut State, event: Event) -> Result<()> {
+        let id = state.offer().offer.id()?;
+        let body = serde_json::to_vec(&event)
+            .map_err(|error| super::READABLE.broken("word of a sale", "JSON", error))?;
+        self.append(&id.0, EVENT, body)?;
+        state.apply(event);
+        Ok(())
+    }
+
+    fn append(&mut self, scope: &[u8; 32], kind: &str, body: Vec<u8>) -> Result<()> {
+        let staged = self.wallet.take_staged();
+        let done = self.store.append(scope, &[(kind, body)], staged.as_ref());
+        if let (Err(_), Some(changes)) = (&done, staged) {
+            self.wallet.restage(changes);
+        }
+        done
+    }
+
+    /// What the chain says of the sale now.
+    pub fn facts(&mut self, state: &State) -> Result<Facts> {
+        let acceptance = state.acceptance().map(|acceptance| &acceptance.acceptance);
+        self.facts_of(&state.offer().offer, acceptance)
+    }
+
+    /// What the chain says of a contract now.
+    pub fn contract_facts(&mut self, contract: &Contract) -> Result<Facts> {
+        let (scripts, first) = (contract.watched(), contract.headers_from());
+        self.chain.facts(&mut self.store, &scripts, first)
+    }
+
+    fn facts_of(
+        &mut self,
+        offer: &OfferBody,
+        acceptance: Option<&AcceptanceBody>,
+    ) -> Result<Facts> {
+        let scripts = watched(offer, acceptance)?;
+        let (tip, _) = self.chain.electrum().tip()?;
+        self.chain.facts(&mut self.store, &scripts, tip.saturating_sub(SPAN))
+    }
+
+    /// Accepts an offer with coins of the wallet; they are reserved, on disk, before this returns.
+    /// Asked again, it answers the same acceptance.
+    pub fn accept(
+        &mut self,
+        offer: &Offer,
+        record: Record,
+        signer: &SoftwareSigner,
+        sat_per_vb: u64,
+    ) -> Result<Acceptance> {
+        let mut state = self.sale(offer)?;
+        if let Some(held) = state.acceptance() {
+            return Ok(held.clone());
+        }
+        check_signer(&record, signer)?;
+        let body = &offer.offer;
+        check_offer(body, &self.facts_of(body, None)?)?;
+        // What the record and the rate are worth is known before a coin is touched.
+        body.contract(&record)?.check_rate(sat_per_vb, Culprit::Sender)?;
+        let wallet = self.wallet()?;
+        let (coins, change) =
+            wallet.reserve(&|coins| needed(body, &record, &paying(coins), sat_per_vb))?;
+        let mut acceptance = AcceptanceBody {
+            format: ACCEPTANCE_FORMAT.to_owned(),
+            offer: body.id()?,
+            holder: record,
+            coins: paying(&coins),
+            change,
+            sat_per_vb,
+            psbt: String::new(),
+        };
+        acceptance.psbt = bargain(body, &acceptance)?.exchange.psbt()?.to_string();
+        let signature = signer.sign_digest(acceptance.id()?.0)?;
+        let acceptance = Acceptance { acceptance, signature };
+        let event = Event::Accepted(Box::new(acceptance.clone()));
+        state.admit(&event)?;
+        self.commit(&mut state, event)?;
+        Ok(acceptance)
+    }
+
+    /// Gives the coins of an acceptance back that nothing came of. Its exchange can still be sent by
+    /// others if the buyer has signed it: then only spending a coin of it makes sure.
+    pub fn give_up(&mut self, acceptance: &Acceptance) -> Result<()> {
+        let outpoints = acceptance.acceptance.coins.iter().map(|coin| coin.outpoint);
+        self.wallet.release_coins(outpoints.collect::<Vec<_>>());
+        self.append(&acceptance.acceptance.offer.0, "released", Vec::new())
+    }
+
+    /// Signs what is `party`'s to sign. The chain is read, the exchange rebuilt and its seal followed;
+    /// the consent is on disk before this returns, and no other acceptance of the offer gets one.
+    pub fn consent(
+        &mut self,
+        state: &mut State,
+        party: Party,
+        signer: &SoftwareSigner,
+        evidence: Option<&Evidence>,
+    ) -> Result<Consent> {
+        if let Some(held) = state.consents().iter().find(|consent| consent.by == party) {
+            return Ok(held.clone());
+        }
+        if let Party::Validator(_) = party {
+            let expected = "seller, buyer or miner; a validator signs at his desk";
+            return Err(SIGNER.misused("sale", expected, party));
+        }
+        let facts = self.facts(state)?;
+        let inputs = match state.next(&facts, party)? {
+            Effect::Sign(inputs) => inputs,
+            Effect::Void(error) => return Err(error),
+            other => return Err(untimely(party, &other)),
+        };
+        self.judge(&state.offer().offer, party, evidence)?;
+        let signing = state.signing()?;
+        let body = &state.offer().offer;
+        let acceptance = match state.acceptance() {
+            Some(acceptance) => acceptance.acceptance.id()?,
+            None => return Err(untimely(party, &Effect::Wait("for a buyer".to_owned()))),
+        };
+        let mut pieces = Vec::with_capacity(inputs.len());
+        for input in inputs {
+            let witness = self.sign(&signing, input, party, signer)?;
+            pieces.push(Piece { input: u32::try_from(input).unwrap_or(u32::MAX), witness });
+        }
+        let format = CONSENT_FORMAT.to_owned();
+        let offer = body.id()?;
+        let consent = Consent { format, offer, acceptance, by: party, pieces };
+        state.admit(&Event::Consented(consent.clone()))?;
+        self.store.remember(&offer.0, &format!("consent of the {party}"), &acceptance.0)?;
+        self.commit(state, Event::Consented(consent.clone()))?;
+        Ok(consent)
+    }
+
+    /// Judges the outcome that a resale settles, as everybody computes it.
+    fn judge(
+        &mut self,
+        offer: &OfferBody,
+        party: Party,
+        evidence: Option<&Evidence>,
+    ) -> Result<()> {
+        let Some(resale) = &offer.resale else { return Ok(()) };
+        let Some(evidence) = evidence else {
+            return match party {
+                Party::Miner | Party::Validator(_) => {
+                    Err(JUDGED.misused("resale", "certificates and receipts", "none"))
+                }
+                // Who pays less than is due, or takes less over, hurts himself alone.
+                Party::Seller | Party::Buyer => Ok(()),
+            };
+        };
+        let contract = Contract::new(resale.contract.clone())?;
+        let facts = self.contract_facts(&contract)?;
+        check_outcome(contract.terms(), &facts, evidence, &resale.outcome)
+    }
+
+    fn sign(
+        &self,
+        signing: &Exchanging,
+        input: usize,
+        party: Party,
+        signer: &SoftwareSigner,
+    ) -> Result<bitcoin::Witness> {
+        let exchange = signing.exchange();
+        let part = exchange.parts().get(input);
+        let place = || format!("{}, input {input}", exchange.title());
+        match part.map(|part| (&part.way, &part.prevout.script_pubkey)) {
+            Some((Way::Seal(seal), _)) => sign_seal(exchange, input, seal, signer),
+            Some((Way::Lock(lock, path), _)) => {
+                let seat = party.seat();
+                let key = lock.leaf(*path)?.keys.iter().find(|key| Some(key.seat) == seat);
+                let key = key.ok_or_else(|| SIGNER.misused(place(), "a key of the leaf", party))?;
+                let sighash = TapSighash::from_byte_array(exchange.sighash(input)?);
+                let (found, signature) =
+                    signer.sign_leaf(LeafAccount::Leaf, &key.steps, sighash)?;
+                if found != key.key {
+                    return Err(SIGNER.misused(place(), key.key, found));
+                }
+                Ok(signed(&signature))
+            }
+            Some((Way::Coin, script)) => {
+                Ok(signed(&self.wallet.sign_coin(script, exchange.sighash(input)?)?))
+            }
+            None => Err(SIGNER.misused(place(), "an input", "none")),
+        }
+    }
+
+    /// Sends the finished exchange.
+    pub fn broadcast(&mut self, state: &State, party: Party) -> Result<Transaction> {
+        let facts = self.facts(state)?;
+        match state.next(&facts, party)? {
+            Effect::Broadcast(tx) => {
+                self.chain.electrum().broadcast(&tx)?;
+                Ok(tx)
+            }
+            Effect::Void(error) => Err(error),
+            other => Err(untimely(party, &other)),
+        }
+    }
+
+    /// Withdraws every offer of a seal: moves it to the same holder under the next number.
+    pub fn withdraw(
+        &mut self,
+        seal: &Seal<'_>,
+        signer: &SoftwareSigner,
+        sat_per_vb: u64,
+    ) -> Result<Transaction> {
+        self.move_seal(seal, signer, sat_per_vb, |seal, purse| seal.withdraw(purse))
+    }
+
+    /// Ends a position: moves its seal to the retirement script.
+    pub fn retire(
+        &mut self,
+        seal: &Seal<'_>,
+        signer: &SoftwareSigner,
+        sat_per_vb: u64,
+    ) -> Result<Transaction> {
+        self.move_seal(seal, signer, sat_per_vb, |seal, purse| seal.retire(purse))
+    }
+
+    fn move_seal(
+        &mut self,
+        seal: &Seal<'_>,
+        signer: &SoftwareSigner,
+        sat_per_vb: u64,
+        build: impl Fn(&Seal<'_>, Purse<'_>) -> Result<Exchange>,
+    ) -> Result<Transaction> {
+        check_signer(&seal.held.record, signer)?;
+        let lock = held_seal(seal.terms, seal.position, seal.held)?;
+        self.check_held(&lock, seal.outpoint)?;
+        let wallet = self.wallet()?;
+        let (coins, change) =
+            wallet.reserve(&|coins| needed_to_move(seal, &paying(coins), sat_per_vb))?;
+        let coins = paying(&coins);
+        let exchange = build(seal, Purse { coins: &coins, change: &change, sat_per_vb })?;
+        let mut signing = Exchanging::new(exchange);
+        for input in 0..signing.exchange().parts().len() {
+            let witness = self.sign(&signing, input, Party::Seller, signer)?;
+            signing.add(input, None, &witness, Culprit::Holder)?;
+        }
+        let tx = signing.finish()?.tx;
+        self.append(&seal.position.0, MOVE, bitcoin::consensus::serialize(&tx))?;
+        self.chain.electrum().broadcast(&tx)?;
+        Ok(tx)
+    }
+
+    fn check_held(&mut self, lock: &SealLock, outpoint: OutPoint) -> Result<()> {
+        let (tip, _) = self.chain.electrum().tip()?;
+        let scripts = [lock.script_pubkey.clone()];
+        let facts = self.chain.facts(&mut self.store, &scripts, tip.saturating_sub(SPAN))?;
+        let held = TxOut { value: POSTAGE, script_pubkey: lock.script_pubkey.clone() };
+        let coins = facts.coins(&lock.script_pubkey);
+        let there = coins
+            .iter()
+            .any(|coin| coin.outpoint == outpoint && coin.txout == held && coin.spender.is_none());
+        if there {
+            return Ok(());
+        }
+        let found = format_args!("no unspent seal of this holder and number at {outpoint}");
+        Err(SEAL_MOVED.refuses(Culprit::Holder, "seal", "the seal that is held", found))
+    }
+
+    /// Sends a transaction of ours again, as after a crash between commit and broadcast.
+    pub fn send_again(&self, tx: &Transaction) -> Result<Txid> {
+        self.chain.electrum().broadcast(tx)
+    }
+}
+
+fn sign_seal(
+    exchange: &Exchange,
+    input: usize,
+    seal: &SealLock,
+    signer: &SoftwareSigner,
+) -> Result<bitcoin::Witness> {
+    // The exchange follows the seal before it tells what is signed.
+    let sighash = TapSighash::from_byte_array(exchange.sighash(input)?);
+    Ok(signed(&signer.sign_seal(seal, sighash)?))
+}
+
+fn check_signer(record: &Record, signer: &SoftwareSigner) -> Result<()> {
+    let (ours, his) = (signer.keys().communication, record.record.communication);
+    if ours == his { Ok(()) } else { Err(SIGNER.misused("record", his, ours)) }
+}
+
+fn untimely(party: Party, found: &Effect) -> crate::error::Error {
+    let found = match found {
+        Effect::Sign(inputs) => format!("inputs {inputs:?} to sign"),
+        Effect::Broadcast(_) => "a finished transaction".to_owned(),
+        Effect::Wait(why) => format!("it waits {why}"),
+        Effect::Sent(txid, _) => format!("sent as {txid}"),
+        Effect::Void(error) => error.to_string(),
+    };
+    TURN.misused(format_args!("sale, {party}"), "something to do", found)
+}
+
+fn paying(coins: &[Coin]) -> Vec<Paying> {
+    let paying = |coin: &Coin| Paying { outpoint: coin.outpoint, txout: coin.txout.clone() };
+    coins.iter().map(paying).collect()
+}

@@ -1,0 +1,165 @@
+//! The same by the command, as people type it: offer, book, explain, accept, sign, send, retire.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use hashmix::flow::sale::terms::{Acceptance, Offer};
+use hashmix::rehearsal::people::seed;
+
+use crate::market::Market;
+
+fn hashmix(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_hashmix")).args(arguments).output().unwrap()
+}
+
+fn said(arguments: &[&str]) -> String {
+    let output = hashmix(arguments);
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{arguments:?}: {errors}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn refused(arguments: &[&str]) -> String {
+    let output = hashmix(arguments);
+    assert!(!output.status.success(), "{arguments:?}");
+    assert!(output.stdout.is_empty());
+    String::from_utf8(output.stderr).unwrap()
+}
+
+/// Somebody's home, with his seed in it.
+fn home(dir: &Path, name: &str) -> PathBuf {
+    let home = dir.join(name);
+    std::fs::create_dir(&home).unwrap();
+    let file = home.join("seed");
+    std::fs::write(&file, seed(name).unwrap().words().unwrap().as_bytes()).unwrap();
+    std::fs::set_permissions(&file, PermissionsExt::from_mode(0o600)).unwrap();
+    home
+}
+
+#[test]
+fn a_position_is_offered_bought_and_retired_by_command() {
+    let mut market = Market::issued();
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let [position, record] = ["position.json", "record.json"].map(path);
+    std::fs::write(&position, market.terms.to_json().unwrap()).unwrap();
+    std::fs::write(&record, market.buyers[0].record.to_json()).unwrap();
+    let miner = home(dir.path(), &market.miner.name);
+    let buyer = home(dir.path(), &market.buyers[0].name);
+    let url = market.world.electrum_url();
+    let who = |home: &Path, number: &str| {
+        let home = home.to_str().unwrap();
+        let words = ["--home", home, "--network", "regtest", "--electrum", &url];
+        let mut words: Vec<String> = words.map(str::to_owned).to_vec();
+        if !number.is_empty() {
+            words.extend(["--number".to_owned(), number.to_owned()]);
+        }
+        words
+    };
+    fn all<'a>(first: &[&'a str], who: &'a [String]) -> Vec<&'a str> {
+        first.iter().copied().chain(who.iter().map(String::as_str)).collect()
+    }
+    let (he, she) = (who(&miner, "1"), who(&buyer, "0"));
+
+    // Offered and listed.
+    let (seal, _) = market.at_issue();
+    let (seal, offer) = (seal.to_string(), path("offer.json"));
+    let words = ["sale", "offer", "--position", &position, "--seal", &seal, "--price", "60000000"];
+    let words = [&words[..], &["--first", "1", "--expires", "120", "--out", &offer]].concat();
+    assert!(said(&all(&words, &he)).contains("until height 120"));
+    let book = path("book");
+    let listed = said(&["sale", "book", &book, "--add", &offer]);
+    println!("{listed}");
+    assert!(listed.contains("new") && listed.contains("1-12") && listed.contains("not asked"));
+    let chain = path("reader");
+    let ask = ["sale", "book", &book, "--electrum", &url, "--home", &chain];
+    assert!(said(&ask).contains("  open\n"), "{}", said(&ask));
+
+    // Explained.
+    let told = said(
+        &[&["sale", "explain", &offer, "--height", "109"][..], &["--network-rate", "100000"]]
+            .concat(),
+    );
+    println!("{told}");
+    for line in [
+        "You pay 0.6 BTC into escrow.",
+        "You get the rewards of 100 H a second, at 15.00 J/TH, for 12 periods of 12 blocks",
+        "If the miner stops, he is not paid.",
+        "you alone can take it back from block 375 (about 20",
+        "144 blocks bring 0.144000 blocks on average, and none at all with a chance of 86.58",
+        "ten minutes a block",
+    ] {
+        assert!(told.contains(line), "{line}\n{told}");
+    }
+
+    // Accepted and signed, each in his turn.
+    let [acceptance, first, second] = ["acceptance.json", "first.json", "second.json"].map(path);
+    let words = ["sale", "accept", &offer, "--record", &record, "--fee-rate", "2", "--out"];
+    let words = [&words[..], &[acceptance.as_str()]].concat();
+    assert!(said(&all(&words, &she)).contains("reserved    5000000000 sat in 1 coins"));
+    // Given up, and taken up again: the same acceptance.
+    let free = said(&all(&["sale", "release", &offer], &who(&buyer, "")));
+    assert_eq!(free, "released  1 coins\n");
+    let early = ["sale", "sign", &offer, "--party", "buyer", "--out", &second];
+    assert!(refused(&all(&early, &she)).contains("[sale-turn]"));
+    let words = ["sale", "sign", &offer, &acceptance, "--party", "seller", "--out", &first];
+    assert!(said(&all(&words, &he)).contains("the buyer signs"));
+    let words = ["sale", "sign", &offer, &first, "--party", "buyer", "--out", &second];
+    assert!(said(&all(&words, &she)).contains("hashmix sale broadcast"));
+
+    // What a stranger's PSBT would do to the seal is seen before anybody signs.
+    let terms = path("terms.json");
+    said(&["sale", "terms", &offer, &acceptance, "--out", &terms]);
+    let text = std::fs::read_to_string(&offer).unwrap();
+    let read = Offer::from_json(&text).unwrap();
+    let text = std::fs::read_to_string(&acceptance).unwrap();
+    let psbt = Acceptance::from_json(&text, &read).unwrap().acceptance.psbt;
+    let carried = path("sale.psbt");
+    std::fs::write(&carried, psbt).unwrap();
+    let check = ["psbt", "check", &carried, "--terms", &terms, "--offer", &offer];
+    assert!(refused(&check).contains("[seal-money]"));
+    let whole = [&check[..], &["--acceptance", &acceptance]].concat();
+    let told = said(&whole);
+    assert!(told.contains("input 0 is one") && told.contains("a seal changes hands"), "{told}");
+    let alone = ["psbt", "check", &carried, "--terms", &terms, "--position", &position];
+    assert!(refused(&alone).contains("[seal-money]"));
+
+    // Sent, mined; the offer is void, and the seal is hers.
+    let send = who(&buyer, "");
+    let sent = said(&all(&["sale", "broadcast", &offer], &send));
+    assert!(sent.contains("(255 vB)"), "{sent}");
+    market.world.settle().unwrap();
+    assert!(said(&all(&["sale", "broadcast", &offer], &send)).contains("in the mempool"));
+    market.elsewhere(1);
+    assert!(said(&ask).contains("  moved\n"));
+    let txid = sent.split_whitespace().nth(1).unwrap();
+    let seal = format!("{txid}:0");
+    let words = ["sale", "withdraw", "--position", &position, "--contract", &terms];
+    let words = [&words[..], &["--seal", &seal, "--fee-rate", "2"]].concat();
+    let moved = said(&all(&words, &she));
+    assert!(moved.contains("transfer 2"), "{moved}");
+    market.world.settle().unwrap();
+    market.elsewhere(1);
+    let seal = format!("{}:0", moved.split_whitespace().nth(1).unwrap());
+    let words = ["sale", "retire", "--position", &position, "--contract", &terms];
+    let words = [&words[..], &["--seal", &seal, "--fee-rate", "2"]].concat();
+    assert!(refused(&all(&words, &she)).contains("[sale-seal-moved]"), "not that number");
+    let words = [&words[..], &["--withdrawn", "1"]].concat();
+    assert!(said(&all(&words, &she)).contains("nobody holds it any more"));
+}
+
+#[test]
+fn a_book_names_the_lines_that_are_no_offers() {
+    let market = Market::issued();
+    let dir = tempfile::tempdir().unwrap();
+    let book = dir.path().join("book");
+    let good = market.offer(60_000_000, 0, 120).to_json().unwrap();
+    let forged = good.replace("60000000", "50000000");
+    std::fs::write(&book, format!("{good}\nnonsense\n\n{forged}\n")).unwrap();
+    let listed = said(&["sale", "book", book.to_str().unwrap()]);
+    let lines: Vec<&str> = listed.lines().collect();
+    assert_eq!(lines.len(), 5, "{listed}");
+    assert!(lines[2].ends_with("line 2: sale-form"), "{listed}");
+    assert!(lines[3].ends_with("line 4: message-digest"), "{listed}");
+}

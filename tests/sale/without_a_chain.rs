@@ -1,0 +1,264 @@
+//! What can be known of sales without a chain: amounts add up, and words are heard in their order.
+
+use std::sync::OnceLock;
+
+use bitcoin::hashes::Hash;
+use bitcoin::key::{Keypair, Secp256k1, TapTweak};
+use bitcoin::secp256k1::Message;
+use bitcoin::{Address, Amount, OutPoint, ScriptBuf, TxOut, Txid};
+use hashmix::flow::escrow::txs::Outcome;
+use hashmix::flow::position::coins::POSTAGE;
+use hashmix::flow::position::terms::PositionTerms;
+use hashmix::flow::position::txs::position;
+use hashmix::flow::sale::consent::{CONSENT_FORMAT, Consent, Party, Piece};
+use hashmix::flow::sale::state::{Event, State};
+use hashmix::flow::sale::terms::{
+    ACCEPTANCE_FORMAT, Acceptance, AcceptanceBody, Guard, Held, OFFER_FORMAT, Offer, OfferBody,
+    Paying, Resale,
+};
+use hashmix::flow::sale::txs::{bargain, needed};
+use hashmix::party::{Record, Role};
+use hashmix::rehearsal::people::{self, Payouts};
+use hashmix::script::template::Variant;
+use hashmix::sign::record::record;
+use hashmix::tx::exchange::signed as witness;
+use proptest::prelude::*;
+
+use crate::market::{NETWORK, START, position_terms, signed, signer};
+
+/// Position's terms and two buyers.
+fn cast() -> &'static (PositionTerms, [Record; 2]) {
+    static CAST: OnceLock<(PositionTerms, [Record; 2])> = OnceLock::new();
+    CAST.get_or_init(|| {
+        let at = |number| -> Address { signer("payouts", number).address() };
+        let payouts = Payouts { miner: at(0), holder: at(1), federation: at(2) };
+        let deal = people::terms(Variant::Nums, START, &payouts).unwrap();
+        let terms = position_terms(deal, &payouts);
+        let buyers = [("rehearsal holder", 3), ("second holder", 4)].map(|(name, payout)| {
+            let payout = at(payout).into_unchecked();
+            let contract = &terms.reward.contract;
+            record(&signer(name, 0), Role::Holder, NETWORK, contract, payout).unwrap()
+        });
+        (terms, buyers)
+    })
+}
+
+fn place(byte: u8) -> OutPoint {
+    OutPoint::new(Txid::from_byte_array([byte; 32]), 0)
+}
+
+fn first_offer(price: u64) -> OfferBody {
+    let terms = cast().0.clone();
+    let seller = Held { record: terms.reward.holder.clone(), number: 0, sale: None };
+    OfferBody {
+        format: OFFER_FORMAT.to_owned(),
+        position: position(place(1).txid, 0, 1),
+        terms,
+        seal: place(1),
+        seller,
+        price: Amount::from_sat(price),
+        first: 0,
+        expires: 120,
+        resale: None,
+    }
+}
+
+fn resale(price: u64, value: u64, earned: u64) -> OfferBody {
+    let first = first_offer(60_000_000);
+    let contract = first.contract(&cast().1[0]).unwrap();
+    let held = Held { record: cast().1[0].clone(), number: 1, sale: Some(contract.id().unwrap()) };
+    let outcome = Outcome { period: 1, earned: Amount::from_sat(earned), closes: false };
+    let resale = Resale {
+        contract,
+        escrow: place(3),
+        index: 1,
+        value: Amount::from_sat(value),
+        outcome,
+        switch: 4,
+        guard: Guard::Miner,
+    };
+    OfferBody {
+        seal: place(2),
+        seller: held,
+        price: Amount::from_sat(price),
+        first: 2,
+        expires: 170,
+        resale: Some(resale),
+        ..first
+    }
+}
+
+fn keys(byte: u8) -> Keypair {
+    Keypair::from_seckey_slice(&Secp256k1::new(), &[byte; 32]).unwrap()
+}
+
+fn acceptance(offer: &OfferBody, holder: &Record, coins: &[u64], rate: u64) -> AcceptanceBody {
+    let script = ScriptBuf::new_p2tr(&Secp256k1::new(), keys(9).x_only_public_key().0, None);
+    let coins = (10u8..).zip(coins).map(|(byte, value)| Paying {
+        outpoint: place(byte),
+        txout: TxOut { value: Amount::from_sat(*value), script_pubkey: script.clone() },
+    });
+    AcceptanceBody {
+        format: ACCEPTANCE_FORMAT.to_owned(),
+        offer: offer.id().unwrap(),
+        holder: holder.clone(),
+        coins: coins.collect(),
+        change: script.clone(),
+        sat_per_vb: rate,
+        psbt: String::new(),
+    }
+}
+
+/// Fee and everything paid are what was spent; the change is the rest, and the rate is kept.
+fn adds_up(offer: &OfferBody, body: &AcceptanceBody) -> Result<(), TestCaseError> {
+    let bargain = bargain(offer, body);
+    let coins: u64 = body.coins.iter().map(|coin| coin.txout.value.to_sat()).sum();
+    let needed = needed(offer, &body.holder, &body.coins, body.sat_per_vb).unwrap().to_sat();
+    let Ok(bargain) = bargain else {
+        // Without a change of 43 vB it would have been cheaper, and was still too much.
+        prop_assert!(coins < needed, "{coins} of {needed} sat");
+        prop_assert_eq!(bargain.unwrap_err().rule(), "sale-funds");
+        return Ok(());
+    };
+    let (tx, fee) = (bargain.exchange.transaction(), bargain.exchange.fee().unwrap().to_sat());
+    let paid: u64 = tx.output.iter().map(|out| out.value.to_sat()).sum();
+    let escrow = offer.resale.as_ref().map_or(0, |resale| resale.value.to_sat());
+    prop_assert_eq!(paid + fee, coins + escrow + POSTAGE.to_sat());
+    prop_assert_eq!(tx.output[0].value, POSTAGE);
+    prop_assert_eq!(tx.output[1].value, bargain.contract.price);
+    let mut others = 2;
+    if let Some(resale) = &offer.resale {
+        let taken = resale.taken_over().unwrap();
+        prop_assert_eq!(taken.due + taken.rest, resale.value);
+        if taken.due > Amount::ZERO {
+            prop_assert!(taken.due >= Amount::from_sat(330));
+            prop_assert_eq!(tx.output[others].value, taken.due);
+            others += 1;
+        }
+        prop_assert_eq!(tx.output[others].value, offer.price);
+        others += 1;
+    }
+    let size = hashmix::tx::exchange::vsize(bargain.exchange.parts(), &tx.output).unwrap();
+    let least = size * body.sat_per_vb;
+    match tx.output.len() - others {
+        1 => prop_assert_eq!(fee, least),
+        none => {
+            prop_assert_eq!(none, 0);
+            // What would have been dust, and what its output would have cost.
+            prop_assert!((least..least + 330 + 43 * body.sat_per_vb + 1).contains(&fee));
+        }
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn a_sale_spends_what_it_pays(
+        price in 4_000_000u64..80_000_000,
+        coins in prop::collection::vec(1_000u64..60_000_000, 1..4),
+        rate in 2u64..50,
+    ) {
+        let offer = first_offer(price);
+        adds_up(&offer, &acceptance(&offer, &cast().1[0], &coins, rate))?;
+    }
+
+    #[test]
+    fn a_sale_with_a_change_around_dust_spends_what_it_pays(
+        rate in 2u64..50,
+        over in 0u64..1_000,
+    ) {
+        let offer = first_offer(60_000_000);
+        let one = acceptance(&offer, &cast().1[0], &[1], rate);
+        let enough = needed(&offer, &cast().1[0], &one.coins, rate).unwrap().to_sat();
+        let one = acceptance(&offer, &cast().1[0], &[enough + over], rate);
+        adds_up(&offer, &one)?;
+    }
+
+    #[test]
+    fn a_resale_spends_what_it_pays(
+        price in 330u64..80_000_000,
+        paid in 0u64..5_000_000,
+        due in prop_oneof![0u64..700, 0u64..15_000_000],
+        coins in prop::collection::vec(1_000u64..90_000_000, 1..4),
+        rate in 2u64..50,
+    ) {
+        let offer = resale(price, 60_000_000 - paid, paid + due);
+        adds_up(&offer, &acceptance(&offer, &cast().1[1], &coins, rate))?;
+    }
+}
+
+/// One sale's words: the acceptance, and the consents of seller and buyer.
+fn words() -> (Offer, [Event; 3]) {
+    let body = first_offer(60_000_000);
+    let offer = signed(body, &signer(&people::name(hashmix::party::Seat::Miner), 1));
+    let mut body = acceptance(&offer.offer, &cast().1[0], &[70_000_000], 2);
+    let made = bargain(&offer.offer, &body).unwrap();
+    body.psbt = made.exchange.psbt().unwrap().to_string();
+    let signature = signer("rehearsal holder", 0).sign_digest(body.id().unwrap().0).unwrap();
+    let accepted = Acceptance { acceptance: body, signature };
+    let exchange = made.exchange;
+    let hashmix::tx::exchange::Way::Seal(seal) = &exchange.parts()[0].way else { panic!() };
+    let digest = |input| exchange.sighash(input).unwrap();
+    let miner = signer(&people::name(hashmix::party::Seat::Miner), 1);
+    let of_seal = miner.sign_seal(seal, bitcoin::TapSighash::from_byte_array(digest(0))).unwrap();
+    let secp = Secp256k1::new();
+    let pair = keys(9).tap_tweak(&secp, None).to_keypair();
+    let of_coin = secp.sign_schnorr_no_aux_rand(&Message::from_digest(digest(1)), &pair);
+    let consent = |by, input, one| {
+        Event::Consented(Consent {
+            format: CONSENT_FORMAT.to_owned(),
+            offer: offer.offer.id().unwrap(),
+            acceptance: accepted.acceptance.id().unwrap(),
+            by,
+            pieces: vec![Piece { input, witness: witness(&one) }],
+        })
+    };
+    let events = [
+        Event::Accepted(Box::new(accepted.clone())),
+        consent(Party::Seller, 0, of_seal),
+        consent(Party::Buyer, 1, of_coin),
+    ];
+    (offer, events)
+}
+
+#[test]
+fn every_state_of_a_sale_hears_its_next_word_and_no_other() {
+    let (offer, words) = words();
+    let miner = match &words[1] {
+        Event::Consented(consent) => {
+            Event::Consented(Consent { by: Party::Miner, ..consent.clone() })
+        }
+        Event::Accepted(_) => panic!(),
+    };
+    let mut state = State::new(offer).unwrap();
+    for next in 0..=words.len() {
+        for (number, word) in words.iter().chain([&miner]).enumerate() {
+            let heard = state.admit(word).map_err(|error| error.rule());
+            let expected = if number == next && next < 3 { Ok(()) } else { Err("sale-order") };
+            assert_eq!(heard, expected, "word {number} after {next} words");
+        }
+        if let Some(word) = words.get(next) {
+            // What passes between people is text, and reads the same.
+            let text = serde_json::to_string(word).unwrap();
+            assert_eq!(serde_json::from_str::<Event>(&text).unwrap(), *word);
+            state.apply(word.clone());
+        }
+    }
+    assert!(state.turn().is_empty());
+    let tx = state.signing().unwrap().finish().unwrap().tx;
+    assert_eq!(tx.vsize(), 255);
+}
+
+#[test]
+fn a_due_that_is_dust_stays_in_the_escrow() {
+    for (due, kept) in [(0, true), (329, true), (330, false)] {
+        let offer = resale(1_000_000, 55_000_000, 5_000_000 + due);
+        let made = bargain(&offer, &acceptance(&offer, &cast().1[1], &[2_000_000], 2)).unwrap();
+        let outputs = &made.exchange.transaction().output;
+        let rest = if kept { 55_000_000 } else { 55_000_000 - due };
+        assert_eq!(outputs[1].value, Amount::from_sat(rest));
+        assert_eq!(outputs.len(), if kept { 4 } else { 5 });
+    }
+}
