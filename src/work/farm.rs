@@ -93,6 +93,11 @@ impl Stake {
     fn serves(&self) -> bool {
         self.service_ppm > 0
     }
+
+    /// The scripts that outputs pay.
+    fn scripts(&self) -> impl Iterator<Item = &ScriptBuf> + Clone {
+        core::iter::once(&self.lock).chain(self.serves().then_some(&self.service))
+    }
 }
 
 /// Who gets what the weights leave over.
@@ -302,11 +307,7 @@ impl Farm {
 
     /// The length if only the first `count` positions were paid.
     fn length_of(&self, count: usize, extranonce: u8) -> usize {
-        let scripts = |s| {
-            let Stake { lock, service, .. } = s;
-            core::iter::once(lock).chain(Some(service).filter(|_| Stake::serves(s)))
-        };
-        let stakes = self.stakes.iter().take(count).flat_map(scripts);
+        let stakes = self.stakes.iter().take(count).flat_map(Stake::scripts);
         let rest = match &self.rest {
             Rest::Stake(_) => None,
             Rest::Script { script, .. } => Some(script),
