@@ -161,3 +161,173 @@ impl Position {
         Err(PAST.refuses(Culprit::Miner, place, expected, found))
     }
 }
+
+#[cfg(all(test, feature = "regtest"))]
+mod tests {
+    use std::sync::Arc;
+
+    use bitcoin::block::Version;
+    use bitcoin::hashes::Hash;
+    use bitcoin::{Amount, BlockHash, CompactTarget, ScriptBuf, Transaction};
+
+    use super::*;
+    use crate::chain::core::Offer;
+    use crate::gateway::job::Job;
+    use crate::gateway::plan::{Payee, Plan};
+    use crate::rehearsal::people;
+    use crate::rehearsal::position as cast;
+    use crate::work::template::BlockTemplate;
+
+    const HEIGHTS: [u32; 3] = [106, 123, 145];
+    const SUBSIDY: u64 = 5_000_000_000;
+
+    fn terms(number: u32) -> PositionTerms {
+        cast::terms(number, HEIGHTS).unwrap()
+    }
+
+    fn plan(all: Vec<PositionTerms>, own: Option<u64>) -> Plan {
+        let positions = (0..all.len()).map(|place| (place, 1)).collect();
+        let own = own.map(|weight| (people::network_script().unwrap(), weight));
+        let payee = Payee { name: "farm".into(), positions, own, longest: 700 };
+        Plan::new(Network::Regtest, all, vec![payee]).unwrap()
+    }
+
+    fn job(plan: &Plan, height: u32) -> Job {
+        let template = BlockTemplate {
+            version: Version::from_consensus(0x2000_0000),
+            parent: BlockHash::all_zeros(),
+            height,
+            time: 1_700_000_000,
+            bits: CompactTarget::from_consensus(0x207f_ffff),
+            reward: Amount::from_sat(SUBSIDY),
+            transactions: Vec::new(),
+        };
+        let template = Arc::new(template);
+        plan.job(0, &Offer { template, fees: Vec::new(), earliest: 0, name: None }, 1).unwrap()
+    }
+
+    /// The places of the positions that a job's finds count for, and what its coinbase pays.
+    fn told(plan: &Plan, height: u32) -> (Vec<usize>, Vec<(u64, ScriptBuf)>) {
+        let job = job(plan, height);
+        let coinbase = [job.work.prefix.as_slice(), &[0; 12], &job.work.suffix].concat();
+        let coinbase: Transaction = bitcoin::consensus::deserialize(&coinbase).unwrap();
+        let outputs =
+            coinbase.output.into_iter().map(|out| (out.value.to_sat(), out.script_pubkey));
+        assert!(job.claims.iter().all(|claim| claim.slice == 0));
+        (
+            job.claims.iter().map(|claim| claim.position).collect(),
+            outputs.filter(|(sat, _)| *sat > 0).collect(),
+        )
+    }
+
+    /// What a coinbase pays of `sat` for a stage.
+    fn paid(terms: &PositionTerms, stage: Stage, sat: u64) -> Vec<(u64, ScriptBuf)> {
+        let script = stage.script(terms).unwrap();
+        match stage {
+            Stage::Onboarding => vec![(sat, script)],
+            Stage::Binding => {
+                let service = sat * 3 / 10;
+                vec![(sat - service, script), (service, terms.reward.miner.payout_script())]
+            }
+        }
+    }
+
+    #[test]
+    fn a_position_is_proven_in_two_slices_and_its_lock_is_paid_until_the_term() {
+        let ours = terms(1);
+        let his = vec![(SUBSIDY, ours.reward.miner.payout_script())];
+        let plan = plan(vec![ours.clone()], None);
+        plan.rehearse().unwrap();
+        let [onboarding, binding] = Stage::BOTH.map(|stage| paid(&ours, stage, SUBSIDY));
+        for (heights, claims, paid) in [
+            ([1, 105], vec![], &his),
+            ([106, 117], vec![0], &onboarding),
+            ([118, 122], vec![], &his),
+            ([123, 134], vec![1], &binding),
+            ([135, 144], vec![], &binding),
+            ([145, 1_000], vec![], &his),
+        ] {
+            for height in heights {
+                assert_eq!(told(&plan, height), (claims.clone(), paid.clone()), "height {height}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_farm_proves_positions_together_and_apart() {
+        // The second is onboarded while the first is bound.
+        let mut later = cast::terms(2, [123, 140, 160]).unwrap();
+        let both = vec![terms(1), later.clone()];
+        let (first, second) = (&both[0], &both[1]);
+        let with_own = plan(both.clone(), Some(2));
+        with_own.rehearse().unwrap();
+        let quarter = SUBSIDY / 4;
+        let own = |sat| vec![(sat, people::network_script().unwrap())];
+        let at_123 = [
+            paid(first, Stage::Binding, quarter),
+            paid(second, Stage::Onboarding, quarter),
+            own(2 * quarter),
+        ];
+        assert_eq!(told(&with_own, 123), (vec![1, 2], at_123.concat()));
+        let at_106 = [paid(first, Stage::Onboarding, quarter), own(3 * quarter)];
+        assert_eq!(told(&with_own, 106), (vec![0], at_106.concat()));
+
+        // Without a script of the farm's own, what is idle goes to an address that proves nothing now.
+        let alone = plan(both.clone(), None);
+        alone.rehearse().unwrap();
+        let half = SUBSIDY / 2;
+        let idle = vec![(half, second.reward.miner.payout_script())];
+        assert_eq!(told(&alone, 106).1, [paid(first, Stage::Onboarding, half), idle].concat());
+        let both_paid = [paid(first, Stage::Binding, half), paid(second, Stage::Onboarding, half)];
+        assert_eq!(told(&alone, 130), (vec![1, 2], both_paid.concat()));
+
+        // One address proves no two positions.
+        later.reward.miner = first.reward.miner.clone();
+        let twin = Agreed::from(later);
+        let payee = |positions| Payee { name: "f".into(), positions, own: None, longest: 700 };
+        let twins = vec![Agreed::from(cast::terms(1, [123, 140, 160]).unwrap()), twin];
+        let plan = Plan::new(Network::Regtest, twins, vec![payee(vec![(0, 1), (1, 1)])]).unwrap();
+        assert_eq!(plan.rehearse().unwrap_err().rule(), "work-farm-lock");
+    }
+
+    #[test]
+    fn positions_twice_and_those_of_another_network_are_refused() {
+        let refused = |network, all: Vec<PositionTerms>| {
+            Plan::new(network, all, Vec::new()).unwrap_err().rule()
+        };
+        assert_eq!(refused(Network::Signet, vec![terms(1)]), "gateway-position-network");
+        assert_eq!(refused(Network::Bitcoin, vec![terms(1)]), "gateway-position-network");
+        assert_eq!(refused(Network::Regtest, vec![terms(1), terms(1)]), "gateway-position-twice");
+    }
+
+    #[test]
+    fn a_position_whose_binding_is_past_is_refused_unless_shares_of_it_are_kept() {
+        let plan = plan(vec![terms(1)], None);
+        let [onboarding, binding] = plan.positions() else { panic!() };
+        for tip in [0, 105, 133] {
+            binding.check_ahead(tip, false).unwrap();
+        }
+        for tip in [134, 144, 100_000] {
+            let refused = binding.check_ahead(tip, false).unwrap_err();
+            assert_eq!(refused.rule(), "gateway-position-past");
+            assert!(refused.to_string().contains("below height 134"), "{refused}");
+            // A gateway that was at work goes on after a restart.
+            binding.check_ahead(tip, true).unwrap();
+            onboarding.check_ahead(tip, false).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_file_is_a_contracts_or_a_positions() {
+        let text = terms(1).to_json().unwrap();
+        assert!(matches!(Agreed::from_json(&text).unwrap(), Agreed::Position(_)));
+        let contract = serde_json::to_string(&terms(1).contract(Amount::from_sat(60_000_000)));
+        let contract = Agreed::from_json(&contract.unwrap()).unwrap();
+        assert!(matches!(contract, Agreed::Contract(_)));
+        let bad = text.replacen("\"onboarding\"", "\"onbording\"", 1);
+        assert_eq!(Agreed::from_json(&bad).unwrap_err().rule(), "position-form");
+        for bad in ["", "{}", &text.replacen("position 1\"", "position 2\"", 1)] {
+            assert_eq!(Agreed::from_json(bad).unwrap_err().rule(), "terms-form");
+        }
+    }
+}

@@ -225,3 +225,95 @@ fn enough(terms: &PositionTerms, stage: Stage, found: usize, headers: &Headers) 
         format_args!("{found} shares"),
     ))
 }
+
+#[cfg(test)]
+mod tests {
+    use bitcoin::Network;
+    use bitcoin::hashes::Hash;
+
+    use super::*;
+    use crate::work::samples::mine;
+
+    /// 10 H/s, 180 shares expected in 12 blocks; onboarding from height 112 on.
+    const POSITION: &str = include_str!("../../../fixtures/position/position.json");
+    const ONBOARDING: Stage = Stage::Onboarding;
+
+    fn terms() -> PositionTerms {
+        PositionTerms::from_json(POSITION).unwrap()
+    }
+
+    /// A chain up to `tip`, each block so many seconds behind the one before.
+    fn chain(tip: u32, gap: impl Fn(u32) -> u32) -> Headers {
+        let (mut parent, mut time) = (bitcoin::BlockHash::all_zeros(), 1_700_000_000);
+        let run = (0..=tip).map(|height| {
+            time += gap(height);
+            let header = mine(parent, time, 0);
+            parent = header.block_hash();
+            header
+        });
+        Headers::new(Network::Regtest, 0, run.collect()).unwrap()
+    }
+
+    fn least(gap: impl Fn(u32) -> u32) -> (u64, u64, u64) {
+        let terms = terms();
+        let headers = chain(ONBOARDING.judged_from(&terms), gap);
+        let Least { seconds, expected, shares } = critical(&terms, ONBOARDING, &headers).unwrap();
+        (seconds, expected, shares)
+    }
+
+    /// Whether a height is one of the slice's.
+    fn inside(height: u32) -> bool {
+        let terms = terms();
+        (ONBOARDING.first(&terms)..=ONBOARDING.last(&terms)).contains(&height)
+    }
+
+    #[test]
+    fn what_is_asked_follows_the_time_that_the_slice_took_and_no_other() {
+        // Critical counts of the Poisson law, computed apart in fractions.
+        assert_eq!(least(|_| 600), (7_200, 180, 140));
+        assert_eq!(least(|_| 300), (3_600, 90, 62));
+        assert_eq!(least(|_| 1_200), (14_400, 360, 303));
+        let foreseen = foreseen(&terms()).unwrap();
+        assert_eq!((foreseen.seconds, foreseen.expected, foreseen.shares), (7_200, 180, 140));
+        // Blocks before and behind last as long as they like.
+        for other in [1, 300, 3_000] {
+            assert_eq!(least(|h| if inside(h) { 600 } else { other }), (7_200, 180, 140));
+            assert_eq!(least(|h| if inside(h) { other } else { 600 }).0, u64::from(other) * 12);
+        }
+        // Of thirty expected shares seven are not enough.
+        let thirty = Mean::of(30).unwrap();
+        assert_eq!(Law::poisson(thirty).unwrap().reached_but_for(1, ONCE_IN), 15);
+        assert_eq!(Law::over_blocks(thirty, 12).unwrap().reached_but_for(1, ONCE_IN), 7);
+    }
+
+    #[test]
+    fn one_false_time_moves_the_clock_by_no_more_than_a_block() {
+        let terms = terms();
+        let edges = [ONBOARDING.first(&terms) - 1, ONBOARDING.last(&terms)];
+        for edge in edges {
+            // The block's time is an hour ahead, and the next block's right again.
+            let (mut parent, mut run) = (bitcoin::BlockHash::all_zeros(), Vec::new());
+            for height in 0..=ONBOARDING.judged_from(&terms) {
+                let time = 1_700_000_000 + 600 * height + if height == edge { 3_600 } else { 0 };
+                run.push(mine(parent, time, 0));
+                parent = run.last().unwrap().block_hash();
+            }
+            let headers = Headers::new(Network::Regtest, 0, run).unwrap();
+            let seconds = critical(&terms, ONBOARDING, &headers).unwrap().seconds;
+            assert!(seconds.abs_diff(7_200) <= 600, "{seconds} s with a false time at {edge}");
+        }
+    }
+
+    #[test]
+    fn before_the_slices_time_is_known_nothing_is_judged() {
+        let terms = terms();
+        let judged = ONBOARDING.judged_from(&terms);
+        assert_eq!(judged, ONBOARDING.last(&terms) + 5);
+        for tip in [ONBOARDING.last(&terms), judged - 1] {
+            let error = critical(&terms, ONBOARDING, &chain(tip, |_| 600)).unwrap_err();
+            assert_eq!((error.rule(), error.exit_code()), ("position-capacity", 5));
+            assert!(error.to_string().contains("the block at height 128"), "{error}");
+        }
+        critical(&terms, ONBOARDING, &chain(judged, |_| 600)).unwrap();
+    }
+}
