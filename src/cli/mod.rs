@@ -50,8 +50,8 @@ pub mod wallet;
 pub mod work;
 
 use arguments::{
-    Arguments, Command, DescriptorCommand, HeadersCommand, PsbtCommand,
-    RecordCommand, SeedCommand, TermsCommand, ValidatorCommand, WalletCommand, WorkCommand,
+    Arguments, Command, DescriptorCommand, HeadersCommand, PsbtCommand, RecordCommand, SeedCommand,
+    TermsCommand, ValidatorCommand, WalletCommand, WorkCommand,
 };
 
 /// Arguments are those of the help.

@@ -123,7 +123,7 @@ pub fn all() -> Vec<Rule> {
         flow::position::terms::EFFICIENCY,
         flow::position::txs::BATCH,
         flow::position::txs::FUNDED,
-        flow::position::inscription::INSCRIBED,
+        flow::position::txs::INSCRIBED,
         script::envelope::TEXT,
         flow::position::enrolment::PROOF,
         flow::position::enrolment::REGISTERED,

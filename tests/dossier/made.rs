@@ -245,7 +245,7 @@ impl Story {
         outputs.push(coin(rest, anybody()));
         let mint = transaction(&[(source, TxOut { value, script_pubkey: anybody() })], outputs);
         let minted = mint.compute_txid();
-        let funding = Funding { outpoint: OutPoint::new(minted, 0), value: funding };
+        let funding = Funding::new(OutPoint::new(minted, 0), funding);
         let issue_tx = sign_issue(txs::issue(&batch, funding).unwrap(), who);
         let issue =
             Issue::among(&terms, &batch, issue_tx.compute_txid(), funding).unwrap().unwrap();

@@ -41,7 +41,7 @@ fn leaf(text: &str, parent: Option<Txid>) -> ScriptBuf {
 /// Inscribes a text on the first satoshi of a coin, whose value goes on without `fee`; returns the
 /// inscribed output. A child's parent is spent beside it and stays where it is, at the head of the
 /// output before.
-fn inscribe(
+pub(crate) fn inscribe(
     world: &World,
     coin: OutPoint,
     value: u64,

@@ -5,9 +5,8 @@ use std::slice::from_ref;
 use bitcoin::hashes::Hash;
 use bitcoin::{Amount, OutPoint, Txid};
 use hashmix::flow::position::coins::{self, POSTAGE};
-use hashmix::flow::position::inscription;
 use hashmix::flow::position::proof::Stage;
-use hashmix::flow::position::txs::{self, Funding};
+use hashmix::flow::position::txs::{self, Funding, Inscription};
 use hashmix::flow::position::word::Event;
 use hashmix::rehearsal::position as cast;
 use hashmix::tx::satoshi::{Moved, Place, follow};
@@ -45,7 +44,7 @@ fn a_position_is_issued_as_a_child_of_the_federations_inscription() {
 
     // What is inscribed says the terms, and stands behind the leaf.
     let leaf = String::from_utf8_lossy(&mined.input[0].witness[3]).into_owned();
-    assert!(leaf.contains(&inscription::text(&terms).unwrap()), "{leaf}");
+    assert!(leaf.contains(&coins::inscription_text(&terms).unwrap()), "{leaf}");
     // Both inscriptions stay at the head of their outputs.
     let values: Vec<Amount> = issue.spends().iter().map(|spend| spend.prevout.value).collect();
     for input in [0, 1] {
@@ -62,8 +61,7 @@ fn an_inscribed_issue_is_of_one_position_and_of_a_seals_postage() {
     let terms = [1, 2].map(|number| cast::terms(number, HEIGHTS).unwrap());
     let at = |vout| OutPoint::new(parent(), vout);
     let fee = txs::inscription_fee(&terms[0], 3).unwrap();
-    let inscription =
-        inscription::Inscription { parent: parent(), parent_at: at(1), fee_from: at(2), fee };
+    let inscription = Inscription { parent: parent(), parent_at: at(1), fee_from: at(2), fee };
     let funding = |value| Funding { inscription: Some(inscription), ..Funding::new(at(0), value) };
     assert!(txs::issue(&terms[..1], funding(POSTAGE)).is_ok());
     let rule = |batch: &[_], funding| txs::issue(batch, funding).unwrap_err().rule();
@@ -73,5 +71,5 @@ fn an_inscribed_issue_is_of_one_position_and_of_a_seals_postage() {
     }
     // Nobody takes the plain output for an inscribing one.
     let plain = coins::issuer(&terms[0]).unwrap().script_pubkey;
-    assert_ne!(inscription::lock(&terms[0], parent()).unwrap().script_pubkey, plain);
+    assert_ne!(coins::inscribing_issuer(&terms[0], parent()).unwrap().script_pubkey, plain);
 }

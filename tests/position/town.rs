@@ -10,10 +10,9 @@ use hashmix::chain::electrum::Electrum;
 use hashmix::engine::issuing::{Issuing, Told};
 use hashmix::error::Error;
 use hashmix::flow::position::coins::POSTAGE;
-use hashmix::flow::position::inscription::{self, Inscription};
 use hashmix::flow::position::proof::Stage;
 use hashmix::flow::position::terms::PositionTerms;
-use hashmix::flow::position::txs::Funding;
+use hashmix::flow::position::txs::{Funding, Inscription};
 use hashmix::flow::position::word::Event;
 use hashmix::flow::position::{coins, txs};
 use hashmix::header_sync::GuardedChain;
@@ -146,7 +145,7 @@ impl Town {
     /// Pays for an inscribed issue, and puts a parent (any coin of the issuer's script) beside it.
     pub(crate) fn fund_inscribed(&mut self, one: &PositionTerms, parent: Txid) -> Funding {
         let issuer = coins::issuer(one).unwrap().script_pubkey;
-        let inscribing = inscription::lock(one, parent).unwrap().script_pubkey;
+        let inscribing = coins::inscribing_issuer(one, parent).unwrap().script_pubkey;
         let fee = txs::inscription_fee(one, RATE).unwrap();
         let out = |value, script_pubkey: &ScriptBuf| TxOut {
             value,

@@ -28,7 +28,8 @@ use hashmix::script::template::Variant;
 use hashmix::sign::record::record;
 use hashmix::sign::software::{LeafAccount, SoftwareSigner};
 use hashmix::store::Store;
-use hashmix::tx::signed::Signed;
+use hashmix::tx::draft::Draft;
+use hashmix::tx::signed::{Final, Signed};
 use hashmix::wallet::Wallet;
 
 pub const NETWORK: Network = Network::Regtest;
@@ -57,6 +58,27 @@ impl Somebody {
 
 pub fn signer(name: &str, number: u32) -> SoftwareSigner {
     SoftwareSigner::new(seed(name).unwrap().record(NETWORK, number).unwrap(), NETWORK).unwrap()
+}
+
+/// An issue, signed by the first two of three standing validators.
+pub fn signed_by_validators(issue: Draft) -> Final {
+    let mut signed = Signed::new(issue);
+    for place in 0..2 {
+        let seat = Seat::Validator(place);
+        let signatures: Vec<_> = (0..signed.draft().spends().len())
+            .map(|input| {
+                let leaf = signed.draft().spends()[input].lock.leaf(Way::Federation).unwrap();
+                let key = leaf.keys.iter().find(|key| key.seat == seat).unwrap();
+                let sighash = signed.draft().sighash(input).unwrap();
+                signer(&people::name(seat), 1)
+                    .sign_leaf(LeafAccount::Leaf, &key.steps, TapSighash::from_byte_array(sighash))
+                    .unwrap()
+                    .1
+            })
+            .collect();
+        signed.add(seat, &signatures).unwrap();
+    }
+    signed.finish().unwrap()
 }
 
 pub struct Market {
@@ -126,7 +148,11 @@ pub fn position_terms(mut deal: EscrowTerms, payouts: &Payouts) -> PositionTerms
 impl Market {
     /// Everybody has coins, and the position is issued.
     pub fn issued() -> Self {
-        let world = chosen().unwrap();
+        Self::issued_in(chosen().unwrap())
+    }
+
+    /// The same in a world that somebody else has started.
+    pub fn issued_in(world: Box<dyn World>) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let network = people::network_script().unwrap();
         let buyers = ["rehearsal holder", "second holder", "third holder"];
@@ -184,20 +210,8 @@ impl Market {
         let wallet = self.miner.trader.wallet().unwrap();
         let tx = wallet.fund(&[out], rate).unwrap();
         self.send(&tx);
-        let funding = Funding { outpoint: OutPoint::new(tx.compute_txid(), 0), value };
-        let mut signed = Signed::new(issue(&terms, funding).unwrap());
-        for place in 0..2 {
-            let seat = Seat::Validator(place);
-            let draft = signed.draft();
-            let leaf = draft.spends()[0].lock.leaf(Way::Federation).unwrap();
-            let key = leaf.keys.iter().find(|key| key.seat == seat).unwrap();
-            let sighash = TapSighash::from_byte_array(draft.sighash(0).unwrap());
-            let (_, signature) = signer(&people::name(seat), 1)
-                .sign_leaf(LeafAccount::Leaf, &key.steps, sighash)
-                .unwrap();
-            signed.add(seat, &[signature]).unwrap();
-        }
-        let issued = signed.finish().unwrap();
+        let funding = Funding::new(OutPoint::new(tx.compute_txid(), 0), value);
+        let issued = signed_by_validators(issue(&terms, funding).unwrap());
         println!("issue of 2 of 3: {} vB", issued.tx.vsize());
         self.send(&issued.tx);
         self.id = position(issued.txid(), 0, 1);

@@ -15,11 +15,10 @@ use crate::engine::issuing::Told;
 use crate::error::Result;
 use crate::flow::position::coins::{self, POSTAGE};
 use crate::flow::position::dossier::Issue;
-use crate::flow::position::inscription::{self, Inscription};
 use crate::flow::position::proof::Stage;
 use crate::flow::position::state::FUNDING;
 use crate::flow::position::terms::PositionTerms;
-use crate::flow::position::txs::{self, Funding};
+use crate::flow::position::txs::{self, Funding, Inscription};
 use crate::flow::position::word::Event;
 use crate::header_sync::GuardedChain;
 use crate::sign::software::SoftwareSigner;
@@ -176,7 +175,7 @@ fn pay(
     let issuer = coins::issuer(&ours)?.script_pubkey;
     let (value, outputs) = match parent {
         Some(parent) => {
-            let inscribing = inscription::lock(&ours, parent)?.script_pubkey;
+            let inscribing = coins::inscribing_issuer(&ours, parent)?.script_pubkey;
             let fee = txs::inscription_fee(&ours, rate)?;
             let seal = TxOut { value: POSTAGE, script_pubkey: inscribing };
             let paid = amount::sum([POSTAGE, fee], "funding of an issue")?;

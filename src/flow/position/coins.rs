@@ -1,11 +1,12 @@
 //! The outputs of the position flow: the issuer's script, the seal, the retirement script.
 
-use bitcoin::Amount;
+use bitcoin::{Amount, Txid};
 
 use crate::error::{Culprit, Result};
 use crate::flow::position::terms::{PositionTerms, SEAL};
 use crate::id::{PositionId, TermsId, tagged_hash};
 use crate::party::Record;
+use crate::script::envelope::{InscriptionId, envelope};
 use crate::script::lock::Lock;
 use crate::script::seal::SealLock;
 use crate::script::template;
@@ -16,6 +17,25 @@ pub const POSTAGE: Amount = Amount::from_sat(10_000);
 /// The script that the federation issues from: what the miner funds.
 pub fn issuer(terms: &PositionTerms) -> Result<Lock> {
     Lock::of_federation(template::issuer(), &terms.issuer, terms.reward.network)
+}
+
+/// What is inscribed: the numbers of the issue, and which terms they are of.
+pub fn inscription_text(terms: &PositionTerms) -> Result<String> {
+    let delivery = &terms.delivery;
+    Ok(format!(
+        "hashmix position: {} H/s at {}0 mJ/TH, {} blocks from {}; terms {}",
+        delivery.rate,
+        terms.efficiency,
+        delivery.period.saturating_mul(delivery.periods),
+        delivery.start,
+        // SHA256 as the 80 bytes have it.
+        TermsId(terms.hash()?)
+    ))
+}
+
+/// The issuer's script with the inscription behind its leaf: what the miner funds.
+pub fn inscribing_issuer(terms: &PositionTerms, parent: Txid) -> Result<Lock> {
+    issuer(terms)?.inscribing(&envelope(&inscription_text(terms)?, Some(InscriptionId(parent)))?)
 }
 
 /// The script where the seal ends.

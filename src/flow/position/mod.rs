@@ -35,7 +35,6 @@
 pub mod coins;
 pub mod dossier;
 pub mod enrolment;
-pub mod inscription;
 pub mod proof;
 pub mod state;
 pub mod terms;

@@ -14,10 +14,9 @@ use crate::facts::Facts;
 use crate::flow::check_speaker;
 use crate::flow::position::coins;
 use crate::flow::position::enrolment::{REGISTERED, check_proof, check_registration};
-use crate::flow::position::inscription::{self, PARENT_INPUT};
 use crate::flow::position::proof::{self, Stage};
 use crate::flow::position::terms::PositionTerms;
-use crate::flow::position::txs::{self, Funding};
+use crate::flow::position::txs::{self, Funding, PARENT_INPUT};
 pub use crate::flow::position::word::Event;
 use crate::headers::Headers;
 use crate::id::CertificateDigest;
@@ -464,7 +463,7 @@ pub fn watched(terms: &[PositionTerms], funding: Option<Funding>) -> Result<Vec<
     let mut scripts = Vec::new();
     let parent = funding.and_then(|funding| funding.inscription).map(|it| it.parent);
     for one in terms {
-        let inscribing = parent.map(|parent| inscription::lock(one, parent)).transpose()?;
+        let inscribing = parent.map(|parent| coins::inscribing_issuer(one, parent)).transpose()?;
         let locks = [Some(coins::issuer(one)?), inscribing].into_iter().flatten();
         let seal = coins::issued_seal(one)?.script_pubkey;
         for script in locks.map(|lock| lock.script_pubkey).chain([seal]) {

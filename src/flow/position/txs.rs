@@ -6,7 +6,17 @@
 //! ```
 //! What the input holds above the seals is the fee: the miner has put it there for this. The first
 //! satoshi of a seal is therefore 10,000 times its place into the input, whoever counts. A position
-//! that is issued alone can be inscribed as well ([`inscription`]).
+//! that is issued alone can be inscribed as well, as a child of the federation's inscription, which
+//! wallets and explorers show:
+//!
+//! ```text
+//!  in 0   issuer's script, inscribing    out 0   the seal, inscribed
+//!  in 1   the federation's inscription   out 1   the same, back in the issuer's script
+//!  in 2   issuer's script: the fee       out 2   OP_RETURN, 80 bytes
+//! ```
+//! It says what the 80 bytes say, in words, and is nobody's authority: who holds the position follows
+//! from the seal alone. Inputs 0 and 1 hold exactly what outputs 0 and 1 hold, so each inscription
+//! stays on the first satoshi of its output. As the federation has one parent, inscribed issues queue.
 
 use bitcoin::hashes::Hash;
 use bitcoin::script::PushBytesBuf;
@@ -17,10 +27,9 @@ use serde::{Deserialize, Serialize};
 use crate::amount;
 use crate::error::{Culprit, Result, Rule};
 use crate::flow::position::coins::{self, POSTAGE};
-use crate::flow::position::inscription::{self, INSCRIBED, Inscription};
 use crate::flow::position::terms::PositionTerms;
 use crate::id::{PositionId, tagged_hash};
-use crate::script::lock::Path;
+use crate::script::lock::{Lock, Path};
 use crate::tx::draft::{Draft, Spend, Title, fee, vsize};
 
 /// Several positions fit one issue.
@@ -36,11 +45,36 @@ pub const FUNDED: Rule = Rule::new(
     "fund another output of the issuer script",
 );
 
+/// An inscribed issue keeps satoshis in their places.
+pub const INSCRIBED: Rule = Rule::new(
+    "position-inscribed",
+    "an inscribed issue is of one position, and its first input holds exactly a seal's postage",
+    "fund it as `hashmix position fund --parent` says",
+);
+
 /// What an issue's OP_RETURN begins with.
 const MAGIC: [u8; 4] = *b"HMX1";
 
+/// Which input of an inscribed issue spends the federation's inscription. Other issues spend one input.
+pub const PARENT_INPUT: usize = 1;
+
 /// Most positions in one issue.
 pub const MOST: usize = 100;
+
+/// What an inscribed issue spends beside its funding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Inscription {
+    /// The transaction that revealed the federation's inscription.
+    pub parent: Txid,
+    /// Where that lies now: an output of the issuer's script that holds a seal's postage.
+    pub parent_at: OutPoint,
+    /// An output of the issuer's script that pays the fee.
+    pub fee_from: OutPoint,
+    /// What that holds (satoshis).
+    #[serde(with = "bitcoin::amount::serde::as_sat")]
+    pub fee: Amount,
+}
 
 /// An output of the issuer's script that a miner has funded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -108,10 +142,33 @@ fn parts(terms: &[PositionTerms], funding: &Funding) -> Result<(Vec<Spend>, Vec<
         let found = format_args!("{} positions", terms.len()).to_string();
         return Err(INSCRIBED.refuses(Culprit::Miner, "issue", "one position", found));
     }
-    let spends = inscription::spends(first, (funding.outpoint, funding.value), inscription)?;
+    let spends = inscribed_spends(first, (funding.outpoint, funding.value), inscription)?;
     let script_pubkey = coins::issuer(first)?.script_pubkey;
     outputs.insert(1, TxOut { value: POSTAGE, script_pubkey });
     Ok((spends, outputs))
+}
+
+/// The inputs of an inscribed issue whose funding lies at `funding` and holds `value`.
+pub fn inscribed_spends(
+    terms: &PositionTerms,
+    (funding, value): (OutPoint, Amount),
+    inscription: &Inscription,
+) -> Result<Vec<Spend>> {
+    if value != POSTAGE {
+        let place = format_args!("funding {funding}").to_string();
+        return Err(INSCRIBED.refuses(Culprit::Miner, place, POSTAGE, value));
+    }
+    let (inscribing, plain) =
+        (coins::inscribing_issuer(terms, inscription.parent)?, coins::issuer(terms)?);
+    let spend = |outpoint, value, lock: Lock| {
+        let prevout = TxOut { value, script_pubkey: lock.script_pubkey.clone() };
+        Spend { outpoint, prevout, lock, path: Path::Federation }
+    };
+    Ok(vec![
+        spend(funding, POSTAGE, inscribing),
+        spend(inscription.parent_at, POSTAGE, plain.clone()),
+        spend(inscription.fee_from, inscription.fee, plain),
+    ])
 }
 
 /// The id of the position whose seal is output `place` of an issue of `count`: the txid of the issue,

@@ -14,9 +14,8 @@ use super::{Known, Need};
 use crate::error::{Culprit, Result, Rule};
 use crate::flow::position::coins::{POSTAGE, issued_seal, issuer};
 use crate::flow::position::dossier::Dossier;
-use crate::flow::position::inscription;
 use crate::flow::position::terms::PositionTerms;
-use crate::flow::position::txs::{digest, statement};
+use crate::flow::position::txs::{digest, inscribed_spends, statement};
 use crate::id::{PositionId, RecordId};
 use crate::script::lock::{Leaf, Path};
 use crate::tx::draft::{Draft, Spend, Title};
@@ -144,7 +143,7 @@ fn rebuilt(dossier: &Dossier, seal: ScriptBuf, found: &Transaction) -> Result<Dr
         Some(inscription) => {
             // The federation's own inscription goes back to it, behind the seal.
             outputs.insert(1, TxOut { value: POSTAGE, script_pubkey });
-            inscription::spends(terms, (issue.funding, issue.value), inscription)?
+            inscribed_spends(terms, (issue.funding, issue.value), inscription)?
         }
     };
     Draft::new(Title("issue"), Version::TWO, 0, spends, outputs)
