@@ -147,6 +147,52 @@ fn two_positions_of_a_farm_are_onboarded_and_bound_by_machines() {
     again.stop().unwrap();
 }
 
+#[test]
+fn after_a_reorg_the_next_certificate_of_a_stage_stands_alone() {
+    let site = Site::new();
+    let (terms, stage, first) = (terms(1, HEIGHTS), Stage::Onboarding, HEIGHTS[0]);
+    let alone = Payee { name: "alice".into(), positions: vec![(0, 1)], own: None, longest: 250 };
+    let plan = Plan::new(NETWORK, vec![terms.clone()], vec![alone]).unwrap();
+    site.mine(first - 1 - site.height());
+    let gateway = site.gateway_of(vec![site.node()], plan, vec![None; 2]);
+    works_on(&gateway, first);
+    let machine = || StratumMiner::start(gateway.address(), "alice.rig7", Habits::BITAXE).unwrap();
+    let mut rig = machine();
+    // One share a block: each is a block of its own, and none waits beside another.
+    mine_to(&gateway, &mut rig, first + SLICE - 1, 1);
+    site.mine(DEEP);
+    let sealed = |shares: u64| {
+        let so = |status: &PositionStatus| {
+            status.sealed.as_ref().is_some_and(|sealed| sealed.shares == shares)
+        };
+        until("a certificate", || status(&gateway, &terms, stage), so).sealed.unwrap()
+    };
+    assert!(sealed(12).next.unwrap().contains("00001.hmxc"));
+
+    // The slice's last two blocks lose, and are found again by the same machine.
+    let core = site.world.bitcoind().core();
+    let loser = site.world.block(first + SLICE - 2).unwrap().block_hash();
+    core.call("invalidateblock", &[json!(loser)]).unwrap();
+    until("the height before", || site.height(), |height| *height == first + SLICE - 3);
+    works_on(&gateway, first + SLICE - 2);
+    let mut rig = machine();
+    mine_to(&gateway, &mut rig, first + SLICE - 1, 1);
+    // Now the branch has more work.
+    site.mine(DEEP + 1);
+    // One share stood on the loser; two are new.
+    let next = sealed(12 - 1 + 2).next.unwrap();
+    assert!(next.contains("hashmix position prove --onboarding") && next.contains("00001-2.hmxc"));
+    let headers = headers(&site);
+    let folder = site.home().join("certificates").join(stage.position(&terms).unwrap().to_string());
+    let read = |name: &str| Certificate::read(&std::fs::read(folder.join(name)).unwrap()).unwrap();
+    proof::check(&terms, stage, &read("00001-2.hmxc"), &headers).unwrap();
+    let refused = proof::check(&terms, stage, &read("00001.hmxc"), &headers).unwrap_err();
+    assert_eq!(refused.rule(), "work-share-parent");
+    // It still stands for what counts of it.
+    proof::stands(&terms, stage, &read("00001.hmxc"), &headers).unwrap();
+    gateway.stop().unwrap();
+}
+
 fn check(site: &Site, terms: &PositionTerms, more: &str, network: &str) -> (Option<i32>, String) {
     let (folder, url) = (site.dir.path(), site.world.electrum_url());
     std::fs::write(folder.join("position.json"), terms.to_json().unwrap()).unwrap();
