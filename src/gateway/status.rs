@@ -323,7 +323,7 @@ impl PositionStatus {
         if let Some(StageStatus { terms, stage, heights: (first, last), least, paid_until }) =
             &self.stage
         {
-            lines.push(format!("  {stage:<10} of terms {terms}"));
+            lines.push(format!("  {stage} of terms {terms}"));
             lines.push(format!(
                 "           heights {first} to {last}, lock paid to height {paid_until}; at least \
                  {least} of {} shares if a block takes 600 s",
