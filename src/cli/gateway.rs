@@ -16,14 +16,18 @@ use indicatif::{ProgressBar, ProgressStyle};
 use zeroize::Zeroizing;
 
 use crate::chain::core::{Auth, Node};
+use crate::chain::electrum::Electrum;
 use crate::cli::arguments::{GatewayArguments, Home};
 use crate::cli::file;
-use crate::cli::{secret, seed, terms};
+use crate::cli::{secret, seed};
 use crate::engine::SEAT;
-use crate::error::{Result, Rule};
-use crate::gateway::config::{CONFIG_MAX_BYTES, Config, NodeEntry};
+use crate::error::{Error, Result, Rule};
+use crate::flow::escrow::terms::TERMS_MAX_BYTES;
+use crate::flow::position::proof::{Stage, foreseen};
+use crate::gateway::agreed::{Agreed, Position, RECORD};
+use crate::gateway::config::{CONFIG_MAX_BYTES, Config, NodeEntry, PositionEntry};
 use crate::gateway::foreman::{Gateway, Settings};
-use crate::gateway::plan::{Payee, Plan, Position};
+use crate::gateway::plan::{Payee, Plan};
 use crate::gateway::rates::in_words;
 use crate::gateway::sealing::{Seals, Signs};
 use crate::gateway::status::{Status, Work};
@@ -31,6 +35,7 @@ use crate::gateway::window::STATUS_PATH;
 use crate::http::Address;
 use crate::sign::seed::Seed;
 use crate::sign::software::SoftwareSigner;
+use crate::store::Store;
 use crate::validator::stop;
 use crate::wallet::address_on;
 use crate::work::agreement::WorkTerms;
@@ -53,6 +58,8 @@ const LIVE: Duration = Duration::from_secs(1);
 /// Runs until told to stop.
 pub fn run(arguments: &GatewayArguments) -> Result<Vec<String>> {
     let (settings, plan, seals) = read(&arguments.home, &arguments.config)?;
+    // Whoever cannot be asked now keeps no machine waiting.
+    look_ahead(&plan, &arguments.home, &seals.electrum)?;
     let stop = told_to_stop();
     let gateway = Gateway::start(settings, plan, seals)?;
     let log = Log::new();
@@ -98,6 +105,7 @@ pub fn check(arguments: &GatewayArguments) -> Result<Vec<String>> {
             let Some(position) = plan.positions().get(*place) else { continue };
             let calendar = position.work.calendar();
             lines.push(format!("  position {}", position.id));
+            lines.extend(stage(position)?);
             lines.push(format!(
                 "    weight {weight}, heights {} to {}, {} shares a slice of {} blocks",
                 calendar.begin(),
@@ -106,16 +114,69 @@ pub fn check(arguments: &GatewayArguments) -> Result<Vec<String>> {
                 calendar.slice
             ));
             lines.extend(locks(&position.work));
-            lines.push(format!(
-                "    behind {:x}, {} ppm",
-                position.work.service, position.work.service_ppm
-            ));
+            if position.work.service_ppm > 0 {
+                lines.push(format!(
+                    "    behind {:x}, {} ppm",
+                    position.work.service, position.work.service_ppm
+                ));
+            }
         }
         if let Some((script, weight)) = &payee.own {
             lines.push(format!("  own part weight {weight}, {script:x}"));
         }
     }
+    lines.extend(look_ahead(&plan, &arguments.home, &config.electrum)?);
     Ok(lines)
+}
+
+/// What a position proves before it is issued, and with how many shares.
+fn stage(position: &Position) -> Result<Vec<String>> {
+    let Some((terms, stage)) = position.proof() else { return Ok(Vec::new()) };
+    let (least, id) = (foreseen(terms)?, terms.id()?);
+    let mut lines = vec![
+        format!("    {stage} of terms {id}"),
+        format!(
+            "    at least {} of {} shares if the slice takes {} s",
+            least.shares, least.expected, least.seconds
+        ),
+    ];
+    let (from, start) = (Stage::Binding.last(terms).saturating_add(1), terms.delivery.start);
+    if stage == Stage::Binding && from < start {
+        let to = start.saturating_sub(1);
+        lines.push(format!(
+            "    the lock is paid on at heights {from} to {to}, which count for nothing"
+        ));
+    }
+    Ok(lines)
+}
+
+/// Refuses a position of which nothing can be proven any more, if the Electrum server tells; says what it
+/// tells. Contracts need no look: before and after their terms the miner mines for himself.
+fn look_ahead(plan: &Plan, home: &Home, electrum: &str) -> Result<Option<String>> {
+    if plan.positions().iter().all(|position| position.proof().is_none()) {
+        return Ok(None);
+    }
+    let tip = Electrum::connect(electrum, home.network).and_then(|electrum| electrum.tip());
+    let tip = match tip {
+        Ok((tip, _)) => tip,
+        Err(error @ Error::Unavailable(_)) => {
+            return Ok(Some(format!("chain      not looked at: {error}")));
+        }
+        Err(error) => return Err(error),
+    };
+    let path = home.home.join("store.sqlite");
+    let store = if path.exists() { Some(Store::open(path)?) } else { None };
+    for position in plan.positions() {
+        let kept = match &store {
+            Some(store) => {
+                let id = position.id.as_bytes();
+                !(store.finds(id)?.is_empty() && store.certificate_names(id)?.is_empty())
+            }
+            None => false,
+        };
+        position.check_ahead(tip, kept)?;
+    }
+    Ok(Some(format!("chain      tip at height {tip}")))
 }
 
 /// The lock that the position's coinbases pay; where the holder changes, each with its heights.
@@ -156,15 +217,15 @@ fn read(home: &Home, path: &Path) -> Result<(Settings, Plan, Seals)> {
     let plan = plan(&config, network, folder)?;
     let nodes = config.nodes.iter().map(|entry| node(entry, folder)).collect::<Result<_>>()?;
     let entries = config.payees.iter().flat_map(|payee| &payee.positions);
-    let positions: Vec<Option<Signs>> = entries
-        .map(|entry| {
-            Some(Signs {
-                record: entry.record?,
-                validators: entry.validators.clone(),
-                relay: entry.relay.as_ref().map(|relay| folder.join(relay)),
-            })
-        })
-        .collect();
+    let mut positions: Vec<Option<Signs>> = Vec::new();
+    for (entry, places) in entries.zip(plan.places()) {
+        let signs = entry.record.map(|record| Signs {
+            record,
+            validators: entry.validators.clone(),
+            relay: entry.relay.as_ref().map(|relay| folder.join(relay)),
+        });
+        positions.extend(places.clone().map(|_| signs.clone()));
+    }
     // A gateway that seals nothing asks for no secrets.
     let signs = positions.iter().any(Option::is_some);
     let seed = if signs { Some(seed::read(&home.seed())?) } else { None };
@@ -189,15 +250,28 @@ fn read(home: &Home, path: &Path) -> Result<(Settings, Plan, Seals)> {
 
 /// Refuses a record that is not the miner's in the position's terms.
 fn check_record(position: &Position, seed: &Seed, record: u32) -> Result<()> {
-    let network = position.work.network;
+    let network = position.network();
+    let Some(terms) = position.contract() else { return Ok(()) };
     let ours = SoftwareSigner::new(seed.record(network, record)?, network)?.keys().communication;
-    let agreed = position.terms.reward.miner.record.communication;
+    let agreed = terms.reward.miner.record.communication;
     match ours == agreed {
         true => Ok(()),
         false => {
             Err(SEAT.misused(format_args!("record {record} for {}", position.id), agreed, ours))
         }
     }
+}
+
+/// Terms that an entry names, a contract's or a position's.
+fn agreed(entry: &PositionEntry, folder: &Path) -> Result<Agreed> {
+    let path = folder.join(&entry.terms);
+    let text = file::text(&path, TERMS_MAX_BYTES)?;
+    let agreed = Agreed::from_json(&text).map_err(|error| error.within(path.display()))?;
+    let alone = entry.record.is_none() && entry.validators.is_empty() && entry.relay.is_none();
+    if matches!(agreed, Agreed::Position(_)) && !alone {
+        return Err(RECORD.misused(path.display(), "terms alone", "record, validators or relay"));
+    }
+    Ok(agreed)
 }
 
 /// The payees of the file, with the terms that it names.
@@ -207,7 +281,7 @@ fn plan(config: &Config, network: Network, folder: &Path) -> Result<Plan> {
         let mut positions = Vec::new();
         for position in &entry.positions {
             positions.push((all.len(), position.weight));
-            all.push(terms::read(&folder.join(&position.terms))?);
+            all.push(agreed(position, folder)?);
         }
         let own = match &entry.own {
             Some(own) => {
@@ -295,7 +369,10 @@ impl Log {
                 bar.set_length(u64::from(position.expected).max(position.shares));
                 bar.set_position(position.shares);
                 let number = position.slice.unwrap_or(0);
-                format!("slice {number}/{}", position.slices)
+                match &position.stage {
+                    Some(stage) => stage.stage.to_string(),
+                    None => format!("slice {number}/{}", position.slices),
+                }
             }
             None => "no slice".to_owned(),
         };

@@ -217,6 +217,8 @@ pub fn all() -> Vec<Rule> {
     #[cfg(feature = "gateway")]
     rules.extend([
         cli::gateway::STATUS,
+        crate::gateway::agreed::PAST,
+        crate::gateway::agreed::RECORD,
         crate::gateway::collector::ONCE,
         crate::gateway::config::FORM,
         crate::gateway::config::PAYEES,

@@ -12,7 +12,8 @@
 //!   ] }
 //! ```
 //! A payee is who machines mine for: his name is what stands before the first dot of their user
-//! name. Several positions of one payee share one coinbase by weight. Paths are relative to the
+//! name. The terms are a contract's, or those of a position that is not issued yet: its machines prove
+//! themselves first ([`super::agreed`]). Several positions of one payee share one coinbase by weight. Paths are relative to the
 //! file's own folder.
 
 use std::collections::BTreeSet;
@@ -112,7 +113,8 @@ pub struct PayeeEntry {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PositionEntry {
-    /// The file with its terms.
+    /// The file with its terms: a contract's, or a position's that is not issued yet (`position.json` of
+    /// its dossier).
     pub terms: PathBuf,
     /// Its part of the coinbase, relative to the other weights.
     #[serde(default = "one")]

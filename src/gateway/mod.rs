@@ -11,6 +11,7 @@
 //! | file | subject |
 //! |---|---|
 //! | [`config`] | what a gateway is told in its file |
+//! | [`agreed`] | what is mined for: a contract, or the proofs before a position is issued |
 //! | [`plan`] | whom a coinbase pays, and the jobs that come of a template |
 //! | [`nodes`], `blocks` | what our nodes offer, and where a block goes; blocks on the disk until one has it |
 //! | [`foreman`], [`floor`] | everything together, and the loop that moves it; what its threads share |
@@ -37,6 +38,7 @@
 //! | `connection`, `place` | one socket and its session; what all of them know |
 //! | [`server`] | sockets, threads and the clock |
 
+pub mod agreed;
 mod blocks;
 pub mod board;
 pub mod collector;

@@ -10,8 +10,10 @@
 //! | some of his positions run | those, by weight; the parts of the others and of his own to him, last |
 //! | fees exceed the cap in the terms | fewer transactions: what lies above the cap would count for nobody |
 //! | none does (before the term, after it) | all of it to him |
+//! | a position is not issued yet | what its next stage asks for ([`Position::lingers_at`] tells the rest) |
 //! | the holder of a position changes | the lock of whoever holds it in the period of that height |
 
+use core::ops::Range;
 use std::sync::Arc;
 
 use bitcoin::block::Version;
@@ -20,11 +22,10 @@ use bitcoin::{Amount, BlockHash, ScriptBuf, TxOut};
 
 use crate::chain::core::Offer;
 use crate::error::{Result, Rule};
-use crate::flow::escrow::terms::EscrowTerms;
+use crate::flow::position::proof::Stage;
+use crate::gateway::agreed::{Agreed, Position};
 use crate::gateway::collector::ONCE;
 use crate::gateway::job::{Claim, Job};
-use crate::id::PositionId;
-use crate::work::agreement::WorkTerms;
 use crate::work::coinbase::{Coinbase, subsidy};
 use crate::work::extended_job::ExtendedJob;
 use crate::work::farm::{Farm, Rest, Stake};
@@ -41,23 +42,13 @@ pub const NETWORK: Rule = Rule::new(
 /// Bytes of the extra nonce: 4 of the gateway's, 8 of the machine's. All firmware takes that.
 pub const EXTRANONCE: u8 = 12;
 
-/// A position that is mined for.
-#[derive(Clone, Debug)]
-pub struct Position {
-    /// Its id.
-    pub id: PositionId,
-    /// What was agreed.
-    pub terms: EscrowTerms,
-    /// What a share is judged by.
-    pub work: WorkTerms,
-}
-
 /// Who machines mine for.
 #[derive(Clone, Debug)]
 pub struct Payee {
     /// What stands before the first dot of the machines' user names.
     pub name: String,
-    /// His positions, by their place in the plan, each with its weight.
+    /// His positions, each with its weight: by the place of their terms in the list that the plan is made
+    /// of, and in the plan itself by their place there.
     pub positions: Vec<(usize, u64)>,
     /// The part of the coinbase that belongs to no position: script and weight.
     pub own: Option<(ScriptBuf, u64)>,
@@ -69,28 +60,56 @@ pub struct Payee {
 #[derive(Clone, Debug)]
 pub struct Plan {
     positions: Vec<Position>,
+    /// For each terms of the list the positions that they make.
+    places: Vec<Range<usize>>,
     payees: Vec<Payee>,
+}
+
+/// A position that a coinbase pays at some height.
+struct Paid {
+    /// Its place in the plan.
+    place: usize,
+    /// The slice that the height lies in; `None` where shares count for nothing.
+    slice: Option<u32>,
+    weight: u64,
 }
 
 impl Plan {
     /// Takes the positions' terms, each checked, and who pays which.
-    pub fn new(
+    pub fn new<T: Into<Agreed>>(
         network: bitcoin::Network,
-        terms: Vec<EscrowTerms>,
-        payees: Vec<Payee>,
+        terms: Vec<T>,
+        mut payees: Vec<Payee>,
     ) -> Result<Self> {
         let mut positions: Vec<Position> = Vec::new();
+        let mut places = Vec::new();
         for terms in terms {
-            let (id, work) = (terms.position()?, terms.work()?);
-            if work.network != network {
-                return Err(NETWORK.misused(format_args!("position {id}"), network, work.network));
+            let begin = positions.len();
+            for position in terms.into().positions()? {
+                let place = format_args!("position {}", position.id).to_string();
+                if position.network() != network {
+                    return Err(NETWORK.misused(place, network, position.network()));
+                }
+                if positions.iter().any(|known| known.id == position.id) {
+                    return Err(ONCE.misused(place, "once", "twice"));
+                }
+                positions.push(position);
             }
-            if positions.iter().any(|known| known.id == id) {
-                return Err(ONCE.misused(format_args!("position {id}"), "once", "twice"));
-            }
-            positions.push(Position { id, terms, work });
+            places.push(begin..positions.len());
         }
-        Ok(Self { positions, payees })
+        for payee in &mut payees {
+            let each = |(of, weight): &(usize, u64)| {
+                let (places, weight) = (places.get(*of).cloned().unwrap_or_default(), *weight);
+                places.map(move |place| (place, weight)).collect::<Vec<_>>()
+            };
+            payee.positions = payee.positions.iter().flat_map(each).collect();
+        }
+        Ok(Self { positions, places, payees })
+    }
+
+    /// For each terms of the list that the plan is made of, the places of the positions that they make.
+    pub fn places(&self) -> &[Range<usize>] {
+        &self.places
     }
 
     /// The positions, in the order in which claims name them.
@@ -112,8 +131,9 @@ impl Plan {
                 let end = position.work.calendar().end();
                 let locks = position.work.locks();
                 let changes = locks.iter().map(|(heights, _)| *heights.start());
-                for height in changes.chain([end, end.saturating_add(1)]) {
-                    let network = position.work.network;
+                let over = position.proof().map(|(terms, _)| terms.delivery.start);
+                for height in changes.chain([end, end.saturating_add(1)]).chain(over) {
+                    let network = position.network();
                     let template = BlockTemplate {
                         version: Version::from_consensus(0x2000_0000),
                         parent: BlockHash::all_zeros(),
@@ -139,24 +159,24 @@ impl Plan {
         };
         let height = offer.template.height;
         let place = || format!("payee {}, height {height}", of.name);
-        let running: Vec<(usize, u32, u64)> = of
+        let all: Vec<Paid> = of
             .positions
             .iter()
-            .filter_map(|(position, weight)| {
-                let calendar = self.positions.get(*position)?.work.calendar();
-                Some((*position, calendar.slice_of(height)?, *weight))
+            .filter_map(|(place, weight)| {
+                let position = self.positions.get(*place)?;
+                let slice = position.work.calendar().slice_of(height);
+                let paid = slice.is_some() || position.lingers_at(height);
+                paid.then_some(Paid { place: *place, slice, weight: *weight })
             })
             .collect();
-        let template = self.capped(offer, &running);
-        let payouts = self.payouts(of, &running, template.reward).map_err(|e| e.within(place()))?;
+        let template = self.capped(offer, &all);
+        let payouts = self.payouts(of, &all, template.reward).map_err(|e| e.within(place()))?;
         let work = ExtendedJob::new(&template, EXTRANONCE, &payouts)?;
         // The bytes of any extra nonce will do: what is paid does not depend on them.
         let coinbase = [work.prefix.as_slice(), &[0; EXTRANONCE as usize], &work.suffix].concat();
-        let claims = running
+        let claims = all
             .iter()
-            .filter_map(|(position, slice, _)| {
-                Some((*position, *slice, self.positions.get(*position)?))
-            })
+            .filter_map(|paid| Some((paid.place, paid.slice?, self.positions.get(paid.place)?)))
             .map(|(position, slice, held)| {
                 let paid = Coinbase::parse(&coinbase)
                     .and_then(|read| read.payment(height, &held.work.demand(slice)))
@@ -169,41 +189,34 @@ impl Plan {
     }
 
     /// The template, paying out no more than any of the running positions counts.
-    fn capped(&self, offer: &Offer, running: &[(usize, u32, u64)]) -> Arc<BlockTemplate> {
-        let works =
-            running.iter().filter_map(|(place, ..)| Some(&self.positions.get(*place)?.work));
+    fn capped(&self, offer: &Offer, all: &[Paid]) -> Arc<BlockTemplate> {
+        let running = all.iter().filter(|paid| paid.slice.is_some());
+        let works = running.filter_map(|paid| Some(&self.positions.get(paid.place)?.work));
         let most = works.map(|work| subsidy(work.network, offer.template.height) + work.cap).min();
         offer.at_most(most.unwrap_or(Amount::MAX))
     }
 
-    /// The coinbase's outputs: the running positions by weight, then the payee's own part.
-    fn payouts(
-        &self,
-        of: &Payee,
-        running: &[(usize, u32, u64)],
-        reward: Amount,
-    ) -> Result<Vec<TxOut>> {
-        let stakes: Vec<Stake> = running
+    /// The coinbase's outputs: the positions by weight, then the payee's own part.
+    fn payouts(&self, of: &Payee, all: &[Paid], reward: Amount) -> Result<Vec<TxOut>> {
+        let stakes: Vec<Stake> = all
             .iter()
-            .filter_map(|(position, slice, weight)| {
-                let work = &self.positions.get(*position)?.work;
+            .filter_map(|paid| {
+                let work = &self.positions.get(paid.place)?.work;
                 Some(Stake {
-                    lock: work.lock_at(*slice).to_owned(),
+                    lock: work.lock_at(paid.slice.unwrap_or(0)).to_owned(),
                     service: work.service.clone(),
                     service_ppm: work.service_ppm,
-                    weight: *weight,
+                    weight: paid.weight,
                 })
             })
             .collect();
-        let first = of.positions.first().and_then(|(place, _)| self.positions.get(*place));
-        let his = || first.map(|first| first.work.service.clone()).unwrap_or_default();
+        let his = || self.script_of(of, &stakes);
         if stakes.is_empty() {
             let script = of.own.as_ref().map_or_else(his, |(script, _)| script.clone());
             return Ok(vec![TxOut { value: reward, script_pubkey: script }]);
         }
         // The part of a position that does not run goes to nobody else's lock: nobody agreed on more.
-        let all: u64 = of.positions.iter().map(|(_, weight)| weight).sum();
-        let idle = all.saturating_sub(stakes.iter().map(|stake| stake.weight).sum());
+        let idle = self.weight(of).saturating_sub(stakes.iter().map(|stake| stake.weight).sum());
         let rest = match of.own.clone() {
             Some((script, weight)) => Rest::Script { script, weight: weight.saturating_add(idle) },
             None if idle > 0 => Rest::Script { script: his(), weight: idle },
@@ -213,6 +226,23 @@ impl Plan {
         farm.check_length(EXTRANONCE, of.longest)?;
         farm.payouts(reward)
     }
+
+    /// The weights of a payee's positions. One that is not issued has the same in both of its stages.
+    fn weight(&self, of: &Payee) -> u64 {
+        let once = |place: &usize| {
+            let stage = self.positions.get(*place).and_then(Position::proof);
+            !matches!(stage, Some((_, Stage::Binding)))
+        };
+        of.positions.iter().filter(|(place, _)| once(place)).map(|(_, weight)| weight).sum()
+    }
+
+    /// The miner's own script: the first in his positions' terms that no position is proven on now.
+    fn script_of(&self, of: &Payee, stakes: &[Stake]) -> ScriptBuf {
+        let positions = of.positions.iter().filter_map(|(place, _)| self.positions.get(*place));
+        let scripts = || positions.clone().map(|position| &position.work.service);
+        let apart = |script: &&ScriptBuf| stakes.iter().all(|stake| stake.lock != **script);
+        scripts().find(apart).or_else(|| scripts().next()).cloned().unwrap_or_default()
+    }
 }
 
 #[cfg(all(test, feature = "regtest"))]
@@ -220,7 +250,8 @@ mod tests {
     use bitcoin::{CompactTarget, Network};
 
     use super::*;
-    use crate::flow::escrow::terms::Tenure;
+    use crate::flow::escrow::terms::{EscrowTerms, Tenure};
+    use crate::id::PositionId;
     use crate::party::Seat;
     use crate::rehearsal::people::{self, Payouts};
     use crate::script::template::Variant;

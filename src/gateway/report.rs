@@ -2,12 +2,14 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::flow::position::proof::{Stage, foreseen};
+use crate::gateway::agreed::Position;
 use crate::gateway::collector::OpenSlice;
 use crate::gateway::crew::{Crew, lower};
 use crate::gateway::floor::{Floor, Standing, locked};
 use crate::gateway::reject::Reject;
 use crate::gateway::server::{MachineStatus, Server};
-use crate::gateway::status::{Machine, PositionStatus, STATUS_FORMAT, Status, Work};
+use crate::gateway::status::{Machine, PositionStatus, STATUS_FORMAT, StageStatus, Status, Work};
 
 /// Everything worth knowing, now.
 pub(super) fn status(floor: &Floor, server: &Server) -> Status {
@@ -77,6 +79,7 @@ fn positions(floor: &Floor, standing: &Standing, open: &[OpenSlice]) -> Vec<Posi
             positions.push(PositionStatus {
                 position: position.id,
                 payee: payee.name.clone(),
+                stage: stage(position),
                 slice: slice.map(|slice| slice.saturating_add(1)),
                 slices: calendar.slices(),
                 shares: open
@@ -92,4 +95,21 @@ fn positions(floor: &Floor, standing: &Standing, open: &[OpenSlice]) -> Vec<Posi
         }
     }
     positions
+}
+
+/// What a position proves before it is issued; nothing of a contract.
+fn stage(position: &Position) -> Option<StageStatus> {
+    let (terms, stage) = position.proof()?;
+    let last = stage.last(terms);
+    Some(StageStatus {
+        // Terms that could not be hashed or computed with were refused when the plan was made.
+        terms: terms.id().ok()?,
+        stage,
+        heights: (stage.first(terms), last),
+        least: foreseen(terms).ok()?.shares,
+        paid_until: match stage {
+            Stage::Onboarding => last,
+            Stage::Binding => terms.delivery.start.saturating_sub(1),
+        },
+    })
 }

@@ -3,7 +3,8 @@
 //!
 //! ```text
 //!  tip ----> due slices --headers--> collector.seal: frozen, on the disk
-//!                                        |--> certificates/<position>/<slice>.hmxc
+//!                                        |--> certificates/<position>/<slice>.hmxc, for the miner where
+//!                                        |    the position is not issued yet: he shows it himself
 //!                                        '--> Sealer::say, if we know the miner's record
 //! ```
 //! A slice is sealed a few blocks behind its end, so that a small reorg has happened before, and long
@@ -23,7 +24,8 @@ use bitcoin::Network;
 use crate::chain::electrum::Electrum;
 use crate::engine::{Report, kind};
 use crate::error::{Error, Result};
-use crate::flow::Contract;
+use crate::flow::position::proof::{self, SETTLED};
+use crate::gateway::agreed::Position;
 use crate::gateway::collector::Sealing;
 use crate::gateway::floor::{Floor, HOME, locked};
 use crate::gateway::sealer::{Lacking, Miner, Sealer};
@@ -36,7 +38,8 @@ use crate::work::certificate::Certificate;
 
 /// Time between two looks when no block comes: receipts do.
 const EVERY: Duration = Duration::from_secs(10);
-/// Blocks behind a slice's end after which it is sealed, at the most.
+/// Blocks behind a slice's end after which it is sealed, at the most; a proof's certificate is not
+/// judged before it is [`SETTLED`] deep.
 const DEEP: u32 = 6;
 
 /// What sealing needs.
@@ -149,8 +152,9 @@ impl SealingThread {
         let Some(sealing) = locked(&self.floor.collector).freeze(weighed)? else { return Ok(()) };
         self.announce(&sealing);
         let Sealing { certificate, number, .. } = sealing;
-        self.sealed(position, &certificate);
+        let certificate = self.whole(position, number, certificate, headers)?;
         self.write(&certificate, number)?;
+        self.sealed(position, &certificate, number, headers)?;
         match way {
             Way::Signs(sealer) => sealer.say(certificate),
             Way::Files(..) | Way::Closed => Ok(()),
@@ -181,7 +185,10 @@ impl SealingThread {
     /// shares were left out whose block may have come back, while receipts still count.
     fn due(&self, position: usize, tip: u32) -> Vec<u32> {
         let Some(held) = self.floor.plan.positions().get(position) else { return Vec::new() };
-        let depth = DEEP.min(held.work.receipt_span / 2);
+        let depth = match held.proof() {
+            Some(_) => DEEP.max(SETTLED).min(held.work.receipt_span),
+            None => DEEP.min(held.work.receipt_span / 2),
+        };
         let collector = locked(&self.floor.collector);
         let ended = collector.due(tip, depth).into_iter();
         let again = collector.left_out(tip).into_iter();
@@ -209,8 +216,8 @@ impl SealingThread {
             return Ok(Way::Closed);
         };
         let signs = self.seals.positions.get(position).and_then(Option::as_ref);
-        let mut way = match (signs, &self.seals.seed) {
-            (Some(signs), Some(seed)) => {
+        let mut way = match (signs, &self.seals.seed, held.contract()) {
+            (Some(signs), Some(seed), Some(terms)) => {
                 let miner = Miner {
                     home: &self.seals.home,
                     seed,
@@ -219,12 +226,12 @@ impl SealingThread {
                     relay: signs.relay.clone(),
                     validators: &signs.validators,
                 };
-                Way::Signs(Box::new(Sealer::open(held.terms.clone(), &miner)?))
+                Way::Signs(Box::new(Sealer::open(terms.clone(), &miner)?))
             }
             _ => {
                 let electrum = Electrum::connect(&self.seals.electrum, self.seals.network)?;
                 let store = Store::open(self.seals.home.join("store.sqlite"))?;
-                let first = Contract::new(held.terms.clone())?.headers_from();
+                let first = held.headers_from()?;
                 Way::Files(Box::new(GuardedChain::new(electrum)), store, first)
             }
         };
@@ -235,7 +242,8 @@ impl SealingThread {
     /// Certificates that were frozen before the process ended, and perhaps neither written nor said;
     /// and those that were said under the contract before, where its term goes on under another.
     fn catch_up(&self, position: usize, way: &mut Way) -> Result<()> {
-        let tip = self.headers(way)?.tip();
+        let headers = self.headers(way)?;
+        let tip = headers.tip();
         let mut slices: BTreeMap<u32, bool> = BTreeMap::new();
         for sealed in locked(&self.floor.collector).sealed()? {
             if sealed.position == position {
@@ -244,7 +252,8 @@ impl SealingThread {
             }
         }
         let goes_on = self.floor.plan.positions().get(position);
-        let goes_on = goes_on.is_some_and(|position| position.terms.tenure.is_some());
+        let goes_on = goes_on.and_then(Position::contract);
+        let goes_on = goes_on.is_some_and(|terms| terms.tenure.is_some());
         for (slice, unsaid) in slices {
             let until = self.receipts_until(position, slice);
             // What is too late for receipts may have them from the contract before.
@@ -254,8 +263,9 @@ impl SealingThread {
             }
             let certificates = locked(&self.floor.collector).certificates(position, slice)?;
             for (number, certificate) in (0u32..).zip(certificates) {
+                let certificate = self.whole(position, number, certificate, &headers)?;
                 self.write(&certificate, number)?;
-                self.sealed(position, &certificate);
+                self.sealed(position, &certificate, number, &headers)?;
                 if let (true, Way::Signs(sealer)) = (counts, &mut *way)
                     && let Err(error) = sealer.say(certificate)
                 {
@@ -318,15 +328,84 @@ impl SealingThread {
         Some(self.seals.home.join("certificates").join(id.to_string()).join(name))
     }
 
-    fn sealed(&self, position: usize, certificate: &Certificate) {
+    /// What is shown of a slice: of a proof each certificate stands alone, so that a later one, behind a
+    /// reorg, has the shares of those before too, as far as they still count. A contract's are united by
+    /// whoever counts them.
+    fn whole(
+        &self,
+        position: usize,
+        number: u32,
+        certificate: Certificate,
+        headers: &Headers,
+    ) -> Result<Certificate> {
+        let held = self.floor.plan.positions().get(position);
+        let Some(held) = held.filter(|held| number > 0 && held.proof().is_some()) else {
+            return Ok(certificate);
+        };
+        let slice = certificate.slice;
+        let mut several = locked(&self.floor.collector).certificates(position, slice)?;
+        several.truncate(usize::try_from(number).unwrap_or(usize::MAX).saturating_add(1));
+        let all = Certificate::unite(&several)?;
+        let weighed = all.weigh(&held.work, headers);
+        let counts = all.shares.into_iter().zip(weighed).filter(|(_, weighed)| weighed.is_ok());
+        Certificate::new(certificate.position, slice, counts.map(|(share, _)| share))
+    }
+
+    /// Notes the last certificate, and what the miner does with it where the gateway does not say it.
+    fn sealed(
+        &self,
+        position: usize,
+        certificate: &Certificate,
+        number: u32,
+        headers: &Headers,
+    ) -> Result<()> {
+        let next = self.next(position, certificate, number, headers)?;
+        if let Some(next) = &next {
+            self.floor.tell(next);
+        }
         let mut standing = locked(&self.floor.standing);
-        let Some((last, _)) = standing.sealed.get_mut(position) else { return };
+        let Some((last, _)) = standing.sealed.get_mut(position) else { return Ok(()) };
         *last = Some(SealedSlice {
             slice: certificate.slice.saturating_add(1),
             digest: certificate.digest(),
             shares: u64::try_from(certificate.shares.len()).unwrap_or(u64::MAX),
             receipts: 0,
+            next,
         });
+        Ok(())
+    }
+
+    /// What the miner does with the certificate of a stage: he shows it, if it proves the rate.
+    fn next(
+        &self,
+        position: usize,
+        certificate: &Certificate,
+        number: u32,
+        headers: &Headers,
+    ) -> Result<Option<String>> {
+        let held = self.floor.plan.positions().get(position);
+        let Some((terms, stage)) = held.and_then(Position::proof) else { return Ok(None) };
+        let Some(path) = self.path(position, certificate.slice, number) else { return Ok(None) };
+        let (until, path) = (stage.receipts_until(terms), path.display());
+        let shares = certificate.shares.len();
+        let next = match proof::check(terms, stage, certificate, headers) {
+            Ok(()) => {
+                let least = proof::critical(terms, stage, headers)?.shares;
+                format!(
+                    "{stage}: {shares} shares, at least {least} needed; until height {until}: \
+                     hashmix position prove --{stage} {path} DOSSIER"
+                )
+            }
+            Err(Error::Unavailable(_)) => {
+                let from = stage.judged_from(terms);
+                format!(
+                    "{stage}: {shares} shares; from height {from} until height {until}: \
+                     hashmix position prove --{stage} {path} DOSSIER"
+                )
+            }
+            Err(error) => format!("{stage}, {path}: {error}"),
+        };
+        Ok(Some(next))
     }
 
     fn tell(&self, report: &Report) {

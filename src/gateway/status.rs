@@ -6,8 +6,9 @@ use bitcoin::BlockHash;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Culprit, Result, Rule};
+use crate::flow::position::proof::Stage;
 use crate::gateway::rates::in_words;
-use crate::id::{CertificateDigest, PositionId};
+use crate::id::{CertificateDigest, PositionId, TermsId};
 
 /// A status is one we can read.
 pub const FORM: Rule = Rule::new(
@@ -111,6 +112,9 @@ pub struct PositionStatus {
     pub position: PositionId,
     /// Who is mined for.
     pub payee: String,
+    /// What it proves, if it is not issued yet.
+    #[serde(default)]
+    pub stage: Option<StageStatus>,
     /// The slice that machines work on (1-based), if the term runs.
     pub slice: Option<u32>,
     /// Slices in the term.
@@ -142,6 +146,25 @@ pub struct SealedSlice {
     pub shares: u64,
     /// Validators that have given a receipt.
     pub receipts: usize,
+    /// What the miner does with it, where the gateway does not say it for him.
+    #[serde(default)]
+    pub next: Option<String>,
+}
+
+/// What a position proves before it is issued.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StageStatus {
+    /// The id of the position's terms.
+    pub terms: TermsId,
+    /// Which of the two.
+    pub stage: Stage,
+    /// First and last height of its slice.
+    pub heights: (u32, u32),
+    /// The fewest shares that prove the rate, if the slice's blocks take 600 s each.
+    pub least: u64,
+    /// The height from which the coinbase pays the miner again.
+    pub paid_until: u32,
 }
 
 /// A block that was found.
@@ -297,7 +320,20 @@ impl Status {
 impl PositionStatus {
     fn in_words(&self) -> Vec<String> {
         let mut lines = vec![format!("position   {} ({})", self.position, self.payee)];
+        if let Some(StageStatus { terms, stage, heights: (first, last), least, paid_until }) =
+            &self.stage
+        {
+            lines.push(format!("  {stage} of terms {terms}"));
+            lines.push(format!(
+                "           heights {first} to {last}, lock paid to height {paid_until}; at least \
+                 {least} of {} shares if a block takes 600 s",
+                self.expected
+            ));
+        }
         match self.slice {
+            None if self.stage.is_some() => {
+                lines.push("  slice    not at this height".to_owned());
+            }
             Some(slice) => lines.push(format!(
                 "  slice    {slice} of {}: {} shares of {} expected, {} of {} blocks",
                 self.slices, self.shares, self.expected, self.blocks.0, self.blocks.1
@@ -313,6 +349,8 @@ impl PositionStatus {
                 sealed.slice, sealed.shares, sealed.receipts, sealed.digest
             ));
         }
+        let next = self.sealed.as_ref().and_then(|sealed| sealed.next.as_ref());
+        lines.extend(next.map(|next| format!("  next     {next}")));
         lines.extend(self.trouble.iter().map(|why| format!("  trouble  {why}")));
         lines
     }

@@ -105,9 +105,9 @@ pub fn terms(number: u32, [onboarding, binding, start]: [u32; 3]) -> Result<Posi
             expected,
             rule: Entitlement::ProRata,
             coinbase_cap: Amount::from_sat(100_000_000),
-            receipt_span: 3,
-            proof_span: 4,
-            ruling_depth: 6,
+            receipt_span: 9,
+            proof_span: 10,
+            ruling_depth: 12,
         },
         delays: Delays {
             state_depth: 6,

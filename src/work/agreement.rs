@@ -209,7 +209,8 @@ pub struct WorkTerms {
     pub earlier: Vec<Earlier>,
     /// The miner's own script for electricity and incentive, paid in the output directly behind.
     pub service: ScriptBuf,
-    /// The service share, in parts per million of lock and service together.
+    /// The service share, in parts per million of lock and service together; 0 where none is asked for,
+    /// which no contract may state.
     pub service_ppm: u32,
     /// Most that a coinbase may pay out beyond the subsidy (satoshis).
     #[serde(with = "bitcoin::amount::serde::as_sat")]
@@ -335,7 +336,7 @@ impl WorkTerms {
             network: self.network,
             lock: self.lock_at(slice),
             holders: (!self.earlier.is_empty()).then_some(self),
-            service: Some((&self.service, self.service_ppm)),
+            service: (self.service_ppm > 0).then_some((&self.service, self.service_ppm)),
             cap: self.cap,
             target: self.target,
         }

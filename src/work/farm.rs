@@ -4,6 +4,7 @@
 //! ```text
 //! reward = part 1 + part 2 + ... + rest          part i = floor(reward x weight i / all weights)
 //! part i = lock i + service i                    service i = floor(part i x ppm i / 1,000,000)
+//!                                            without its output where ppm i is 0
 //! outputs: lock 1, service 1, lock 2, service 2, ... rest; behind them the witness commitment
 //! ```
 //! The satoshis that the floors leave over go to the rest's script, or to a named position. A single
@@ -80,10 +81,23 @@ pub struct Stake {
     pub lock: ScriptBuf,
     /// The miner's script in the position's terms.
     pub service: ScriptBuf,
-    /// His service share, in parts per million of lock and service together.
+    /// His service share, in parts per million of lock and service together; 0 where no service output
+    /// is asked for, as before an issue: then its script is paid nothing.
     pub service_ppm: u32,
     /// Its part of the reward, in proportion to the other weights.
     pub weight: u64,
+}
+
+impl Stake {
+    /// Whether an output to the service script stands behind the lock's.
+    fn serves(&self) -> bool {
+        self.service_ppm > 0
+    }
+
+    /// The scripts that outputs pay.
+    fn scripts(&self) -> impl Iterator<Item = &ScriptBuf> + Clone {
+        core::iter::once(&self.lock).chain(self.serves().then_some(&self.service))
+    }
 }
 
 /// Who gets what the weights leave over.
@@ -183,13 +197,20 @@ impl Farm {
 
     fn check_scripts(&self, place: usize, stake: &Stake) -> Result<()> {
         spendable(format_args!("lock of position {place}"), &stake.lock)?;
-        spendable(format_args!("service script of position {place}"), &stake.service)?;
+        if stake.serves() {
+            spendable(format_args!("service script of position {place}"), &stake.service)?;
+        }
         if let Some(first) = self.stakes.iter().take(place).position(|s| s.lock == stake.lock) {
             let found = format_args!("that of position {first}").to_string();
             let name = format_args!("lock of position {place}").to_string();
             return Err(LOCK.refuses(Culprit::Miner, name, "a lock of its own", found));
         }
-        self.check_apart(format_args!("service script of position {place}"), &stake.service)
+        match stake.serves() {
+            true => {
+                self.check_apart(format_args!("service script of position {place}"), &stake.service)
+            }
+            false => Ok(()),
+        }
     }
 
     fn check_apart(&self, name: impl core::fmt::Display, script: &Script) -> Result<()> {
@@ -230,7 +251,8 @@ impl Farm {
         }
         let divide = |((place, stake), part): ((usize, &Stake), Amount)| {
             let part = Part::of(part, stake.service_ppm);
-            if part.lock == Amount::ZERO || part.service == Amount::ZERO {
+            let served = stake.serves() && part.service == Amount::ZERO;
+            if part.lock == Amount::ZERO || served {
                 let found = format!("{} sat and {} sat", part.lock.to_sat(), part.service.to_sat());
                 let place = format!("position {place} of a reward of {} sat", reward.to_sat());
                 return Err(PART.refuses(Culprit::Miner, place, "at least 1 sat each", found));
@@ -248,7 +270,10 @@ impl Farm {
             .stakes
             .iter()
             .zip(parts)
-            .flat_map(|(stake, part)| part.outputs(stake.lock.clone(), stake.service.clone()))
+            .flat_map(|(stake, part)| {
+                let outputs = part.outputs(stake.lock.clone(), stake.service.clone());
+                outputs.into_iter().take(if stake.serves() { 2 } else { 1 })
+            })
             .collect();
         match &self.rest {
             Rest::Script { script, .. } if rest > Amount::ZERO => {
@@ -282,7 +307,7 @@ impl Farm {
 
     /// The length if only the first `count` positions were paid.
     fn length_of(&self, count: usize, extranonce: u8) -> usize {
-        let stakes = self.stakes.iter().take(count).flat_map(|s| [&s.lock, &s.service]);
+        let stakes = self.stakes.iter().take(count).flat_map(Stake::scripts);
         let rest = match &self.rest {
             Rest::Stake(_) => None,
             Rest::Script { script, .. } => Some(script),

@@ -7,6 +7,7 @@ mod a_slice_is_mined_sealed_and_spent;
 mod codes;
 mod desk;
 mod limits;
+mod machines_prove_positions_before_their_issue;
 mod mining;
 mod nodes_come_and_go;
 mod recorded;

@@ -12,7 +12,7 @@ use hashmix::rehearsal::position as cast;
 use crate::town::{HEIGHTS, Town, all_well, enrol, proven, step};
 
 /// Enough for the one-sided test, and little to grind.
-const SHARES: usize = 8;
+const SHARES: usize = 12;
 
 #[test]
 fn ten_positions_of_a_farm_are_issued_in_one_transaction() {
@@ -65,4 +65,34 @@ fn ten_positions_of_a_farm_are_issued_in_one_transaction() {
         miner.step().unwrap();
         assert!(miner.turn().unwrap().what.starts_with("issued at height"));
     }
+}
+
+#[test]
+fn a_position_that_was_only_onboarded_holds_the_batch_back() {
+    let mut town = Town::new();
+    let batch = [1, 2].map(|number| cast::terms(number, HEIGHTS).unwrap());
+    let mut miners = [1, 2].map(|number| town.miner(number, &batch[number as usize - 1]));
+    let mut tables = [1, 2].map(|number| town.validators(number, &batch[number as usize - 1]));
+    for ((number, miner), table) in [1, 2].into_iter().zip(&mut miners).zip(&mut tables) {
+        enrol(miner, number);
+        all_well(table);
+        miner.say(Event::Asked).unwrap();
+    }
+    let shares = town.mine(&batch, Stage::Onboarding, SHARES);
+    for ((terms, miner), table) in batch.iter().zip(&mut miners).zip(&mut tables) {
+        miner.say(proven(terms, Stage::Onboarding, &shares)).unwrap();
+        (0..2).for_each(|_| all_well(table));
+    }
+    let shares = town.mine(&batch, Stage::Binding, SHARES);
+    miners[0].say(proven(&batch[0], Stage::Binding, &shares)).unwrap();
+    (0..2).for_each(|_| all_well(&mut tables[0]));
+    let (_, funding) = town.fund(&batch, true);
+    town.blocks(1);
+    miners[0].say(Event::Funded { funding, batch: batch.to_vec() }).unwrap();
+    assert_eq!(step(&mut tables[0]), ["position-issue-work"; 3]);
+    // The other one's work is shown and receipted: then all is signed.
+    miners[1].say(proven(&batch[1], Stage::Binding, &shares)).unwrap();
+    (0..2).for_each(|_| all_well(&mut tables[1]));
+    all_well(&mut tables[0]);
+    assert!(miners[0].turn().unwrap().what.starts_with("a block is to hold the issue"));
 }

@@ -2,9 +2,11 @@
 
 use std::slice::from_ref;
 
-use hashmix::flow::position::proof::{Stage, critical};
+use hashmix::flow::position::proof::{Stage, critical, foreseen};
 use hashmix::flow::position::word::Event;
+use hashmix::party::Role;
 use hashmix::rehearsal::position as cast;
+use hashmix::sign::record::record;
 
 use crate::town::{HEIGHTS, SHARES, Town, all_well, enrol, proven, step};
 
@@ -16,12 +18,16 @@ fn issuing_beyond_what_certificates_prove_is_refused_with_numbers() {
     enrol(&mut miner, 1);
     all_well(&mut validators);
     miner.say(Event::Asked).unwrap();
-    let least = usize::try_from(critical(&terms).unwrap()).unwrap();
-    let shares = town.mine(from_ref(&terms), Stage::Onboarding, least.div_ceil(12));
+    let foreseen = foreseen(&terms).unwrap();
+    let shares = town.mine(from_ref(&terms), Stage::Onboarding, SHARES);
+    let headers = miner.facts().unwrap().headers;
+    // Blocks of this town take 600 s each.
+    assert_eq!(critical(&terms, Stage::Onboarding, &headers).unwrap(), foreseen);
+    let least = usize::try_from(foreseen.shares).unwrap();
     let refused = miner.say(proven(&terms, Stage::Onboarding, &shares[..least - 1])).unwrap_err();
     assert_eq!(refused.rule(), "position-capacity");
     assert_eq!(refused.fault().found, format!("{} shares", least - 1));
-    let expected = format!("at least {least} of 180 shares expected at 10 H/s");
+    let expected = format!("at least {least} of 180 shares at 10 H/s over 7200 s");
     assert_eq!(refused.fault().expected, expected);
     for more in 0..3 {
         miner.say(proven(&terms, Stage::Onboarding, &shares[..least + more])).unwrap();
@@ -53,6 +59,8 @@ fn anothers_shares_and_an_address_twice_are_refused() {
     assert_eq!(refused.rule(), "work-pay-lock");
     let foreign = Event::Onboarded(cast::certificate(&other, Stage::Onboarding, &shares).unwrap());
     assert_eq!(miner.say(foreign).unwrap_err().rule(), "position-certificate");
+    let bound = Event::Onboarded(cast::certificate(&one, Stage::Binding, &shares).unwrap());
+    assert_eq!(miner.say(bound).unwrap_err().rule(), "position-certificate");
 
     // The same records, with another number of periods.
     let mut again = one.clone();
@@ -113,4 +121,63 @@ fn work_that_is_shown_late_gets_no_receipts() {
     let expected =
         format!("too late for the onboarding: receipts ended at height {until}; begin anew");
     assert_eq!((turn.by.as_slice(), turn.what), (&[][..], expected));
+}
+
+#[test]
+fn a_reward_lock_serves_one_position() {
+    let town = Town::new();
+    let one = cast::terms(1, HEIGHTS).unwrap();
+    // The same keys of everybody, and so the same lock; the address is fresh.
+    let mut other = one.clone();
+    let payer = cast::miner(5).unwrap();
+    let (network, contract) = (one.reward.network, &one.reward.contract);
+    let payout = payer.address().into_unchecked();
+    let signer = cast::miner(1).unwrap();
+    other.reward.miner = record(&signer, Role::Miner, network, contract, payout).unwrap();
+    other.check().unwrap();
+    let [ours, again] = [&one, &other].map(|terms| Stage::Binding.script(terms).unwrap());
+    assert_eq!(ours, again);
+
+    let dossier = town.dossier(3);
+    let mut miners = [town.miner(1, &one), town.miner_at(1, &other, &dossier)];
+    let file = |place| town.file(&format!("validator {place}"));
+    let second = (0..3).map(|p| town.validator_at(p, 1, &other, &file(p), &dossier)).collect();
+    let mut tables: [Vec<_>; 2] = [town.validators(1, &one), second];
+    enrol(&mut miners[0], 1);
+    let statement = other.reward.miner.record.statement().unwrap();
+    let proof = payer.sign_text(&statement).unwrap();
+    miners[1].say(Event::Enrolled { proof }).unwrap();
+    for (miner, table) in miners.iter_mut().zip(&mut tables) {
+        all_well(table);
+        miner.say(Event::Asked).unwrap();
+    }
+    let both = [one, other];
+    let shares = town.mine(&both, Stage::Onboarding, SHARES);
+    for (miner, terms) in miners.iter_mut().zip(&both) {
+        miner.say(proven(terms, Stage::Onboarding, &shares)).unwrap();
+    }
+    (0..2).for_each(|_| all_well(&mut tables[0]));
+    // Whoever gives the second receipt would grant the lock.
+    let rules = [(); 2].map(|()| step(&mut tables[1])).concat();
+    assert!(rules.len() >= 3 && rules.iter().all(|rule| *rule == "position-script"), "{rules:?}");
+    assert!(miners[1].turn().unwrap().what.starts_with("grant the lock"));
+}
+
+#[test]
+fn an_issue_that_comes_with_the_term_is_too_late_whatever_was_proven() {
+    let mut town = Town::new();
+    let terms = cast::terms(1, HEIGHTS).unwrap();
+    let (mut miner, mut validators) = (town.miner(1, &terms), town.validators(1, &terms));
+    enrol(&mut miner, 1);
+    all_well(&mut validators);
+    miner.say(Event::Asked).unwrap();
+    for stage in Stage::BOTH {
+        let shares = town.mine(from_ref(&terms), stage, SHARES);
+        miner.say(proven(&terms, stage, &shares)).unwrap();
+        (0..2).for_each(|_| all_well(&mut validators));
+    }
+    let (_, funding) = town.fund(from_ref(&terms), true);
+    town.mine_to(HEIGHTS[2] + 20);
+    miner.say(Event::Funded { funding, batch: Vec::new() }).unwrap();
+    assert_eq!(step(&mut validators), ["position-issue-early"; 3]);
 }

@@ -40,8 +40,8 @@ fn reorg(town: &Town, depth: u32) {
 #[test]
 fn a_reorg_that_leaves_enough_shares_delays_the_issue_and_no_more() {
     let (town, mut validators) = funded();
-    // Of twelve blocks with 15 shares each, nine keep their parent; the funding waits again.
-    reorg(&town, 5);
+    // Of twelve blocks with 15 shares each, ten keep their parent; the funding waits again.
+    reorg(&town, 9);
     assert_eq!(step(&mut validators), ["position-issue-funding"; 3]);
     town.blocks(1);
     all_well(&mut validators);
@@ -51,8 +51,8 @@ fn a_reorg_that_leaves_enough_shares_delays_the_issue_and_no_more() {
 #[test]
 fn a_reorg_that_leaves_too_few_shares_takes_the_issue() {
     let (town, mut validators) = funded();
-    // Two blocks are left, with 30 shares; 57 are needed.
-    reorg(&town, 12);
+    // Two blocks are left, with 30 shares of 180.
+    reorg(&town, 17);
     town.blocks(1);
     assert_eq!(step(&mut validators), ["position-capacity"; 3]);
     for one in &mut validators {

@@ -78,8 +78,7 @@ proptest! {
         let mut sum = Amount::ZERO;
         for ((_, works), binding) in POSITIONS.iter().zip(&stages) {
             // At one height a position proves one stage: its slices lie apart.
-            let stage = Stage::BOTH[usize::from(*binding)];
-            let demand = stage.demand(&works[usize::from(*binding)]);
+            let demand = works[usize::from(*binding)].demand(0);
             if let Ok(payment) = coinbase.payment(HEIGHT, &demand) {
                 prop_assert_eq!(payment.total, reward);
                 sum += payment.paid;
@@ -97,7 +96,7 @@ fn each_output_counts_for_one_position() {
     let coinbase = Coinbase::parse(&bytes).unwrap();
     let paid = |number: usize, stage: Stage| {
         let place = usize::from(stage == Stage::Binding);
-        coinbase.payment(HEIGHT, &stage.demand(&POSITIONS[number].1[place])).map(|p| p.paid)
+        coinbase.payment(HEIGHT, &POSITIONS[number].1[place].demand(0)).map(|p| p.paid)
     };
     let fifth = Amount::from_sat(reward.to_sat() / 5);
     for number in 0..5 {

@@ -57,7 +57,7 @@ fn one_output_pays_for_no_two_issues() {
         miner.say(Event::Asked).unwrap();
     }
     for stage in Stage::BOTH {
-        let shares = town.mine(&both, stage, 8);
+        let shares = town.mine(&both, stage, 12);
         for ((terms, miner), table) in both.iter().zip(&mut miners).zip(&mut tables) {
             miner.say(proven(terms, stage, &shares)).unwrap();
             (0..2).for_each(|_| all_well(table));
@@ -71,4 +71,31 @@ fn one_output_pays_for_no_two_issues() {
     }
     all_well(&mut tables[0][..1]);
     assert_eq!(step(&mut tables[1][..1]), ["position-issue-once"]);
+}
+
+#[test]
+fn a_store_copied_back_gives_no_receipt_once_more_was_said() {
+    let town = Town::new();
+    let terms = cast::terms(1, HEIGHTS).unwrap();
+    let (mut miner, mut validators) = (town.miner(1, &terms), town.validators(1, &terms));
+    enrol(&mut miner, 1);
+    all_well(&mut validators);
+    miner.say(Event::Asked).unwrap();
+    let shares = town.mine(from_ref(&terms), Stage::Onboarding, SHARES);
+    // The copy knows of the registration, and not of the receipt.
+    validators.pop();
+    let copy = town.file("copy");
+    std::fs::copy(town.file("validator 2"), &copy).unwrap();
+    let mut last = town.validator(2, 1, &terms, &town.file("validator 2"));
+    miner.say(proven(&terms, Stage::Onboarding, &shares)).unwrap();
+    all_well(std::slice::from_mut(&mut last));
+    let mut old = [town.validator(2, 1, &terms, &copy)];
+    let first = Event::Granted { lock: Stage::Binding.script(&terms).unwrap() };
+    all_well(&mut validators);
+    assert_eq!(old[0].say(first).unwrap_err().rule(), "position-copy");
+    assert!(step(&mut old).iter().all(|rule| *rule == "position-copy"));
+    // The newest store goes on.
+    all_well(std::slice::from_mut(&mut last));
+    let turn = miner.turn().unwrap();
+    assert!(turn.what.starts_with("mine heights"), "{}", turn.what);
 }

@@ -18,10 +18,10 @@ use crate::town::{SHARES, mine_slice, mine_to};
 
 const NUMBERS: &str = r#"{
   "format": "hashmix position numbers 1", "profile": "regtest", "variant": "musig",
-  "efficiency": 2500, "onboarding": 112, "binding": 127, "start": 145,
+  "efficiency": 2500, "onboarding": 106, "binding": 123, "start": 145,
   "period": 12, "periods": 6, "window": 2, "slice": 12, "rate": 10, "expected": 180,
   "rule": "pro-rata", "coinbase_cap": 100000000,
-  "receipt_span": 3, "proof_span": 4, "ruling_depth": 6,
+  "receipt_span": 9, "proof_span": 10, "ruling_depth": 12,
   "exit_delay": 144, "service_ppm": 300000,
   "delays": {"state_depth": 6, "relock": 24, "grace": 100, "miner_exit": 48, "answer": 6,
              "quiet": 12, "late_dispute": 12},
@@ -182,7 +182,7 @@ fn the_command_takes_a_position_to_its_issue() {
     }
     fs::write(&numbers, NUMBERS).unwrap();
     let (code, out, err) = said(&new);
-    assert!(code == Some(0) && out.contains("at least 57 of 180 shares"), "{out}{err}");
+    assert!(code == Some(0) && out.contains("at least 140 of 180 shares"), "{out}{err}");
     let text = fs::read_to_string(Path::new(&dossier).join("position.json")).unwrap();
     let terms = PositionTerms::from_json(&text).unwrap();
 
@@ -219,5 +219,5 @@ fn the_command_takes_a_position_to_its_issue() {
     let said = table
         .run("position status --network regtest", &[&dossier, "--home", &home, "--electrum", &url]);
     println!("{said}");
-    assert!(said.contains("next     issued at height 140 by"), "{said}");
+    assert!(said.contains("next     issued at height 141 by"), "{said}");
 }

@@ -25,7 +25,7 @@ use hashmix::wallet::Wallet;
 use hashmix::work::share::Share;
 
 /// Heights of the two slices and of the term.
-pub(crate) const HEIGHTS: [u32; 3] = [112, 127, 145];
+pub(crate) const HEIGHTS: [u32; 3] = [106, 123, 145];
 /// Fee rate of everything, sat/vB.
 pub(crate) const RATE: u64 = 3;
 /// Shares found on each block: as many as the rate lets expect.
@@ -192,7 +192,8 @@ pub(crate) fn mine_to(world: &dyn World, height: u32) {
     world.mine(blocks, &payee).unwrap();
 }
 
-/// Mines a stage's slice for positions of one farm, and answers with the shares.
+/// Mines a stage's slice for positions of one farm, and the blocks until it can be judged; answers with
+/// the shares.
 pub(crate) fn mine_slice(
     world: &dyn World,
     terms: &[PositionTerms],
@@ -209,6 +210,7 @@ pub(crate) fn mine_slice(
         world.submit(&block).unwrap();
         all.extend(shares);
     }
+    mine_to(world, stage.judged_from(&terms[0]));
     all
 }
 

@@ -96,12 +96,13 @@ examine! {
     part: PART, "refused (miner)", wished {
         accepts {
             a_satoshi_of_service => |w| w.reward = 40,
+            // Before an issue none is asked for.
+            no_service_share => |w| w.stakes[0].service_ppm = 0,
         }
         refuses {
             no_satoshi_of_service => |w| w.reward = 39,
             a_weight_that_is_lost_beside_another => |w| w.stakes[0].weight = u64::MAX,
             a_service_share_of_everything => |w| w.stakes[0].service_ppm = 1_000_000,
-            no_service_share => |w| w.stakes[0].service_ppm = 0,
         }
     }
     length: LENGTH, "refused (miner)", wished {

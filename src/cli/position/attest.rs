@@ -8,9 +8,12 @@ use crate::cli::position::{tell, terms, turn};
 use crate::cli::{seed, validator, wallet};
 use crate::engine::SEAT;
 use crate::engine::issuing::{Issuing, look};
-use crate::error::Result;
-use crate::flow::position::proof::{Stage, critical};
+use crate::error::{Error, Result};
+use crate::flow::position::proof::{Least, Stage, critical, foreseen};
+use crate::flow::position::state::headers_from;
+use crate::flow::position::terms::PositionTerms;
 use crate::header_sync::GuardedChain;
+use crate::headers::Headers;
 use crate::party::Seat;
 use crate::sign::software::SoftwareSigner;
 use crate::store::Store;
@@ -59,18 +62,29 @@ pub(super) fn status(dossier: &Path, folder: &Folder, url: &str) -> Result<Vec<S
         format!("height   {}", chain.height()),
         format!("rate     {} H/s from height {}", terms.delivery.rate, terms.delivery.start),
     ];
+    let headers = chain.headers(headers_from(&terms))?;
     for stage in Stage::BOTH {
         lines.push(format!(
-            "{:<9}heights {} to {}, at least {} of {} shares, certificate of {}",
+            "{:<9}heights {} to {}, {}, certificate of {}",
             stage.name().get(..7).unwrap_or_default(),
             stage.first(&terms),
             stage.last(&terms),
-            critical(&terms)?,
-            terms.delivery.expected,
+            least(&terms, stage, &headers)?,
             stage.position(&terms)?
         ));
     }
     lines.extend(refused.iter().map(|(name, error)| format!("refused  {name}: {error}")));
     lines.extend(turn(&now));
     Ok(lines)
+}
+
+/// The fewest shares that prove a stage: by the time that its slice took, or by 600 s a block until that
+/// is known.
+fn least(terms: &PositionTerms, stage: Stage, headers: &Headers) -> Result<String> {
+    let (Least { seconds, expected, shares }, so) = match critical(terms, stage, headers) {
+        Ok(least) => (least, "it took"),
+        Err(Error::Unavailable(_)) => (foreseen(terms)?, "if it takes"),
+        Err(error) => return Err(error),
+    };
+    Ok(format!("at least {shares} of {expected} shares ({so} {seconds} s)"))
 }

@@ -10,7 +10,7 @@ use crate::cli::file::{self, Readers};
 use crate::cli::wallet;
 use crate::error::{Culprit, Error, Result, Rule};
 use crate::flow::escrow::terms::{Delays, Delivery, Fees, TERMS_MAX_BYTES};
-use crate::flow::position::proof::critical;
+use crate::flow::position::proof::foreseen;
 use crate::flow::position::terms::{POSITION_FORMAT, PositionTerms};
 use crate::flow::reward::terms::RewardTerms;
 use crate::party::{Federation, RECORD_MAX_BYTES, Record};
@@ -151,8 +151,8 @@ pub(super) fn new(arguments: &NewArguments) -> Result<Vec<String>> {
         format!("terms     {}", terms.id()?),
         format!("issuer    {}", terms.issuer.id()?),
         format!(
-            "proves    at least {} of {} shares in {} blocks, twice: from height {} and from height {}",
-            critical(&terms)?,
+            "proves    at least {} of {} shares if {} blocks take 600 s each, twice: from height {} and from height {}",
+            foreseen(&terms)?.shares,
             delivery.expected,
             delivery.slice,
             terms.onboarding,

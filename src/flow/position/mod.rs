@@ -22,8 +22,8 @@
 //! | `Enrolled` | the miner | the proof is not by the address in his record |
 //! | `Registered` | a validator | it names another record or address; his standing key did not sign it |
 //! | `Asked` | the miner | a validator has not registered him |
-//! | `Onboarded`, `Bound` | the miner | a share breaks a rule of [`work`](crate::work); there are fewer than the rate lets expect |
-//! | `Receipted` | the validator who signed | the certificate is not known; the signature is not his |
+//! | `Onboarded`, `Bound` | the miner | a share breaks a rule of [`work`](crate::work); there are fewer than the rate yields in the slice's header time |
+//! | `Receipted` | the validator who signed | the certificate is not known; he has given eight for it; the signature is not his |
 //! | `Granted` | a validator | it is another lock than the terms make |
 //! | `Funded` | the miner | the issue cannot be built; he has named another output before |
 //! | `IssueSigned` | a validator | the signature is of another transaction |

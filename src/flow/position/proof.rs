@@ -10,10 +10,28 @@
 //! output counts for the one position whose script it pays, and no two positions are registered with
 //! the same script; so one hash is never shown twice.
 //!
-//! A slice of as many shares as the rate lets expect is a matter of chance: counts spread, and so does
-//! the time that blocks take. A certificate proves the rate unless the one-sided test of its count
-//! rejects it at 1 in 1,000; that count, a whole number, is the same for everybody
-//! ([`crate::work::odds`]).
+//! **How many shares are enough.** The rate times the time that the slice took is the work that its
+//! miner has to show; of that work the count of shares is a matter of chance alone, by the Poisson law
+//! ([`crate::work::odds`]). A certificate proves the rate unless the one-sided test of its count rejects
+//! it at 1 in 1,000. By a fixed number of blocks it could not be tested: the time of twelve spreads so
+//! widely that 7 of 30 expected shares would pass.
+//!
+//! Time is that of the headers, by their medians, which no single miner moves. The median-time-past of
+//! a block is the time of the fifth block before it, so the slice's own time lies between medians five
+//! blocks later, and a certificate is judged from five blocks behind its slice on:
+//!
+//! ```text
+//! time of a slice = MTP(last + 5) - MTP(first + 4)        at least 1 s a block
+//! ```
+//! Between MTP(last) and MTP(first - 1) there would lie another stretch, which differs from the slice by
+//! ten blocks' chance, a quarter of twelve blocks ([`crate::work::odds::clock`]): a window of 4,032 blocks
+//! does not notice, one slice does.
+//!
+//! The fewest shares are a whole number and a function of headers, so they are the same for everybody on
+//! one chain. A reorg that changes times changes them, and may turn a verdict. That is safe: a validator
+//! judges on his own chain when he receipts and once more when he signs the issue, so what is issued has
+//! been proven on the chain that k of them saw; behind the issue nobody asks again. An honest miner may
+//! lose by a reorg, as he may lose its blocks: he begins anew, and has sold nothing yet.
 
 use bitcoin::ScriptBuf;
 use serde::{Deserialize, Serialize};
@@ -21,17 +39,16 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Culprit, Result, Rule};
 use crate::flow::position::terms::PositionTerms;
 use crate::flow::reward::coins as reward;
-use crate::headers::Headers;
+use crate::headers::{Headers, MEDIAN_SPAN};
 use crate::id::{PositionId, tagged_hash};
-use crate::work::agreement::{BLOCK_SECONDS, Demand, WorkTerms};
+use crate::work::agreement::{BLOCK_SECONDS, WorkTerms};
 use crate::work::certificate::Certificate;
 use crate::work::odds::{Law, Mean};
-use crate::work::share::{self, Proof, Share};
 
 /// Nobody issues more than he has shown.
 pub const CAPACITY: Rule = Rule::new(
     "position-capacity",
-    "a slice's certificate has at least as many shares as the rate lets expect but once in 1,000 times",
+    "a slice's certificate has at least as many shares as the rate yields in the slice's header time but once in 1,000 times",
     "issue a lower rate, or begin anew with terms whose slices lie ahead",
 );
 /// A certificate is of this position's slice.
@@ -43,6 +60,9 @@ pub const CERTIFICATE: Rule = Rule::new(
 
 /// How rarely an honest miner is turned away: once in so many times.
 const ONCE_IN: u64 = 1_000;
+/// Blocks behind a slice after which its time is known: the median-time-past of a block is the time of
+/// the fifth block before it.
+pub const SETTLED: u32 = MEDIAN_SPAN / 2;
 
 /// What a miner proves before the issue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -104,40 +124,63 @@ impl Stage {
         }
     }
 
-    /// The stage's slice as a term of its own: slice 0 and no other.
+    /// Height of the tip from which certificates are judged.
+    pub fn judged_from(self, terms: &PositionTerms) -> u32 {
+        self.last(terms).saturating_add(SETTLED)
+    }
+
+    /// The stage's slice as a term of its own: slice 0 and no other. Of an onboarding no service share
+    /// is asked.
     pub fn work(self, terms: &PositionTerms) -> Result<WorkTerms> {
         let whole = terms.contract(bitcoin::Amount::ZERO).work()?;
         let (slice, lock) = (whole.slice, self.script(terms)?);
         let start = self.first(terms);
-        Ok(WorkTerms { start, period: slice, periods: 1, window: 1, lock, ..whole })
-    }
-
-    /// What rules 2 to 5 demand of a share.
-    pub fn demand(self, work: &WorkTerms) -> Demand<'_> {
-        let service = match self {
-            Self::Onboarding => None,
-            Self::Binding => Some((work.service.as_script(), work.service_ppm)),
+        let service_ppm = match self {
+            Self::Onboarding => 0,
+            Self::Binding => whole.service_ppm,
         };
-        let WorkTerms { network, cap, target, .. } = *work;
-        Demand { network, lock: &work.lock, holders: None, service, cap, target }
+        Ok(WorkTerms { start, period: slice, periods: 1, window: 1, lock, service_ppm, ..whole })
     }
 }
 
-/// The fewest shares of a slice that do not reject the rate.
-pub fn critical(terms: &PositionTerms) -> Result<u64> {
-    let delivery = &terms.delivery;
-    let seconds = u128::from(BLOCK_SECONDS).saturating_mul(delivery.slice.into());
-    let hashes = u128::from(delivery.rate).saturating_mul(seconds);
-    let law = Law::over_blocks(Mean::yielded(hashes, delivery.target)?, delivery.slice)?;
-    Ok(law.reached_but_for(1, ONCE_IN).max(1))
+/// What a slice has to show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Least {
+    /// The time that it took, in seconds of header time.
+    pub seconds: u64,
+    /// Shares that the rate yields in it, to the nearest whole.
+    pub expected: u64,
+    /// The fewest shares that do not reject the rate.
+    pub shares: u64,
 }
 
-/// Rules 1 to 5 for a share of the stage.
-pub fn weigh(share: &Share, stage: Stage, work: &WorkTerms, headers: &Headers) -> Result<Proof> {
-    share::check_network(work, headers)?;
-    let place = share::place(share.header.prev_blockhash, None, work, headers)?;
-    let median = share::check_header(&share.header, place.parent, place.latest, headers)?;
-    share::prove(share, place.height, median, &stage.demand(work))
+impl Least {
+    fn over(terms: &PositionTerms, seconds: u64) -> Result<Self> {
+        let hashes = u128::from(terms.delivery.rate).saturating_mul(seconds.into());
+        let mean = Mean::yielded(hashes, terms.delivery.target)?;
+        let shares = Law::poisson(mean)?.reached_but_for(1, ONCE_IN).max(1);
+        Ok(Self { seconds, expected: mean.nearest(), shares })
+    }
+}
+
+/// What a stage's slice has to show on this chain. Unavailable until the slice's time is known.
+pub fn critical(terms: &PositionTerms, stage: Stage, headers: &Headers) -> Result<Least> {
+    let judged = stage.judged_from(terms);
+    if headers.tip() < judged {
+        let place = format_args!("certificate of the {stage}").to_string();
+        let expected = format_args!("the block at height {judged}").to_string();
+        let found = format_args!("a tip at height {}", headers.tip()).to_string();
+        return Err(CAPACITY.unavailable(place, expected, found));
+    }
+    let before = stage.first(terms).saturating_add(SETTLED).saturating_sub(1);
+    let (begin, end) = (headers.median_time_past(before)?, headers.median_time_past(judged)?);
+    // As agreed work is, at least a second a block.
+    Least::over(terms, end.saturating_sub(begin).max(terms.delivery.slice).into())
+}
+
+/// What a slice has to show if its blocks take 600 s each: what people are told before.
+pub fn foreseen(terms: &PositionTerms) -> Result<Least> {
+    Least::over(terms, BLOCK_SECONDS.saturating_mul(terms.delivery.slice.into()))
 }
 
 /// Everything that is asked of a stage's certificate: name, list, each share, their number.
@@ -152,12 +195,8 @@ pub fn check(
         let place = format_args!("certificate of the {stage}").to_string();
         return Err(CERTIFICATE.refuses(Culprit::Miner, place, position, certificate.position));
     }
-    certificate.check_list(&work)?;
-    for (number, share) in (0u32..).zip(&certificate.shares) {
-        weigh(share, stage, &work, headers)
-            .map_err(|error| error.within(format_args!("share {number} of the {stage}")))?;
-    }
-    enough(terms, stage, certificate.shares.len())
+    certificate.check(&work, headers).map_err(|error| error.within(stage))?;
+    enough(terms, stage, certificate.shares.len(), headers)
 }
 
 /// Whether the shares of a certificate that count on this chain are enough. A reorg takes shares away
@@ -168,22 +207,113 @@ pub fn stands(
     certificate: &Certificate,
     headers: &Headers,
 ) -> Result<()> {
-    let work = stage.work(terms)?;
-    let good = |share: &&Share| weigh(share, stage, &work, headers).is_ok();
-    enough(terms, stage, certificate.shares.iter().filter(good).count())
+    let weighed = certificate.weigh(&stage.work(terms)?, headers);
+    enough(terms, stage, weighed.iter().filter(|weighed| weighed.is_ok()).count(), headers)
 }
 
-/// Refuses fewer shares than the rate lets expect.
-fn enough(terms: &PositionTerms, stage: Stage, found: usize) -> Result<()> {
-    let least = critical(terms)?;
-    if u64::try_from(found).unwrap_or(u64::MAX) >= least {
+/// Refuses fewer shares than the rate yields in the slice's time.
+fn enough(terms: &PositionTerms, stage: Stage, found: usize, headers: &Headers) -> Result<()> {
+    let Least { seconds, expected, shares } = critical(terms, stage, headers)?;
+    if u64::try_from(found).unwrap_or(u64::MAX) >= shares {
         return Ok(());
     }
-    let (expected, rate) = (terms.delivery.expected, terms.delivery.rate);
+    let rate = terms.delivery.rate;
     Err(CAPACITY.refuses(
         Culprit::Miner,
         format_args!("certificate of the {stage}"),
-        format_args!("at least {least} of {expected} shares expected at {rate} H/s"),
+        format_args!("at least {shares} of {expected} shares at {rate} H/s over {seconds} s"),
         format_args!("{found} shares"),
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use bitcoin::Network;
+    use bitcoin::hashes::Hash;
+
+    use super::*;
+    use crate::work::samples::mine;
+
+    /// 10 H/s, 180 shares expected in 12 blocks; onboarding from height 112 on.
+    const POSITION: &str = include_str!("../../../fixtures/position/position.json");
+    const ONBOARDING: Stage = Stage::Onboarding;
+
+    fn terms() -> PositionTerms {
+        PositionTerms::from_json(POSITION).unwrap()
+    }
+
+    /// A chain up to `tip`, each block so many seconds behind the one before.
+    fn chain(tip: u32, gap: impl Fn(u32) -> u32) -> Headers {
+        let (mut parent, mut time) = (bitcoin::BlockHash::all_zeros(), 1_700_000_000);
+        let run = (0..=tip).map(|height| {
+            time += gap(height);
+            let header = mine(parent, time, 0);
+            parent = header.block_hash();
+            header
+        });
+        Headers::new(Network::Regtest, 0, run.collect()).unwrap()
+    }
+
+    fn least(gap: impl Fn(u32) -> u32) -> (u64, u64, u64) {
+        let terms = terms();
+        let headers = chain(ONBOARDING.judged_from(&terms), gap);
+        let Least { seconds, expected, shares } = critical(&terms, ONBOARDING, &headers).unwrap();
+        (seconds, expected, shares)
+    }
+
+    /// Whether a height is one of the slice's.
+    fn inside(height: u32) -> bool {
+        let terms = terms();
+        (ONBOARDING.first(&terms)..=ONBOARDING.last(&terms)).contains(&height)
+    }
+
+    #[test]
+    fn what_is_asked_follows_the_time_that_the_slice_took_and_no_other() {
+        // Critical counts of the Poisson law, computed apart in fractions.
+        assert_eq!(least(|_| 600), (7_200, 180, 140));
+        assert_eq!(least(|_| 300), (3_600, 90, 62));
+        assert_eq!(least(|_| 1_200), (14_400, 360, 303));
+        let foreseen = foreseen(&terms()).unwrap();
+        assert_eq!((foreseen.seconds, foreseen.expected, foreseen.shares), (7_200, 180, 140));
+        // Blocks before and behind last as long as they like.
+        for other in [1, 300, 3_000] {
+            assert_eq!(least(|h| if inside(h) { 600 } else { other }), (7_200, 180, 140));
+            assert_eq!(least(|h| if inside(h) { other } else { 600 }).0, u64::from(other) * 12);
+        }
+        // Of thirty expected shares seven are not enough.
+        let thirty = Mean::of(30).unwrap();
+        assert_eq!(Law::poisson(thirty).unwrap().reached_but_for(1, ONCE_IN), 15);
+        assert_eq!(Law::over_blocks(thirty, 12).unwrap().reached_but_for(1, ONCE_IN), 7);
+    }
+
+    #[test]
+    fn one_false_time_moves_the_clock_by_no_more_than_a_block() {
+        let terms = terms();
+        let edges = [ONBOARDING.first(&terms) - 1, ONBOARDING.last(&terms)];
+        for edge in edges {
+            // The block's time is an hour ahead, and the next block's right again.
+            let (mut parent, mut run) = (bitcoin::BlockHash::all_zeros(), Vec::new());
+            for height in 0..=ONBOARDING.judged_from(&terms) {
+                let time = 1_700_000_000 + 600 * height + if height == edge { 3_600 } else { 0 };
+                run.push(mine(parent, time, 0));
+                parent = run.last().unwrap().block_hash();
+            }
+            let headers = Headers::new(Network::Regtest, 0, run).unwrap();
+            let seconds = critical(&terms, ONBOARDING, &headers).unwrap().seconds;
+            assert!(seconds.abs_diff(7_200) <= 600, "{seconds} s with a false time at {edge}");
+        }
+    }
+
+    #[test]
+    fn before_the_slices_time_is_known_nothing_is_judged() {
+        let terms = terms();
+        let judged = ONBOARDING.judged_from(&terms);
+        assert_eq!(judged, ONBOARDING.last(&terms) + 5);
+        for tip in [ONBOARDING.last(&terms), judged - 1] {
+            let error = critical(&terms, ONBOARDING, &chain(tip, |_| 600)).unwrap_err();
+            assert_eq!((error.rule(), error.exit_code()), ("position-capacity", 5));
+            assert!(error.to_string().contains("the block at height 128"), "{error}");
+        }
+        critical(&terms, ONBOARDING, &chain(judged, |_| 600)).unwrap();
+    }
 }

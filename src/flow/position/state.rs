@@ -1,5 +1,9 @@
 //! What was said about a position before its issue, and what each seat does next.
 
+mod turn;
+
+pub use turn::Turn;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use bitcoin::secp256k1::schnorr;
@@ -32,7 +36,7 @@ pub const ORDER: Rule = Rule::new(
 /// What was said stays.
 pub const AGAIN: Rule = Rule::new(
     "position-again",
-    "one output pays for an issue, and a stage has at most 8 certificates",
+    "one output pays for an issue, a stage has at most 8 certificates, and a certificate at most 8 receipts of each validator",
     "keep to what was said first; or begin anew with other terms",
 );
 /// Everybody computes the lock.
@@ -62,6 +66,8 @@ pub const ONCE: Rule = Rule::new(
 
 /// Most certificates of a stage: more than one only where a reorg takes shares away.
 const MOST_CERTIFICATES: usize = 8;
+/// Most receipts of a validator for a certificate: more than one only where a reorg takes his tip.
+const MOST_RECEIPTS: usize = 8;
 /// Blocks before the first one that median times look back, and one more.
 const LOOK_BACK: u32 = 12;
 
@@ -97,15 +103,6 @@ pub enum Effect {
     Sign(Draft),
     /// Broadcast the issue.
     Broadcast(Final),
-}
-
-/// Whose turn it is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Turn {
-    /// Who acts; nobody when it is the chain's turn, or all is done.
-    pub by: Vec<Seat>,
-    /// What happens next, for people.
-    pub what: String,
 }
 
 impl State {
@@ -252,6 +249,11 @@ impl State {
         if receipt.position != position {
             let place = "receipt's position";
             return Err(proof::CERTIFICATE.refuses(from.into(), place, position, receipt.position));
+        }
+        let given = known.map_or(0, |(_, work)| work.given(receipt.validator, receipt.subject));
+        if given >= MOST_RECEIPTS {
+            let (place, expected) = ("receipts of a certificate", "at most 8 of a validator");
+            return Err(AGAIN.refuses(from.into(), place, expected, "another one"));
         }
         receipt.check(&terms.reward.federation.ruling_keys())
     }
@@ -439,87 +441,22 @@ impl State {
                     && receipt.subject == subject
                     && facts.headers.height_of(receipt.tip).is_some()
             });
-            !given && proof::stands(terms, stage, certificate, &facts.headers).is_ok()
+            let full = work.given(place, subject) >= MOST_RECEIPTS;
+            !given && !full && proof::stands(terms, stage, certificate, &facts.headers).is_ok()
         });
         due.map(|(digest, _)| Effect::Receipt(stage, subject(*digest))).collect()
-    }
-
-    /// Whose turn it is, in words.
-    pub fn turn(&self, terms: &PositionTerms, facts: &Facts) -> Result<Turn> {
-        let all = || (0u8..).take(terms.reward.federation.validators.len());
-        let others = |done: &BTreeSet<u8>| -> Vec<Seat> {
-            all().filter(|place| !done.contains(place)).map(Seat::Validator).collect()
-        };
-        let miner = || vec![Seat::Miner];
-        let signed: BTreeSet<u8> = self.signed.keys().copied().collect();
-        let sealed = |stage| self.sealed(terms, stage, &facts.headers);
-        let (by, what) = if let Some((txid, height)) = self.issued(terms, facts)? {
-            let what = match height {
-                Some(height) => format!("issued at height {height} by {txid}"),
-                None => format!("a block is to hold the issue {txid}"),
-            };
-            (Vec::new(), what)
-        } else if !self.enrolled {
-            (miner(), "enrol: prove that the address in your record is yours".to_owned())
-        } else if self.registered.len() < all().count() {
-            (others(&self.registered), "register the miner".to_owned())
-        } else if !self.asked {
-            (miner(), "ask for the issue".to_owned())
-        } else if sealed(Stage::Onboarding)?.is_none() {
-            self.turn_of_work(terms, facts, Stage::Onboarding)
-        } else if self.granted.len() < k(terms) {
-            (others(&self.granted), "grant the lock".to_owned())
-        } else if sealed(Stage::Binding)?.is_none() {
-            self.turn_of_work(terms, facts, Stage::Binding)
-        } else if self.funded.is_none() {
-            (miner(), "fund the issue".to_owned())
-        } else if signed.len() < k(terms) {
-            (others(&signed), format!("sign the issue: {} of {} have", signed.len(), k(terms)))
-        } else {
-            (vec![Seat::Miner], "broadcast the issue; anybody may".to_owned())
-        };
-        Ok(Turn { by, what })
-    }
-
-    fn turn_of_work(
-        &self,
-        terms: &PositionTerms,
-        facts: &Facts,
-        stage: Stage,
-    ) -> (Vec<Seat>, String) {
-        let (first, last) = (stage.first(terms), stage.last(terms));
-        let (until, tip) = (stage.receipts_until(terms), facts.tip());
-        let certificates = self.work.get(&stage).map_or(0, |work| work.certificates.len());
-        match (certificates, tip) {
-            (_, tip) if tip > until => (
-                Vec::new(),
-                format!("too late for the {stage}: receipts ended at height {until}; begin anew"),
-            ),
-            (0, tip) if tip < last => {
-                let what =
-                    format!("mine heights {first} to {last} for the {stage}; the tip is {tip}");
-                (vec![Seat::Miner], what)
-            }
-            (0, _) => {
-                let what = format!("show the certificate of the {stage}, until height {until}");
-                (vec![Seat::Miner], what)
-            }
-            _ => {
-                let given = |place: &u8| {
-                    let work = self.work.get(&stage);
-                    work.is_some_and(|w| w.receipts.iter().any(|r| r.validator == *place))
-                };
-                let count = terms.reward.federation.validators.len();
-                let by = (0u8..).take(count).filter(|place| !given(place)).map(Seat::Validator);
-                (by.collect(), format!("receipt the {stage}, until height {until}"))
-            }
-        }
     }
 }
 
 impl Work {
     fn knows(&self, wanted: &Subject) -> bool {
         self.certificates.keys().any(|digest| subject(*digest) == *wanted)
+    }
+
+    /// Receipts of a validator for a certificate.
+    fn given(&self, validator: u8, subject: Subject) -> usize {
+        let his = |r: &&Receipt| r.validator == validator && r.subject == subject;
+        self.receipts.iter().filter(his).count()
     }
 }
 

@@ -129,11 +129,31 @@ fn a_part_without_a_satoshi_for_lock_or_service_is_refused() {
     // A ninth of 36 sat, and three tenths of that.
     assert_eq!(parts(three(), 36), Ok(()));
     assert_eq!(parts(three(), 35), Err("work-farm-part"));
-    let free = Stake { service_ppm: 0, ..stake(1, 1) };
-    assert_eq!(parts(vec![free], REWARD), Err("work-farm-part"));
     let all = Stake { service_ppm: 1_000_000, ..stake(1, 1) };
     assert_eq!(parts(vec![all], REWARD), Err("work-farm-part"));
     assert_eq!(parts(three(), MAX_SATOSHIS + 1), Err("amount-limit"));
+}
+
+#[test]
+fn a_stake_without_a_service_share_is_paid_by_one_output() {
+    // Before an issue a miner proves positions on addresses of his own, which are service scripts later.
+    let free = |number| Stake { service: script(number), service_ppm: 0, ..stake(number, 1) };
+    let farm = Farm::new(vec![free(1), stake(2, 1)], nobody(2)).unwrap();
+    let outputs = farm.payouts(Amount::from_sat(1_000)).unwrap();
+    let paid: Vec<_> = outputs.iter().map(|out| (out.value.to_sat(), &out.script_pubkey)).collect();
+    let expected = [(250, script(1)), (175, script(2)), (75, script(102)), (500, script(99))];
+    assert_eq!(paid, expected.each_ref().map(|(sat, script)| (*sat, script)));
+    // Exactly as long as it is counted, from five-digit heights on.
+    let both = Farm::new(vec![stake(1, 1), stake(2, 1)], nobody(2)).unwrap();
+    assert_eq!(both.length(12) - farm.length(12), 9 + script(1).len());
+    // It is a lock all the same.
+    assert_eq!(refused(vec![free(1), free(1)], nobody(0)), "work-farm-lock");
+    let serves_it = Stake { service: script(1), ..stake(2, 1) };
+    assert_eq!(refused(vec![free(1), serves_it], nobody(0)), "work-farm-apart");
+    let rest = Rest::Script { script: script(1), weight: 1 };
+    assert_eq!(refused(vec![free(1)], rest), "work-farm-apart");
+    let none = Farm::new(vec![free(1)], nobody(0)).unwrap();
+    assert_eq!(none.payouts(Amount::ZERO).unwrap_err().rule(), "work-farm-part");
 }
 
 #[test]
