@@ -142,7 +142,13 @@ pub fn digest(terms: TermsId) -> [u8; 32] {
 impl Registration {
     /// Terms that nobody has signed yet.
     pub fn new(terms: EscrowTerms) -> Self {
-        Self { format: REGISTRATION_FORMAT.to_owned(), terms, miner: None, holder: None, resale: None }
+        Self {
+            format: REGISTRATION_FORMAT.to_owned(),
+            terms,
+            miner: None,
+            holder: None,
+            resale: None,
+        }
     }
 
     /// Reads a registration; who has signed it is not yet checked (see [`Registration::check`]).

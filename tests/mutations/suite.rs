@@ -47,7 +47,8 @@ static DESK: LazyLock<TempDir> = LazyLock::new(|| {
 pub(crate) fn check(text: &str, variant: Variant) -> Result<Vec<String>> {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), text).unwrap();
-    cli::psbt::check(file.path(), &DESK.path().join(format!("{variant:?}.json")))
+    let terms = DESK.path().join(format!("{variant:?}.json"));
+    cli::psbt::check(file.path(), &terms, &cli::arguments::SealsArguments::default())
 }
 
 /// A line of the table.

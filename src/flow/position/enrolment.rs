@@ -170,7 +170,9 @@ mod tests {
             let text = record.record.statement().unwrap();
             let sign = |key: PrivateKey, text: &str| {
                 let locks = bip322::LockParams::default();
-                bip322::sign_full(&address, text, &[key], None, locks).map(|tx| full(&tx))
+                bip322::sign_full(&address, text, &[key], None, locks)
+                    .map(|tx| full(&tx))
+                    .map_err(|error| error.to_string())
             };
             let proof = sign(key(1), &text).unwrap();
             check_proof(&record, &proof).unwrap();
@@ -212,14 +214,18 @@ mod tests {
     }
 
     #[test]
-    fn a_proof_that_waits_for_a_time_is_none() {
+    fn a_proof_that_waits_for_a_time_or_an_age_is_none() {
         let address = &addresses(&key(1))[0];
         let record = paid_at(address);
         let text = record.record.statement().unwrap();
         let time = LockTime::from_height(900_000).unwrap();
-        let locks = bip322::LockParams { lock_time: time, sequence: Sequence::ZERO };
-        let tx = bip322::sign_full(address, &text, &[key(1)], None, locks).unwrap();
-        assert_eq!(rule(&record, &full(&tx)), "position-proof");
+        for (lock_time, sequence) in
+            [(time, Sequence::ZERO), (LockTime::ZERO, Sequence::from_height(144))]
+        {
+            let locks = bip322::LockParams { lock_time, sequence };
+            let tx = bip322::sign_full(address, &text, &[key(1)], None, locks).unwrap();
+            assert_eq!(rule(&record, &full(&tx)), "position-proof");
+        }
     }
 
     #[test]
