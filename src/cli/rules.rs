@@ -121,6 +121,7 @@ pub fn all() -> Vec<Rule> {
         flow::position::terms::ISSUER,
         flow::position::terms::SLICES,
         flow::position::terms::EFFICIENCY,
+        flow::position::terms::WINDOW,
         flow::position::txs::BATCH,
         flow::position::txs::FUNDED,
         flow::position::inscription::INSCRIBED,
