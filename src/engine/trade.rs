@@ -5,25 +5,32 @@
 //! | an acceptance | itself, and the coins that are reserved for it |
 //! | a consent | itself, and to which acceptance of the offer it was given: to one, for ever |
 //! | a withdrawal, a retirement | the transaction, and the coins that pay its fee |
+//! | a finished sale | the transaction, and until when it may be sent |
 //!
-//! Whoever is asked again after a crash answers what he answered before.
+//! Whoever is asked again after a crash answers what he answered before, and sends again what he was
+//! about to send ([`Trader::open`]).
 
 use bitcoin::hashes::Hash;
-use bitcoin::{OutPoint, TapSighash, Transaction, TxOut, Txid};
+use bitcoin::{OutPoint, ScriptBuf, TapSighash, Transaction, TxOut};
 
+use crate::engine::title::{Reader, trace};
 use crate::error::{Culprit, Result, Rule};
 use crate::facts::{Coin, Facts};
 use crate::flow::contract::Contract;
 use crate::flow::escrow::outcome::check_outcome;
-use crate::flow::position::coins::POSTAGE;
+use crate::flow::position::coins::{POSTAGE, retirement};
+use crate::flow::position::dossier::Dossier;
+use crate::flow::position::title::Title;
 use crate::flow::sale::coins::{SEAL_MOVED, check_offer, held_seal, watched};
 use crate::flow::sale::consent::{CONSENT_FORMAT, Consent, Party, Piece};
 use crate::flow::sale::state::{Effect, Event, State};
 use crate::flow::sale::terms::{
     ACCEPTANCE_FORMAT, Acceptance, AcceptanceBody, Offer, OfferBody, Paying,
 };
+use crate::flow::sale::title::check_title;
 use crate::flow::sale::txs::{Purse, Seal, bargain, needed, needed_to_move};
 use crate::header_sync::GuardedChain;
+use crate::id::RecordId;
 use crate::party::Record;
 use crate::script::seal::SealLock;
 use crate::sign::software::{LeafAccount, SoftwareSigner};
@@ -31,6 +38,11 @@ use crate::store::Store;
 use crate::tx::exchange::{Exchange, Exchanging, Way, signed};
 use crate::wallet::Wallet;
 use crate::work::evidence::Evidence;
+
+mod again;
+
+pub use again::Again;
+use again::Sending;
 
 /// The signer is that of the record.
 pub const SIGNER: Rule = Rule::new(
@@ -55,8 +67,6 @@ pub const JUDGED: Rule = Rule::new(
 const SPAN: u32 = 20;
 /// The kind under which what was said in a sale lies in the store.
 const EVENT: &str = "sale";
-/// The kind under which a seal's move lies in the store.
-const MOVE: &str = "seal";
 
 /// One person who sells or buys.
 #[derive(Debug)]
@@ -64,12 +74,13 @@ pub struct Trader {
     store: Store,
     wallet: Wallet,
     chain: GuardedChain,
+    again: Vec<Again>,
 }
 
 impl Trader {
-    /// Somebody with his files and his way to the chain.
+    /// Somebody with his files and his way to the chain. Whoever comes back uses [`Trader::open`].
     pub fn new(store: Store, wallet: Wallet, chain: GuardedChain) -> Self {
-        Self { store, wallet, chain }
+        Self { store, wallet, chain, again: Vec::new() }
     }
 
     /// His wallet, after reading the chain.
@@ -143,6 +154,25 @@ impl Trader {
         self.chain.facts(&mut self.store, &scripts, first)
     }
 
+    /// Who holds the position of a dossier, over the same connection.
+    pub fn title(&mut self, dossier: &Dossier) -> Result<Title> {
+        let mut reader = Reader::Guarded(&mut self.chain, &mut self.store);
+        trace(&mut reader, dossier).map(|(title, _)| title)
+    }
+
+    /// Proves by a dossier that an offer is its seller's to make; refused if it is not, or if the
+    /// position was issued by another federation than the one that is pinned.
+    pub fn prove(
+        &mut self,
+        offer: &Offer,
+        dossier: &Dossier,
+        pinned: Option<RecordId>,
+    ) -> Result<Title> {
+        let title = self.title(dossier)?;
+        check_title(&offer.offer, dossier, &title, pinned)?;
+        Ok(title)
+    }
+
     fn facts_of(
         &mut self,
         offer: &OfferBody,
@@ -197,7 +227,7 @@ impl Trader {
     pub fn give_up(&mut self, acceptance: &Acceptance) -> Result<()> {
         let outpoints = acceptance.acceptance.coins.iter().map(|coin| coin.outpoint);
         self.wallet.release_coins(outpoints.collect::<Vec<_>>());
-        self.append(&acceptance.acceptance.offer.0, "released", Vec::new())
+        self.take_back(&acceptance.acceptance.offer.0)
     }
 
     /// Signs what is `party`'s to sign. The chain is read, the exchange rebuilt and its seal followed;
@@ -296,12 +326,15 @@ impl Trader {
         }
     }
 
-    /// Sends the finished exchange.
+    /// Sends the finished exchange; that it is to be sent is on disk before.
     pub fn broadcast(&mut self, state: &State, party: Party) -> Result<Transaction> {
         let facts = self.facts(state)?;
         match state.next(&facts, party)? {
             Effect::Broadcast(tx) => {
-                self.chain.electrum().broadcast(&tx)?;
+                let offer = &state.offer().offer;
+                let seal = held_seal(&offer.terms, offer.position, &offer.seller)?.script_pubkey;
+                let (about, until) = (offer.id()?.0, Some(offer.expires));
+                self.send(&Sending { about, seal, until, tx: tx.clone() })?;
                 Ok(tx)
             }
             Effect::Void(error) => Err(error),
@@ -316,7 +349,8 @@ impl Trader {
         signer: &SoftwareSigner,
         sat_per_vb: u64,
     ) -> Result<Transaction> {
-        self.move_seal(seal, signer, sat_per_vb, |seal, purse| seal.withdraw(purse))
+        let to = held_seal(seal.terms, seal.position, &seal.withdrawn())?.script_pubkey;
+        self.move_seal(seal, signer, sat_per_vb, &to, |seal, purse| seal.withdraw(purse))
     }
 
     /// Ends a position: moves its seal to the retirement script.
@@ -326,7 +360,8 @@ impl Trader {
         signer: &SoftwareSigner,
         sat_per_vb: u64,
     ) -> Result<Transaction> {
-        self.move_seal(seal, signer, sat_per_vb, |seal, purse| seal.retire(purse))
+        let to = retirement(seal.terms)?.script_pubkey;
+        self.move_seal(seal, signer, sat_per_vb, &to, |seal, purse| seal.retire(purse))
     }
 
     fn move_seal(
@@ -334,10 +369,16 @@ impl Trader {
         seal: &Seal<'_>,
         signer: &SoftwareSigner,
         sat_per_vb: u64,
+        to: &ScriptBuf,
         build: impl Fn(&Seal<'_>, Purse<'_>) -> Result<Exchange>,
     ) -> Result<Transaction> {
         check_signer(&seal.held.record, signer)?;
         let lock = held_seal(seal.terms, seal.position, seal.held)?;
+        // Asked again, he sends the same: its coins are reserved already.
+        if let Some(held) = self.moving(seal.outpoint, to)? {
+            self.send(&held)?;
+            return Ok(held.tx);
+        }
         self.check_held(&lock, seal.outpoint)?;
         let wallet = self.wallet()?;
         let (coins, change) =
@@ -350,8 +391,8 @@ impl Trader {
             signing.add(input, None, &witness, Culprit::Holder)?;
         }
         let tx = signing.finish()?.tx;
-        self.append(&seal.position.0, MOVE, bitcoin::consensus::serialize(&tx))?;
-        self.chain.electrum().broadcast(&tx)?;
+        let (about, seal) = (seal.position.0, lock.script_pubkey);
+        self.send(&Sending { about, seal, until: None, tx: tx.clone() })?;
         Ok(tx)
     }
 
@@ -369,11 +410,6 @@ impl Trader {
         }
         let found = format_args!("no unspent seal of this holder and number at {outpoint}");
         Err(SEAL_MOVED.refuses(Culprit::Holder, "seal", "the seal that is held", found))
-    }
-
-    /// Sends a transaction of ours again, as after a crash between commit and broadcast.
-    pub fn send_again(&self, tx: &Transaction) -> Result<Txid> {
-        self.chain.electrum().broadcast(tx)
     }
 }
 
