@@ -164,7 +164,8 @@ impl Trader {
         let Some(one) = all.find(|one| one.spends() == Some(seal) && pays(&one.tx)) else {
             return Ok(None);
         };
-        let facts = self.chain.facts(&mut self.store, &[one.seal.clone()], u32::MAX)?;
+        let facts =
+            self.chain.facts(&mut self.store, core::slice::from_ref(&one.seal), u32::MAX)?;
         let decided = one.known(&facts).is_some_and(|(_, height)| height.is_some());
         Ok(Some(one).filter(|_| !decided))
     }
