@@ -117,6 +117,7 @@ pub fn all() -> Vec<Rule> {
         engine::trade::SIGNER,
         engine::trade::TURN,
         engine::trade::JUDGED,
+        engine::trade::FOREIGN,
         engine::title::BUSY,
     ]);
     rules.extend([flow::SPEAKER]);

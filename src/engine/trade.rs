@@ -30,7 +30,7 @@ use crate::flow::sale::terms::{
 use crate::flow::sale::title::check_title;
 use crate::flow::sale::txs::{Purse, Seal, bargain, needed, needed_to_move};
 use crate::header_sync::GuardedChain;
-use crate::id::RecordId;
+use crate::id::{RecordId, WordId};
 use crate::party::Record;
 use crate::script::seal::SealLock;
 use crate::sign::software::{LeafAccount, SoftwareSigner};
@@ -40,9 +40,11 @@ use crate::wallet::Wallet;
 use crate::work::evidence::Evidence;
 
 mod again;
+mod foreign;
 
 pub use again::Again;
 use again::Sending;
+pub use foreign::FOREIGN;
 
 /// The signer is that of the record.
 pub const SIGNER: Rule = Rule::new(
@@ -192,7 +194,7 @@ impl Trader {
         signer: &SoftwareSigner,
         sat_per_vb: u64,
     ) -> Result<Acceptance> {
-        let mut state = self.sale(offer)?;
+        let state = self.sale(offer)?;
         if let Some(held) = state.acceptance() {
             return Ok(held.clone());
         }
@@ -204,16 +206,38 @@ impl Trader {
         let wallet = self.wallet()?;
         let (coins, change) =
             wallet.reserve(&|coins| needed(body, &record, &paying(coins), sat_per_vb))?;
+        self.accepted(
+            state,
+            record,
+            signer,
+            Purse { coins: &paying(&coins), change: &change, sat_per_vb },
+        )
+    }
+
+    /// An acceptance with the exchange as it is built out of it.
+    fn drafted(state: &State, holder: Record, purse: Purse<'_>) -> Result<AcceptanceBody> {
+        let body = &state.offer().offer;
         let mut acceptance = AcceptanceBody {
             format: ACCEPTANCE_FORMAT.to_owned(),
             offer: body.id()?,
-            holder: record,
-            coins: paying(&coins),
-            change,
-            sat_per_vb,
+            holder,
+            coins: purse.coins.to_vec(),
+            change: purse.change.clone(),
+            sat_per_vb: purse.sat_per_vb,
             psbt: String::new(),
         };
         acceptance.psbt = bargain(body, &acceptance)?.exchange.psbt()?.to_string();
+        Ok(acceptance)
+    }
+
+    fn accepted(
+        &mut self,
+        mut state: State,
+        record: Record,
+        signer: &SoftwareSigner,
+        purse: Purse<'_>,
+    ) -> Result<Acceptance> {
+        let acceptance = Self::drafted(&state, record, purse)?;
         let signature = signer.sign_digest(acceptance.id()?.0)?;
         let acceptance = Acceptance { acceptance, signature };
         let event = Event::Accepted(Box::new(acceptance.clone()));
@@ -254,7 +278,6 @@ impl Trader {
         };
         self.judge(&state.offer().offer, party, evidence)?;
         let signing = state.signing()?;
-        let body = &state.offer().offer;
         let acceptance = match state.acceptance() {
             Some(acceptance) => acceptance.acceptance.id()?,
             None => return Err(untimely(party, &Effect::Wait("for a buyer".to_owned()))),
@@ -264,8 +287,19 @@ impl Trader {
             let witness = self.sign(&signing, input, party, signer)?;
             pieces.push(Piece { input: u32::try_from(input).unwrap_or(u32::MAX), witness });
         }
+        self.consented(state, party, acceptance, pieces)
+    }
+
+    /// Verifies a consent, and stores it before it leaves.
+    fn consented(
+        &mut self,
+        state: &mut State,
+        party: Party,
+        acceptance: WordId,
+        pieces: Vec<Piece>,
+    ) -> Result<Consent> {
         let format = CONSENT_FORMAT.to_owned();
-        let offer = body.id()?;
+        let offer = state.offer().offer.id()?;
         let consent = Consent { format, offer, acceptance, by: party, pieces };
         state.admit(&Event::Consented(consent.clone()))?;
         self.store.remember(&offer.0, &format!("consent of the {party}"), &acceptance.0)?;

@@ -175,6 +175,15 @@ pub struct AcceptArguments {
     /// Who buys.
     #[command(flatten)]
     pub trade: TradeArguments,
+    /// A coin of another wallet that pays (P2TR or P2WPKH); once for each, none to pay from yours
+    #[arg(long, value_name = "TXID:VOUT", requires = "change", requires = "psbt")]
+    pub coin: Vec<OutPoint>,
+    /// Where the change of these coins goes
+    #[arg(long, value_name = "ADDRESS", requires = "coin")]
+    pub change: Option<String>,
+    /// The PSBT's file to make, for the wallet of these coins to sign
+    #[arg(long, value_name = "FILE", requires = "coin")]
+    pub psbt: Option<PathBuf>,
     /// Fee rate of the sale, which you pay, in sat/vB
     #[arg(long, value_name = "SAT_PER_VB")]
     pub fee_rate: u64,
@@ -199,6 +208,9 @@ pub struct SignSaleArguments {
     /// What proves that the seller holds it.
     #[command(flatten)]
     pub title: TitleArguments,
+    /// Buyer with coins of another wallet: the PSBT that it has signed
+    #[arg(long, value_name = "FILE")]
+    pub psbt: Option<PathBuf>,
     /// Resale: a folder with the old contract's certificates and receipts, by which you judge it
     #[arg(long, value_name = "DIR")]
     pub evidence: Option<PathBuf>,

@@ -45,6 +45,7 @@ use crate::header_sync::GuardedChain;
 use crate::id::PositionId;
 use crate::party::{RECORD_MAX_BYTES, Record};
 use crate::sign::software::SoftwareSigner;
+use crate::wallet::address_on;
 use crate::work::evidence::Evidence;
 
 pub mod book;
@@ -251,6 +252,7 @@ fn taken_over(
 
 fn accept(arguments: &AcceptArguments) -> Result<Vec<String>> {
     file::free(&arguments.out)?;
+    arguments.psbt.as_deref().map(file::free).transpose()?;
     let offer = read_offer(&arguments.offer)?;
     let text = file::text(&arguments.record, RECORD_MAX_BYTES)?;
     let record =
@@ -262,7 +264,21 @@ fn accept(arguments: &AcceptArguments) -> Result<Vec<String>> {
         let pinned = Some(arguments.federation);
         lines.extend(proven(&mut trader, &offer, &arguments.dossier, pinned)?);
     }
-    let acceptance = trader.accept(&offer, record, &signer, arguments.fee_rate)?;
+    let rate = arguments.fee_rate;
+    let acceptance = match &arguments.change {
+        None => trader.accept(&offer, record, &signer, rate)?,
+        Some(change) => {
+            let change = address_on(arguments.trade.home.network, change)?.script_pubkey();
+            trader.accept_with(&offer, record, &signer, rate, (&arguments.coin, &change))?
+        }
+    };
+    if let Some(path) = &arguments.psbt {
+        file::write(path, acceptance.acceptance.psbt.as_bytes(), Readers::Anyone)?;
+        lines.push(format!(
+            "psbt        {}: let the wallet of your coins sign it when the seller has; hashmix sale sign --psbt",
+            path.display()
+        ));
+    }
     let text = acceptance.to_json()? + "\n";
     file::write(&arguments.out, text.as_bytes(), Readers::Anyone)?;
     let bargain = compared(&offer, &acceptance)?;
@@ -314,7 +330,13 @@ fn sign(arguments: &SignSaleArguments) -> Result<Vec<String>> {
         ),
         _ => {}
     }
-    let consent = trader.consent(&mut state, party, &signer, evidence.as_ref())?;
+    let consent = match (&arguments.psbt, party) {
+        (Some(path), Party::Buyer) => {
+            let psbt = crate::cli::psbt::read(path)?;
+            trader.import(&mut state, &psbt).map_err(|error| error.within(path.display()))?
+        }
+        _ => trader.consent(&mut state, party, &signer, evidence.as_ref())?,
+    };
     let text = consent.to_json()? + "\n";
     file::write(&arguments.out, text.as_bytes(), Readers::Anyone)?;
     let signing = state.signing()?;
