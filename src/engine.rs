@@ -42,6 +42,7 @@ pub mod decisions;
 pub mod issuing;
 pub mod joint;
 mod reorg;
+pub mod title;
 pub mod trade;
 mod validator;
 

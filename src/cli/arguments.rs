@@ -23,8 +23,9 @@ pub use position::{
     SeatArguments,
 };
 pub use sale::{
-    AcceptArguments, BookArguments, BroadcastArguments, MoveArguments, OfferArguments, PartyName,
-    SaleCommand, SealArguments, SignSaleArguments, TradeArguments,
+    AcceptArguments, BookArguments, BroadcastArguments, ExplainArguments, HeardArguments,
+    MoveArguments, OfferArguments, PartyName, SaleCommand, SealArguments, SignSaleArguments,
+    TradeArguments, WithdrawArguments,
 };
 pub use work::{ChainArguments, ShowArguments, VerifyArguments, WorkCommand};
 

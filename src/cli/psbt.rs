@@ -71,6 +71,11 @@ pub fn check(path: &Path, terms_path: &Path, seals: &SealsArguments) -> Result<V
         .map_err(|error| error.within(path.display()))
 }
 
+/// Reads a PSBT's file, as bytes or in Base64.
+pub fn read(path: &Path) -> Result<Psbt> {
+    parse(&file::bytes(path, LONGEST)?).map_err(|error| error.within(path.display()))
+}
+
 fn parse(bytes: &[u8]) -> Result<Psbt> {
     let refuse = |found: &dyn core::fmt::Display| {
         FORM.refuses(Culprit::Sender, "PSBT", "a whole PSBT", found)

@@ -45,7 +45,7 @@ pub fn all() -> Vec<Rule> {
     rules.extend([chain::embedded::STARTS, chain::embedded::BLOCK, chain::embedded::REORG]);
     rules.extend([cli::ARGUMENTS, cli::OUTPUT]);
     rules.extend([cli::certificate::POSITION, cli::certificate::RECEIPT]);
-    rules.extend([cli::position::folder::FOLDER, cli::position::reading::BUSY]);
+    rules.extend([cli::position::folder::FOLDER]);
     rules.extend([cli::dossier::FOLDER, cli::dossier::STORED, cli::show::HEADERS, cli::show::OVER]);
     rules.extend([
         validator::answer::FORM,
@@ -116,7 +116,13 @@ pub fn all() -> Vec<Rule> {
     rules.extend([cli::work::ARGUMENT, cli::work::ADDRESS_NETWORK]);
     rules.extend([engine::SEAT, engine::POSSIBLE, engine::READABLE, engine::WALLET]);
     rules.extend([engine::joint::ROUND]);
-    rules.extend([engine::trade::SIGNER, engine::trade::TURN, engine::trade::JUDGED]);
+    rules.extend([
+        engine::trade::SIGNER,
+        engine::trade::TURN,
+        engine::trade::JUDGED,
+        engine::trade::FOREIGN,
+        engine::title::BUSY,
+    ]);
     rules.extend([flow::SPEAKER]);
     rules.extend([
         flow::position::terms::FORM,
@@ -124,6 +130,7 @@ pub fn all() -> Vec<Rule> {
         flow::position::terms::ISSUER,
         flow::position::terms::SLICES,
         flow::position::terms::EFFICIENCY,
+        flow::position::terms::WINDOW,
         flow::position::txs::BATCH,
         flow::position::txs::FUNDED,
         flow::position::txs::INSCRIBED,
@@ -211,6 +218,7 @@ pub fn all() -> Vec<Rule> {
         flow::sale::terms::NOTICE,
         flow::sale::terms::RESALE,
         flow::sale::terms::ACCEPTS,
+        flow::sale::title::TITLE,
         flow::sale::txs::FUNDS,
     ]);
     rules.extend([flow::word::FORM, flow::word::CONTRACT, flow::word::SEAT]);

@@ -5,25 +5,32 @@
 //! | an acceptance | itself, and the coins that are reserved for it |
 //! | a consent | itself, and to which acceptance of the offer it was given: to one, for ever |
 //! | a withdrawal, a retirement | the transaction, and the coins that pay its fee |
+//! | a finished sale | the transaction, and until when it may be sent |
 //!
-//! Whoever is asked again after a crash answers what he answered before.
+//! Whoever is asked again after a crash answers what he answered before, and sends again what he was
+//! about to send ([`Trader::open`]).
 
 use bitcoin::hashes::Hash;
-use bitcoin::{OutPoint, TapSighash, Transaction, TxOut, Txid};
+use bitcoin::{OutPoint, ScriptBuf, TapSighash, Transaction, TxOut};
 
+use crate::engine::title::{Reader, trace};
 use crate::error::{Culprit, Result, Rule};
 use crate::facts::{Coin, Facts};
 use crate::flow::contract::Contract;
 use crate::flow::escrow::outcome::check_outcome;
-use crate::flow::position::coins::POSTAGE;
+use crate::flow::position::coins::{POSTAGE, retirement};
+use crate::flow::position::dossier::Dossier;
+use crate::flow::position::title::Title;
 use crate::flow::sale::coins::{SEAL_MOVED, check_offer, held_seal, watched};
 use crate::flow::sale::consent::{CONSENT_FORMAT, Consent, Party, Piece};
 use crate::flow::sale::state::{Effect, Event, State};
 use crate::flow::sale::terms::{
     ACCEPTANCE_FORMAT, Acceptance, AcceptanceBody, Offer, OfferBody, Paying,
 };
+use crate::flow::sale::title::check_title;
 use crate::flow::sale::txs::{Purse, Seal, bargain, needed, needed_to_move};
 use crate::header_sync::GuardedChain;
+use crate::id::{RecordId, WordId};
 use crate::party::Record;
 use crate::script::seal::SealLock;
 use crate::sign::software::{LeafAccount, SoftwareSigner};
@@ -31,6 +38,13 @@ use crate::store::Store;
 use crate::tx::exchange::{Exchange, Exchanging, Way, signed};
 use crate::wallet::Wallet;
 use crate::work::evidence::Evidence;
+
+mod again;
+mod foreign;
+
+pub use again::Again;
+use again::Sending;
+pub use foreign::FOREIGN;
 
 /// The signer is that of the record.
 pub const SIGNER: Rule = Rule::new(
@@ -55,8 +69,6 @@ pub const JUDGED: Rule = Rule::new(
 const SPAN: u32 = 20;
 /// The kind under which what was said in a sale lies in the store.
 const EVENT: &str = "sale";
-/// The kind under which a seal's move lies in the store.
-const MOVE: &str = "seal";
 
 /// One person who sells or buys.
 #[derive(Debug)]
@@ -64,12 +76,13 @@ pub struct Trader {
     store: Store,
     wallet: Wallet,
     chain: GuardedChain,
+    again: Vec<Again>,
 }
 
 impl Trader {
-    /// Somebody with his files and his way to the chain.
+    /// Somebody with his files and his way to the chain. Whoever comes back uses [`Trader::open`].
     pub fn new(store: Store, wallet: Wallet, chain: GuardedChain) -> Self {
-        Self { store, wallet, chain }
+        Self { store, wallet, chain, again: Vec::new() }
     }
 
     /// His wallet, after reading the chain.
@@ -143,6 +156,25 @@ impl Trader {
         self.chain.facts(&mut self.store, &scripts, first)
     }
 
+    /// Who holds the position of a dossier, over the same connection.
+    pub fn title(&mut self, dossier: &Dossier) -> Result<Title> {
+        let mut reader = Reader::Guarded(&mut self.chain, &mut self.store);
+        trace(&mut reader, dossier).map(|(title, _)| title)
+    }
+
+    /// Proves by a dossier that an offer is its seller's to make; refused if it is not, or if the
+    /// position was issued by another federation than the one that is pinned.
+    pub fn prove(
+        &mut self,
+        offer: &Offer,
+        dossier: &Dossier,
+        pinned: Option<RecordId>,
+    ) -> Result<Title> {
+        let title = self.title(dossier)?;
+        check_title(&offer.offer, dossier, &title, pinned)?;
+        Ok(title)
+    }
+
     fn facts_of(
         &mut self,
         offer: &OfferBody,
@@ -162,7 +194,7 @@ impl Trader {
         signer: &SoftwareSigner,
         sat_per_vb: u64,
     ) -> Result<Acceptance> {
-        let mut state = self.sale(offer)?;
+        let state = self.sale(offer)?;
         if let Some(held) = state.acceptance() {
             return Ok(held.clone());
         }
@@ -174,16 +206,38 @@ impl Trader {
         let wallet = self.wallet()?;
         let (coins, change) =
             wallet.reserve(&|coins| needed(body, &record, &paying(coins), sat_per_vb))?;
+        self.accepted(
+            state,
+            record,
+            signer,
+            Purse { coins: &paying(&coins), change: &change, sat_per_vb },
+        )
+    }
+
+    /// An acceptance with the exchange as it is built out of it.
+    fn drafted(state: &State, holder: Record, purse: Purse<'_>) -> Result<AcceptanceBody> {
+        let body = &state.offer().offer;
         let mut acceptance = AcceptanceBody {
             format: ACCEPTANCE_FORMAT.to_owned(),
             offer: body.id()?,
-            holder: record,
-            coins: paying(&coins),
-            change,
-            sat_per_vb,
+            holder,
+            coins: purse.coins.to_vec(),
+            change: purse.change.clone(),
+            sat_per_vb: purse.sat_per_vb,
             psbt: String::new(),
         };
         acceptance.psbt = bargain(body, &acceptance)?.exchange.psbt()?.to_string();
+        Ok(acceptance)
+    }
+
+    fn accepted(
+        &mut self,
+        mut state: State,
+        record: Record,
+        signer: &SoftwareSigner,
+        purse: Purse<'_>,
+    ) -> Result<Acceptance> {
+        let acceptance = Self::drafted(&state, record, purse)?;
         let signature = signer.sign_digest(acceptance.id()?.0)?;
         let acceptance = Acceptance { acceptance, signature };
         let event = Event::Accepted(Box::new(acceptance.clone()));
@@ -197,7 +251,7 @@ impl Trader {
     pub fn give_up(&mut self, acceptance: &Acceptance) -> Result<()> {
         let outpoints = acceptance.acceptance.coins.iter().map(|coin| coin.outpoint);
         self.wallet.release_coins(outpoints.collect::<Vec<_>>());
-        self.append(&acceptance.acceptance.offer.0, "released", Vec::new())
+        self.take_back(&acceptance.acceptance.offer.0)
     }
 
     /// Signs what is `party`'s to sign. The chain is read, the exchange rebuilt and its seal followed;
@@ -224,7 +278,6 @@ impl Trader {
         };
         self.judge(&state.offer().offer, party, evidence)?;
         let signing = state.signing()?;
-        let body = &state.offer().offer;
         let acceptance = match state.acceptance() {
             Some(acceptance) => acceptance.acceptance.id()?,
             None => return Err(untimely(party, &Effect::Wait("for a buyer".to_owned()))),
@@ -234,8 +287,19 @@ impl Trader {
             let witness = self.sign(&signing, input, party, signer)?;
             pieces.push(Piece { input: u32::try_from(input).unwrap_or(u32::MAX), witness });
         }
+        self.consented(state, party, acceptance, pieces)
+    }
+
+    /// Verifies a consent, and stores it before it leaves.
+    fn consented(
+        &mut self,
+        state: &mut State,
+        party: Party,
+        acceptance: WordId,
+        pieces: Vec<Piece>,
+    ) -> Result<Consent> {
         let format = CONSENT_FORMAT.to_owned();
-        let offer = body.id()?;
+        let offer = state.offer().offer.id()?;
         let consent = Consent { format, offer, acceptance, by: party, pieces };
         state.admit(&Event::Consented(consent.clone()))?;
         self.store.remember(&offer.0, &format!("consent of the {party}"), &acceptance.0)?;
@@ -296,12 +360,15 @@ impl Trader {
         }
     }
 
-    /// Sends the finished exchange.
+    /// Sends the finished exchange; that it is to be sent is on disk before.
     pub fn broadcast(&mut self, state: &State, party: Party) -> Result<Transaction> {
         let facts = self.facts(state)?;
         match state.next(&facts, party)? {
             Effect::Broadcast(tx) => {
-                self.chain.electrum().broadcast(&tx)?;
+                let offer = &state.offer().offer;
+                let seal = held_seal(&offer.terms, offer.position, &offer.seller)?.script_pubkey;
+                let (about, until) = (offer.id()?.0, Some(offer.expires));
+                self.send(&Sending { about, seal, until, tx: tx.clone() })?;
                 Ok(tx)
             }
             Effect::Void(error) => Err(error),
@@ -316,7 +383,8 @@ impl Trader {
         signer: &SoftwareSigner,
         sat_per_vb: u64,
     ) -> Result<Transaction> {
-        self.move_seal(seal, signer, sat_per_vb, |seal, purse| seal.withdraw(purse))
+        let to = held_seal(seal.terms, seal.position, &seal.withdrawn())?.script_pubkey;
+        self.move_seal(seal, signer, sat_per_vb, &to, |seal, purse| seal.withdraw(purse))
     }
 
     /// Ends a position: moves its seal to the retirement script.
@@ -326,7 +394,8 @@ impl Trader {
         signer: &SoftwareSigner,
         sat_per_vb: u64,
     ) -> Result<Transaction> {
-        self.move_seal(seal, signer, sat_per_vb, |seal, purse| seal.retire(purse))
+        let to = retirement(seal.terms)?.script_pubkey;
+        self.move_seal(seal, signer, sat_per_vb, &to, |seal, purse| seal.retire(purse))
     }
 
     fn move_seal(
@@ -334,10 +403,16 @@ impl Trader {
         seal: &Seal<'_>,
         signer: &SoftwareSigner,
         sat_per_vb: u64,
+        to: &ScriptBuf,
         build: impl Fn(&Seal<'_>, Purse<'_>) -> Result<Exchange>,
     ) -> Result<Transaction> {
         check_signer(&seal.held.record, signer)?;
         let lock = held_seal(seal.terms, seal.position, seal.held)?;
+        // Asked again, he sends the same: its coins are reserved already.
+        if let Some(held) = self.moving(seal.outpoint, to)? {
+            self.send(&held)?;
+            return Ok(held.tx);
+        }
         self.check_held(&lock, seal.outpoint)?;
         let wallet = self.wallet()?;
         let (coins, change) =
@@ -350,8 +425,8 @@ impl Trader {
             signing.add(input, None, &witness, Culprit::Holder)?;
         }
         let tx = signing.finish()?.tx;
-        self.append(&seal.position.0, MOVE, bitcoin::consensus::serialize(&tx))?;
-        self.chain.electrum().broadcast(&tx)?;
+        let (about, seal) = (seal.position.0, lock.script_pubkey);
+        self.send(&Sending { about, seal, until: None, tx: tx.clone() })?;
         Ok(tx)
     }
 
@@ -369,11 +444,6 @@ impl Trader {
         }
         let found = format_args!("no unspent seal of this holder and number at {outpoint}");
         Err(SEAL_MOVED.refuses(Culprit::Holder, "seal", "the seal that is held", found))
-    }
-
-    /// Sends a transaction of ours again, as after a crash between commit and broadcast.
-    pub fn send_again(&self, tx: &Transaction) -> Result<Txid> {
-        self.chain.electrum().broadcast(tx)
     }
 }
 

@@ -325,7 +325,7 @@ impl Story {
         let tx = self.send(transaction(inputs, outputs), inputs);
         self.moves += 1;
         if let Some((who, transfer)) = to {
-            let sale = transfer.contract(&self.terms).map(|terms| terms.id().unwrap());
+            let sale = transfer.contract(&self.terms).unwrap().map(|terms| terms.id().unwrap());
             let record = &transfer.record;
             let lock = transferred_seal(transfer.position, transfer.number, record, sale).unwrap();
             let vout = tx
@@ -349,11 +349,32 @@ impl Story {
         self.moves(&inputs, outputs, Some((to, transfer)))
     }
 
+    /// Moves the seal to whoever holds it, under the contract that he has.
+    pub(crate) fn withdraw(&mut self) -> Transaction {
+        let dossier = self.dossier().unwrap();
+        let sale = dossier.openings().last().and_then(|opening| opening.sale);
+        let record = match dossier.openings().last() {
+            Some(opening) => opening.transfer.record.clone(),
+            None => self.terms.reward.holder.clone(),
+        };
+        let transfer = Transfer::new(self.position(), self.number(), record, None);
+        let record = &transfer.record;
+        let lock = transferred_seal(transfer.position, transfer.number, record, sale).unwrap();
+        let inputs = [self.seal(), self.spare()];
+        let script_pubkey = lock.script_pubkey.clone();
+        let outputs = vec![TxOut { value: POSTAGE, script_pubkey }, coin(COIN - FEE, anybody())];
+        let tx = self.moves(&inputs, outputs, None);
+        let outpoint = OutPoint::new(tx.compute_txid(), 0);
+        self.sealed = Sealed { outpoint, lock, who: self.sealed.who };
+        self.transfers.push(transfer);
+        tx
+    }
+
     /// Sells the position to a buyer: the price into his contract's escrow.
     pub(crate) fn sell(&mut self, to: u32, price: u64, first: u32) -> Transaction {
         let sale = Sale { price: Amount::from_sat(price), first, earlier: Vec::new() };
         let transfer = self.transfer(to, Some(sale));
-        let contract = transfer.contract(&self.terms).unwrap();
+        let contract = transfer.contract(&self.terms).unwrap().unwrap();
         let inputs = [self.seal(), self.spare()];
         let script_pubkey = transfer.seal(&self.terms).unwrap();
         let outputs = vec![
@@ -382,7 +403,7 @@ impl Story {
         let old = self.open.clone().expect("a contract in force");
         let held = escrow_output(&old, &self.txs);
         let transfer = self.transfer(to, Some(sale.clone()));
-        let contract = transfer.contract(&self.terms).unwrap();
+        let contract = transfer.contract(&self.terms).unwrap().unwrap();
         let inputs = [self.seal(), (old.outpoint, held.clone()), self.spare()];
         let script_pubkey = transfer.seal(&self.terms).unwrap();
         let due = held.value.checked_sub(sale.price).expect("a price within the escrow");

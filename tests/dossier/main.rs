@@ -5,11 +5,13 @@
 //! | `made.rs` | the people, and a position's life as transactions that they signed |
 //! | `faults.rs` | false dossiers, each refused at the right place; what is pinned under `fixtures/dossier` |
 //! | `titles.rs` | what a true dossier says |
+//! | `offers.rs` | which offers of it are its holder's to make |
 //! | `walks.rs` | random ways of a seal, against satoshis counted one by one |
 //! | `command.rs` | the command on a chain, in the world that HASHMIX_WORLD names |
 
 mod command;
 mod faults;
 mod made;
+mod offers;
 mod titles;
 mod walks;

@@ -11,6 +11,7 @@ use hashmix::flow::position::terms::PositionTerms;
 use hashmix::flow::position::title::{Known, Standing, Traced, trace};
 use hashmix::flow::reward;
 use hashmix::tx::satoshi::Moved;
+use hashmix::work::agreement::Entitlement;
 
 use crate::made::{
     START, Story, anybody, coin, histories, holder_record, miner_record, terms, transaction,
@@ -213,4 +214,55 @@ fn a_seal_is_followed_through_a_thousand_moves_and_no_more() {
     for times in [1_001, 1_002] {
         assert_eq!(moved(times).unwrap_err().rule(), "title-moves");
     }
+}
+
+/// A position of six periods in three windows that pass or fail.
+fn pass_fail() -> Story {
+    let mut terms = terms("rehearsal");
+    terms.delivery.rule = Entitlement::PassFail { critical: vec![301, 302, 303] };
+    let source = OutPoint::new(Txid::from_byte_array([7; 32]), 0);
+    Story::batch("rehearsal", source, Amount::from_sat(5_000_000_000), vec![terms], 0)
+}
+
+#[test]
+fn a_resale_of_what_passes_or_fails_goes_on_with_the_counts_of_the_windows_left() {
+    let mut story = pass_fail();
+    story.sell(1, 60_000_000, 0);
+    story.settle(20_000_000);
+    story.resell(2, story.resale(40_000_000, 2, 3));
+    let title = story.bought().unwrap();
+    let counts: Vec<_> = title.sold.iter().map(|sold| sold.terms.delivery.rule.clone()).collect();
+    let rule = |critical: &[u32]| Entitlement::PassFail { critical: critical.to_vec() };
+    assert_eq!(counts, [rule(&[301, 302, 303]), rule(&[302, 303])]);
+    // One that claims to begin inside a window is no transfer of it.
+    for first in [1, 3, 5] {
+        let mut cut = story.clone();
+        cut.transfers[1].sale.as_mut().unwrap().first = first;
+        assert_eq!(cut.dossier().unwrap_err().rule(), "sale-window");
+    }
+}
+
+#[test]
+fn who_withdraws_stays_the_holder_with_all_that_he_has_bought() {
+    let mut story = Story::in_memory("rehearsal");
+    // The miner, twice, before anybody buys.
+    story.withdraw();
+    story.withdraw();
+    let title = story.bought().unwrap();
+    assert_eq!((title.transfer, &title.holder), (2, &story.terms.reward.holder));
+    assert!(title.sold.is_empty() && title.void.is_empty());
+    // A buyer, under the contract of his transfer.
+    story.sell(1, 60_000_000, 0);
+    let contract = story.open.clone().unwrap().terms;
+    story.withdraw();
+    let title = story.bought().unwrap();
+    assert_eq!((title.transfer, &title.holder), (4, &holder_record(1)));
+    assert_eq!(title.contract().map(|sold| &sold.terms), Some(&contract));
+    assert!(title.void.is_empty());
+    // And he can sell on.
+    story.resell(2, story.resale(40_000_000, 2, 3));
+    assert_eq!(story.bought().unwrap().holder, holder_record(2));
+    // Back to somebody who held it before is no withdrawal: his record is used up.
+    story.transfers.push(story.transfer(1, None));
+    assert_eq!(story.dossier().unwrap_err().rule(), "record-distinct");
 }

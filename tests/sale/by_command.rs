@@ -4,6 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use hashmix::cli::position::folder;
 use hashmix::flow::sale::terms::{Acceptance, Offer};
 use hashmix::rehearsal::people::seed;
 
@@ -93,10 +94,25 @@ fn a_position_is_offered_bought_and_retired_by_command() {
         assert!(told.contains(line), "{line}\n{told}");
     }
 
+    // Held against the position's dossier.
+    let (dossier, alien) = (path("dossier"), "00".repeat(32));
+    folder::write(Path::new(&dossier), &market.dossier()).unwrap();
+    let federation = market.terms.issuer.id().unwrap().to_string();
+    let [home_of_reader, ask_there] = [chain.as_str(), url.as_str()];
+    let words = ["sale", "explain", &offer, "--dossier", &dossier, "--electrum", ask_there];
+    let words = [&words[..], &["--home", home_of_reader, "--federation"]].concat();
+    let told = said(&[&words[..], &[&federation]].concat());
+    assert!(told.contains("as of move 0") && told.contains(", as pinned"), "{told}");
+    assert!(told.contains("nothing was sold before") && told.contains("(about 20"), "{told}");
+    assert!(refused(&[&words[..], &[&alien]].concat()).contains("[title-federation]"));
+
     // Accepted and signed, each in his turn.
     let [acceptance, first, second] = ["acceptance.json", "first.json", "second.json"].map(path);
     let words = ["sale", "accept", &offer, "--record", &record, "--fee-rate", "2", "--out"];
-    let words = [&words[..], &[acceptance.as_str()]].concat();
+    let words =
+        [&words[..], &[acceptance.as_str(), "--dossier", &dossier, "--federation"]].concat();
+    assert!(refused(&all(&[&words[..], &[&alien]].concat(), &she)).contains("[title-federation]"));
+    let words = [&words[..], &[&federation]].concat();
     assert!(said(&all(&words, &she)).contains("reserved    5000000000 sat in 1 coins"));
     // Given up, and taken up again: the same acceptance.
     let free = said(&all(&["sale", "release", &offer], &who(&buyer, "")));
@@ -106,6 +122,10 @@ fn a_position_is_offered_bought_and_retired_by_command() {
     let words = ["sale", "sign", &offer, &acceptance, "--party", "seller", "--out", &first];
     assert!(said(&all(&words, &he)).contains("the buyer signs"));
     let words = ["sale", "sign", &offer, &first, "--party", "buyer", "--out", &second];
+    assert!(said(&all(&words, &she)).contains("without --dossier only your acceptance"));
+    let again = path("again.json");
+    let words =
+        ["sale", "sign", &offer, "--party", "buyer", "--dossier", &dossier, "--out", &again];
     assert!(said(&all(&words, &she)).contains("hashmix sale broadcast"));
 
     // What a stranger's PSBT would do to the seal is seen before anybody signs.
@@ -127,20 +147,42 @@ fn a_position_is_offered_bought_and_retired_by_command() {
 
     // Sent, mined; the offer is void, and the seal is hers.
     let send = who(&buyer, "");
-    let sent = said(&all(&["sale", "broadcast", &offer], &send));
-    assert!(sent.contains("(255 vB)"), "{sent}");
+    let words = ["sale", "broadcast", &offer, "--dossier", &dossier];
+    let sent = said(&all(&words, &send));
+    assert!(sent.contains("(255 vB)") && sent.contains("transfer 1 is in"), "{sent}");
     market.world.settle().unwrap();
-    assert!(said(&all(&["sale", "broadcast", &offer], &send)).contains("in the mempool"));
+    let sent_already = said(&all(&words, &send));
+    assert!(sent_already.contains("in the mempool"), "{sent_already}");
+    assert!(sent_already.contains("has transfer 1 already"), "{sent_already}");
+    // The seller sees it confirmed, and has it in a dossier of his own.
+    let his = path("his dossier");
+    folder::write(Path::new(&his), &market.dossier()).unwrap();
     market.elsewhere(1);
+    let words = ["sale", "broadcast", &offer, &second, "--dossier", &his];
+    let seen = said(&all(&words, &who(&miner, "")));
+    assert!(seen.contains("already, at ") && seen.contains("transfer 1 is in"), "{seen}");
     assert!(said(&ask).contains("  moved\n"));
+    // Who would buy of the miner now learns that he holds it no more.
+    let words = ["sale", "explain", &offer, "--dossier", &dossier, "--electrum", &url];
+    assert!(refused(&words).contains("[sale-title]"), "{}", refused(&words));
+    // Without the transfer the dossier hides a move.
+    let bare = path("bare");
+    folder::write(Path::new(&bare), &market.dossier()).unwrap();
+    let words = ["sale", "explain", &offer, "--dossier", &bare, "--electrum", &url];
+    assert!(refused(&words).contains("[title-unopened]"), "{}", refused(&words));
     let txid = sent.split_whitespace().nth(1).unwrap();
     let seal = format!("{txid}:0");
     let words = ["sale", "withdraw", "--position", &position, "--contract", &terms];
-    let words = [&words[..], &["--seal", &seal, "--fee-rate", "2"]].concat();
+    let words = [&words[..], &["--seal", &seal, "--fee-rate", "2", "--dossier", &dossier]].concat();
     let moved = said(&all(&words, &she));
-    assert!(moved.contains("transfer 2"), "{moved}");
+    assert!(moved.contains("transfer 2 is in"), "{moved}");
     market.world.settle().unwrap();
     market.elsewhere(1);
+    let told = said(&["position", "verify", &dossier, "--electrum", &url, "--home", &chain]);
+    assert!(
+        told.contains("as of move 2") && told.contains("60000000 sat into his escrow"),
+        "{told}"
+    );
     let seal = format!("{}:0", moved.split_whitespace().nth(1).unwrap());
     let words = ["sale", "retire", "--position", &position, "--contract", &terms];
     let words = [&words[..], &["--seal", &seal, "--fee-rate", "2"]].concat();

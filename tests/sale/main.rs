@@ -3,6 +3,7 @@
 mod a_position_is_sold_and_sold_again;
 #[cfg(unix)]
 mod by_command;
+mod ended_before_sending;
 mod life;
 mod market;
 mod other_wallets;

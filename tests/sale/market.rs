@@ -10,6 +10,7 @@ use hashmix::engine::{Engine, Report};
 use hashmix::error::Result;
 use hashmix::flow::escrow::terms::EscrowTerms;
 use hashmix::flow::position::coins::issuer;
+use hashmix::flow::position::dossier::{Dossier, Issue};
 use hashmix::flow::position::terms::{POSITION_FORMAT, PositionTerms};
 use hashmix::flow::position::txs::{Funding, funding, issue, position};
 use hashmix::flow::sale::coins::sold_seal;
@@ -86,6 +87,7 @@ pub struct Market {
     dir: tempfile::TempDir,
     pub terms: PositionTerms,
     pub id: PositionId,
+    funding: Option<Funding>,
     /// The miner as first holder.
     pub miner: Somebody,
     pub buyers: Vec<Somebody>,
@@ -189,6 +191,7 @@ impl Market {
             dir,
             terms,
             id: PositionId([0; 32]),
+            funding: None,
             miner,
             buyers,
             machines: Machines::default(),
@@ -215,6 +218,26 @@ impl Market {
         println!("issue of 2 of 3: {} vB", issued.tx.vsize());
         self.send(&issued.tx);
         self.id = position(issued.txid(), 0, 1);
+        self.funding = Some(funding);
+    }
+
+    /// The documents as they were at the issue.
+    pub fn dossier(&self) -> Dossier {
+        let issue = Issue::alone(self.at_issue().0.txid, self.funding.unwrap());
+        Dossier::new(self.terms.clone(), issue, Vec::new()).unwrap()
+    }
+
+    /// Somebody's trader as he comes back, on another way to the chain; what he was about to send goes
+    /// out again if he is `back` for that.
+    pub fn trader(&self, name: &str, url: &str, back: bool) -> Result<Trader> {
+        let mut store = Store::open(self.dir.path().join(format!("{name}.sqlite"))).unwrap();
+        let master = seed(name).unwrap().master(NetworkKind::Test).unwrap();
+        let wallet = Wallet::create_or_load(&mut store, *master.xpriv(), NETWORK).unwrap();
+        let chain = GuardedChain::new(Electrum::connect(url, NETWORK).unwrap());
+        match back {
+            true => Trader::open(store, wallet, chain),
+            false => Ok(Trader::new(store, wallet, chain)),
+        }
     }
 
     pub fn url(&self) -> String {

@@ -3,8 +3,8 @@
 use bitcoin::key::{Keypair, Secp256k1};
 use bitcoin::secp256k1::Message;
 use bitcoin::{
-    Amount, CompressedPublicKey, EcdsaSighashType, FeeRate, OutPoint, ScriptBuf, TxOut, Witness,
-    ecdsa,
+    Address, Amount, CompressedPublicKey, EcdsaSighashType, FeeRate, OutPoint, ScriptBuf, TxOut,
+    Witness, ecdsa,
 };
 use hashmix::flow::sale::consent::{CONSENT_FORMAT, Consent, Party, Piece};
 use hashmix::flow::sale::state::{Event, State};
@@ -64,6 +64,83 @@ fn a_coin_of_before_taproot_pays_for_a_position() {
     for word in [accepted, Event::Consented(first), Event::Consented(consent)] {
         trader.hear(&mut state, word).unwrap();
     }
+    let tx = trader.broadcast(&state, Party::Buyer).unwrap();
+    market.sold(&state, tx);
+}
+
+#[test]
+fn coins_of_another_wallet_pay_by_a_psbt_that_it_has_signed() {
+    let mut market = Market::issued();
+    let secp = Secp256k1::new();
+    let pair = Keypair::from_seckey_slice(&secp, &[12; 32]).unwrap();
+    let key = CompressedPublicKey(pair.public_key());
+    let legacy = ScriptBuf::new_p2wpkh(&key.wpubkey_hash());
+    let address = Address::p2tr(&secp, pair.x_only_public_key().0, None, crate::market::NETWORK);
+    let scripts = [legacy, address.script_pubkey()];
+    let coins =
+        scripts.map(|script_pubkey| TxOut { value: Amount::from_sat(35_000_000), script_pubkey });
+    let rate = FeeRate::from_sat_per_vb(RATE).unwrap();
+    let tx = market.buyers[0].trader.wallet().unwrap().fund(&coins, rate).unwrap();
+    let txid = market.send(&tx);
+    let outpoints = [OutPoint::new(txid, 0), OutPoint::new(txid, 1)];
+    let (offer, change) = (market.offer(60_000_000, 0, 120), address.script_pubkey());
+
+    // Coins that do not exist, or are spent, pay for nothing.
+    let buyer = &mut market.buyers[0];
+    let (signer, record) = (buyer.signer(), buyer.record.clone());
+    let accept = |buyer: &mut crate::market::Somebody, coins: &[OutPoint]| {
+        buyer.trader.accept_with(&offer, record.clone(), &signer, RATE, (coins, &change))
+    };
+    let spent = tx.input[0].previous_output;
+    for false_one in [OutPoint::new(txid, 9), spent] {
+        let refused = accept(buyer, &[outpoints[0], false_one]).unwrap_err();
+        assert_eq!(refused.rule(), "sale-coin");
+    }
+    let acceptance = accept(buyer, &outpoints).unwrap();
+    assert_eq!(accept(buyer, &outpoints).unwrap(), acceptance);
+
+    let accepted = Event::Accepted(Box::new(acceptance.clone()));
+    let (seller, trader) = (market.miner.signer(), &mut market.miner.trader);
+    let mut state = trader.sale(&offer).unwrap();
+    trader.hear(&mut state, accepted).unwrap();
+    let first = trader.consent(&mut state, Party::Seller, &seller, None).unwrap();
+
+    // The other wallet signs: one input as a device leaves it, one finished.
+    let exchange = state.bargain().unwrap().exchange;
+    let blank: bitcoin::Psbt = acceptance.acceptance.psbt.parse().unwrap();
+    let digest = |input| Message::from_digest(exchange.sighash(input).unwrap());
+    let one = ecdsa::Signature {
+        signature: secp.sign_ecdsa(&digest(1), &pair.secret_key()),
+        sighash_type: EcdsaSighashType::All,
+    };
+    let tweaked = bitcoin::key::TapTweak::tap_tweak(pair, &secp, None).to_keypair();
+    let two = bitcoin::taproot::Signature {
+        signature: secp.sign_schnorr_no_aux_rand(&digest(2), &tweaked),
+        sighash_type: bitcoin::TapSighashType::Default,
+    };
+    let mut good = blank.clone();
+    good.inputs[1].partial_sigs.insert(bitcoin::PublicKey::new(key.0), one);
+    good.inputs[2].final_script_witness = Some(Witness::p2tr_key_spend(&two));
+
+    let trader = &mut market.buyers[0].trader;
+    let mut state = trader.sale(&offer).unwrap();
+    assert_eq!(trader.import(&mut state, &good).unwrap_err().rule(), "sale-turn");
+    trader.hear(&mut state, Event::Consented(first)).unwrap();
+    assert_eq!(trader.import(&mut state, &blank).unwrap_err().rule(), "sale-foreign");
+    let mut other = good.clone();
+    other.unsigned_tx.output[2].value += Amount::ONE_SAT;
+    assert_eq!(trader.import(&mut state, &other).unwrap_err().rule(), "sale-foreign");
+    // A signature of something else is none.
+    let mut forged = good.clone();
+    let stranger = bitcoin::taproot::Signature {
+        signature: secp.sign_schnorr_no_aux_rand(&digest(1), &tweaked),
+        ..two
+    };
+    forged.inputs[2].final_script_witness = Some(Witness::p2tr_key_spend(&stranger));
+    assert_ne!(trader.import(&mut state, &forged).unwrap_err().rule(), "sale-foreign");
+    assert!(!state.consents().iter().any(|consent| consent.by == Party::Buyer));
+    let consent = trader.import(&mut state, &good).unwrap();
+    assert_eq!(trader.import(&mut state, &blank).unwrap(), consent, "asked again");
     let tx = trader.broadcast(&state, Party::Buyer).unwrap();
     market.sold(&state, tx);
 }

@@ -22,6 +22,7 @@ use hashmix::rehearsal::people::{self, Payouts};
 use hashmix::script::template::Variant;
 use hashmix::sign::record::record;
 use hashmix::tx::exchange::signed as witness;
+use hashmix::work::agreement::Entitlement;
 use proptest::prelude::*;
 
 use crate::market::{NETWORK, START, position_terms, signed, signer};
@@ -261,4 +262,47 @@ fn a_due_that_is_dust_stays_in_the_escrow() {
         assert_eq!(outputs[1].value, Amount::from_sat(rest));
         assert_eq!(outputs.len(), if kept { 4 } else { 5 });
     }
+}
+
+/// The position of twelve periods, in six windows that pass or fail.
+fn pass_fail() -> PositionTerms {
+    let mut terms = cast().0.clone();
+    terms.delivery.rule = Entitlement::PassFail { critical: vec![201, 202, 203, 204, 205, 206] };
+    terms.check().unwrap();
+    terms
+}
+
+#[test]
+fn what_passes_or_fails_is_sold_from_the_start_of_a_window_with_the_counts_that_are_left() {
+    let from = |terms: PositionTerms, first: u32| {
+        let body = OfferBody { terms, first, ..first_offer(60_000_000) };
+        body.contract(&cast().1[0]).map_err(|error| error.rule())
+    };
+    for (first, counts) in [
+        (0, vec![201, 202, 203, 204, 205, 206]),
+        (2, vec![202, 203, 204, 205, 206]),
+        (10, vec![206]),
+    ] {
+        let contract = from(pass_fail(), first).unwrap();
+        assert_eq!(contract.delivery.rule, Entitlement::PassFail { critical: counts });
+        assert_eq!(contract.first_period(), first);
+    }
+    for between in [1, 3, 11] {
+        assert_eq!(from(pass_fail(), between).unwrap_err(), "sale-window");
+        // Pro rata there is nothing to cut.
+        assert_eq!(from(cast().0.clone(), between).unwrap().first_period(), between);
+    }
+    // Behind the term there is nothing to sell, and no count left.
+    assert_ne!(from(pass_fail(), 12).unwrap_err(), "sale-window");
+}
+
+#[test]
+fn an_offer_from_the_middle_of_a_window_is_refused_before_anybody_accepts_it() {
+    let miner = signer(&people::name(hashmix::party::Seat::Miner), 1);
+    let offered = |first| {
+        let body = OfferBody { terms: pass_fail(), first, ..first_offer(60_000_000) };
+        signed(body, &miner).check().map_err(|error| error.rule())
+    };
+    assert_eq!((offered(0), offered(2)), (Ok(()), Ok(())));
+    assert_eq!((offered(1), offered(5)), (Err("sale-window"), Err("sale-window")));
 }

@@ -7,6 +7,7 @@ use clap::{Args, Subcommand, ValueEnum};
 
 use super::{Home, Server};
 use crate::flow::sale::consent::Party;
+use crate::id::RecordId;
 
 /// `hashmix sale`
 #[derive(Debug, Subcommand)]
@@ -14,16 +15,7 @@ pub enum SaleCommand {
     /// Offer a position whose seal you hold
     Offer(Box<OfferArguments>),
     /// Say in plain words what an offer asks and gives; nothing is signed
-    Explain {
-        /// The offer's file
-        file: PathBuf,
-        /// Height of the chain's tip now, to turn heights into dates
-        #[arg(long, value_name = "HEIGHT")]
-        height: Option<u32>,
-        /// Hash rate of the whole network, in H/s
-        #[arg(long, value_name = "H/S", default_value_t = 1_000_000_000_000_000_000_000)]
-        network_rate: u128,
-    },
+    Explain(ExplainArguments),
     /// Offers in a file, one a line: read, verified, listed
     Book(BookArguments),
     /// Accept an offer: coins of your wallet are reserved for it
@@ -33,7 +25,7 @@ pub enum SaleCommand {
     /// Send a sale that everybody has signed
     Broadcast(Box<BroadcastArguments>),
     /// Give the coins back that are reserved for an offer of which nothing came
-    Release(Box<BroadcastArguments>),
+    Release(Box<HeardArguments>),
     /// The terms of the contract that a sale makes
     Terms {
         /// The offer's file
@@ -45,7 +37,7 @@ pub enum SaleCommand {
         out: PathBuf,
     },
     /// Withdraw every offer of a seal: move it to yourself
-    Withdraw(Box<MoveArguments>),
+    Withdraw(Box<WithdrawArguments>),
     /// End a position: move its seal to the retirement script
     Retire(Box<MoveArguments>),
 }
@@ -116,6 +108,39 @@ pub struct OfferArguments {
     pub out: PathBuf,
 }
 
+/// By which documents an offer is held to be its seller's.
+#[derive(Clone, Debug, Args)]
+pub struct TitleArguments {
+    /// The position's folder: proves over your connection that the seller holds what he offers
+    #[arg(long, value_name = "DOSSIER")]
+    pub dossier: Option<PathBuf>,
+    /// The hash of the federation that you chose; another one is refused
+    #[arg(long, value_name = "ID", requires = "dossier")]
+    pub federation: Option<RecordId>,
+}
+
+/// `hashmix sale explain`
+#[derive(Debug, Args)]
+pub struct ExplainArguments {
+    /// The offer's file
+    pub file: PathBuf,
+    /// Height of the chain's tip now, to turn heights into dates; with --electrum it is asked for
+    #[arg(long, value_name = "HEIGHT", conflicts_with = "electrum")]
+    pub height: Option<u32>,
+    /// Hash rate of the whole network, in H/s
+    #[arg(long, value_name = "H/S", default_value_t = 1_000_000_000_000_000_000_000)]
+    pub network_rate: u128,
+    /// What proves that the seller holds it.
+    #[command(flatten)]
+    pub title: TitleArguments,
+    /// Ask this server, tcp://host:port
+    #[arg(long, value_name = "URL", requires = "dossier")]
+    pub electrum: Option<String>,
+    /// The folder of a store for headers, which judge the server
+    #[arg(long, value_name = "DIR", requires = "electrum")]
+    pub home: Option<PathBuf>,
+}
+
 /// `hashmix sale book`
 #[derive(Debug, Args)]
 pub struct BookArguments {
@@ -141,9 +166,24 @@ pub struct AcceptArguments {
     /// Your record, for the holder's seat
     #[arg(long, value_name = "FILE")]
     pub record: PathBuf,
+    /// The position's folder: proves over your connection that the seller holds what he offers
+    #[arg(long, value_name = "DOSSIER")]
+    pub dossier: PathBuf,
+    /// The hash of the federation that you chose; another one is refused
+    #[arg(long, value_name = "ID")]
+    pub federation: RecordId,
     /// Who buys.
     #[command(flatten)]
     pub trade: TradeArguments,
+    /// A coin of another wallet that pays (P2TR or P2WPKH); once for each, none to pay from yours
+    #[arg(long, value_name = "TXID:VOUT", requires = "change", requires = "psbt")]
+    pub coin: Vec<OutPoint>,
+    /// Where the change of these coins goes
+    #[arg(long, value_name = "ADDRESS", requires = "coin")]
+    pub change: Option<String>,
+    /// The PSBT's file to make, for the wallet of these coins to sign
+    #[arg(long, value_name = "FILE", requires = "coin")]
+    pub psbt: Option<PathBuf>,
     /// Fee rate of the sale, which you pay, in sat/vB
     #[arg(long, value_name = "SAT_PER_VB")]
     pub fee_rate: u64,
@@ -165,6 +205,12 @@ pub struct SignSaleArguments {
     /// Your files.
     #[command(flatten)]
     pub trade: TradeArguments,
+    /// What proves that the seller holds it.
+    #[command(flatten)]
+    pub title: TitleArguments,
+    /// Buyer with coins of another wallet: the PSBT that it has signed
+    #[arg(long, value_name = "FILE")]
+    pub psbt: Option<PathBuf>,
     /// Resale: a folder with the old contract's certificates and receipts, by which you judge it
     #[arg(long, value_name = "DIR")]
     pub evidence: Option<PathBuf>,
@@ -173,9 +219,20 @@ pub struct SignSaleArguments {
     pub out: PathBuf,
 }
 
-/// `hashmix sale broadcast` and `hashmix sale release`
+/// `hashmix sale broadcast`
 #[derive(Debug, Args)]
 pub struct BroadcastArguments {
+    /// What was said, and through which server.
+    #[command(flatten)]
+    pub heard: HeardArguments,
+    /// The position's folder: the transfer is written into it
+    #[arg(long, value_name = "DOSSIER")]
+    pub dossier: Option<PathBuf>,
+}
+
+/// `hashmix sale release`
+#[derive(Debug, Args)]
+pub struct HeardArguments {
     /// The offer's file
     pub offer: PathBuf,
     /// What the others said: the acceptance and consents, in their order
@@ -188,7 +245,18 @@ pub struct BroadcastArguments {
     pub server: Server,
 }
 
-/// `hashmix sale withdraw` and `hashmix sale retire`
+/// `hashmix sale withdraw`
+#[derive(Debug, Args)]
+pub struct WithdrawArguments {
+    /// Which seal moves.
+    #[command(flatten)]
+    pub moving: MoveArguments,
+    /// The position's folder: the transfer is written into it
+    #[arg(long, value_name = "DOSSIER")]
+    pub dossier: Option<PathBuf>,
+}
+
+/// `hashmix sale retire`
 #[derive(Debug, Args)]
 pub struct MoveArguments {
     /// Which seal.

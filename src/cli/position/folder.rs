@@ -7,7 +7,8 @@
 //!   certificates/ receipts/    what was proven, and seen by validators
 //!   words/ rulings/            what was said
 //! ```
-//! Names of files are no authority: a transfer states its number itself.
+//! Names of files are no authority: a transfer states its number itself. Whoever sends a sale or a
+//! withdrawal writes its transfer, and whoever sees it confirmed may too: it is the same file.
 
 use std::path::{Path, PathBuf};
 
@@ -87,6 +88,21 @@ pub fn write_issue(folder: &Path, issue: &Issue) -> Result<()> {
         true => Ok(()),
         false => file::write(&path, issue.to_json()?.as_bytes(), Readers::Anyone),
     }
+}
+
+/// Whether the dossier in a folder lacks a transfer; refused if it has another one of that number, or
+/// if the transfer does not belong there.
+pub fn lacks(folder: &Path, transfer: &Transfer) -> Result<bool> {
+    let dossier = read(folder)?;
+    let held = dossier.openings().iter().map(|opening| opening.transfer.clone());
+    let mut all: Vec<Transfer> = held.collect();
+    if all.contains(transfer) {
+        return Ok(false);
+    }
+    all.push(transfer.clone());
+    let (terms, issue) = (dossier.terms().clone(), dossier.issue().clone());
+    Dossier::new(terms, issue, all).map_err(|error| error.within(folder.display()))?;
+    Ok(true)
 }
 
 /// Adds a transfer to the dossier in a folder.

@@ -1,15 +1,13 @@
 //! A dossier held against the chain: who holds the position, and how its contract stands.
 //!
 //! Both are asked for one after the other, so that the price of each can be told. The first takes the
-//! histories of the seals alone: with a true dossier it is one reading, however often the position was
-//! sold. Where the seal went astray, one question follows another, and there is a bound to that.
+//! histories of the seals alone ([`title`](crate::engine::title)).
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use bitcoin::{Amount, Network, ScriptBuf, Transaction, Txid};
+use bitcoin::{Amount, Network, ScriptBuf};
 
-use crate::chain::electrum::{CHUNK, Electrum, TRANSACTION, Tally};
+use crate::chain::electrum::{CHUNK, Electrum, Tally};
 use crate::cli::arguments::DossierArguments;
 use crate::cli::chart::Bar;
 use crate::cli::dossier::{Folder, Known as Judged, of_facts};
@@ -17,28 +15,25 @@ use crate::cli::headers::Progress as Synced;
 use crate::cli::position::folder;
 use crate::cli::show::{Shown, judged};
 use crate::cli::wallet::{STORE, make};
-use crate::error::{Result, Rule};
+use crate::engine::title::{self, trace};
+use crate::error::Result;
 use crate::facts::Facts;
 use crate::flow::escrow::coins::{Locked, Progress};
 use crate::flow::escrow::outcome::yardstick;
 use crate::flow::escrow::terms::{EscrowTerms, Tenure};
 use crate::flow::position::dossier::Dossier;
-use crate::flow::position::title::{Issued, Known, Need, Title, Traced, trace};
+use crate::flow::position::title::{Issued, Title};
+use crate::flow::sale::coins::{check_offer, watched};
+use crate::flow::sale::terms::OfferBody;
+use crate::flow::sale::title::check_title;
 use crate::guard::what_headers_cannot_prove;
 use crate::header_sync::GuardedChain;
 use crate::headers::MEDIAN_SPAN;
 use crate::store::Store;
 use crate::work::evidence::Evidence;
 
-/// A seal does not hide among others' coins.
-pub const BUSY: Rule = Rule::new(
-    "title-busy",
-    "a seal that left the dossier's outputs lies at a script with at most 500 transactions",
-    "do not buy: it went where many coins lie, to an exchange perhaps; ask the holder why",
-);
-
-/// Most transactions of a foreign script that are read.
-const MOST: usize = 500;
+/// Blocks below the tip whose headers are read with the facts of an offer.
+const SPAN: u32 = 20;
 /// Re-locks of an escrow that are asked for at first; twice as many whenever there are more.
 const RELOCKS: usize = 2;
 
@@ -70,6 +65,14 @@ impl Reader {
         match self {
             Self::Guarded(both) => both.0.facts(&mut both.1, scripts, first),
             Self::Bare(electrum) => electrum.facts(scripts, first),
+        }
+    }
+
+    /// What follows a seal.
+    fn borrowed(&mut self) -> title::Reader<'_> {
+        match self {
+            Self::Guarded(both) => title::Reader::Guarded(&mut both.0, &mut both.1),
+            Self::Bare(electrum) => title::Reader::Bare(electrum),
         }
     }
 
@@ -152,7 +155,8 @@ pub fn read(arguments: &DossierArguments, path: &Path) -> Result<Reading> {
     }
     let network = dossier.terms().reward.network;
     let mut reader = Reader::open(&arguments.electrum, arguments.home.as_deref(), network)?;
-    let (title, tip) = title(&mut reader, &dossier).map_err(|e| e.within(path.display()))?;
+    let (title, tip) =
+        trace(&mut reader.borrowed(), &dossier).map_err(|e| e.within(path.display()))?;
     let spent = reader.electrum().traffic().beside_headers();
     let standing = standing(&mut reader, &dossier, &title, path)?;
     let traffic = reader.electrum().traffic();
@@ -173,56 +177,28 @@ pub fn read(arguments: &DossierArguments, path: &Path) -> Result<Reading> {
     Ok(Reading { dossier, title, tip, standing, cost, open })
 }
 
-/// Follows the seal, asking for what is needed step by step.
-fn title(reader: &mut Reader, dossier: &Dossier) -> Result<(Title, u32)> {
-    let mut scripts: BTreeSet<ScriptBuf> = dossier.scripts()?.into_iter().collect();
-    let mut others: BTreeMap<Txid, Transaction> = BTreeMap::new();
-    loop {
-        let asked: Vec<ScriptBuf> = scripts.iter().cloned().collect();
-        // Of headers no more is needed than prove the places of the transactions.
-        let facts = reader.facts(&asked, u32::MAX)?;
-        let mut needs = loop {
-            let known = Known { facts: &facts, scripts: &scripts, others: &others };
-            match trace(dossier, known)? {
-                Traced::Known(title) => return Ok((*title, facts.tip())),
-                Traced::Needs(needs) => {
-                    let before = others.len();
-                    for need in &needs {
-                        if let Need::Transaction(txid) = need {
-                            others.insert(*txid, reader.electrum().transaction(*txid)?);
-                        }
-                    }
-                    // What is proven by its hash alone needs no new reading.
-                    if others.len() == before {
-                        break needs;
-                    }
-                }
-            }
-        };
-        let alone = needs.len() == 1;
-        let before = scripts.len();
-        for need in needs.drain(..) {
-            if let Need::History(script) = need {
-                // Locks of a contract are nobody else's; where the seal strayed many may be paid.
-                if alone {
-                    refuse_busy(reader.electrum(), &script)?;
-                }
-                scripts.insert(script);
-            }
-        }
-        if scripts.len() == before {
-            return Err(TRANSACTION.unavailable("seal", "what moved it", "nothing more"));
-        }
-    }
+/// An offer that was held against the title of its position.
+pub struct Offered {
+    /// The documents.
+    pub dossier: Dossier,
+    /// Who holds the position.
+    pub title: Title,
+    /// Height of the tip.
+    pub tip: u32,
 }
 
-fn refuse_busy(electrum: &Electrum, script: &ScriptBuf) -> Result<()> {
-    let count = electrum.history(script)?.len();
-    if count <= MOST {
-        return Ok(());
-    }
-    let place = format!("script {script:x}");
-    Err(BUSY.unavailable(place, format_args!("at most {MOST} transactions"), count))
+/// Proves by a dossier, through one connection, that an offer is its seller's to make, and that the
+/// chain bears it out now.
+pub fn offered(arguments: &DossierArguments, path: &Path, offer: &OfferBody) -> Result<Offered> {
+    let dossier = folder::read(path)?;
+    let network = dossier.terms().reward.network;
+    let mut reader = Reader::open(&arguments.electrum, arguments.home.as_deref(), network)?;
+    let (title, tip) =
+        trace(&mut reader.borrowed(), &dossier).map_err(|e| e.within(path.display()))?;
+    check_title(offer, &dossier, &title, arguments.federation)?;
+    let facts = reader.facts(&watched(offer, None)?, tip.saturating_sub(SPAN))?;
+    check_offer(offer, &facts)?;
+    Ok(Offered { dossier, title, tip })
 }
 
 /// How the contract in force stands: its escrow and its work.

@@ -29,10 +29,11 @@ pub fn book(arguments: &BookArguments) -> Result<Vec<String>> {
     if let (Some(path), Some(book)) = (&arguments.add, arguments.files.first()) {
         add(&read_offer(path)?, book)?;
     }
-    let mut chain = match (&arguments.electrum, &arguments.home) {
+    let mut server = match (&arguments.electrum, &arguments.home) {
         (Some(url), Some(home)) => {
             make(home)?;
-            Some((url.clone(), Store::open(home.join(STORE))?))
+            let store = Store::open(home.join(STORE))?;
+            Some(Asked { url: url.clone(), store, chain: None })
         }
         _ => None,
     };
@@ -44,7 +45,7 @@ pub fn book(arguments: &BookArguments) -> Result<Vec<String>> {
         for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
             let place = format!("{}, line {}", path.display(), number.saturating_add(1));
             let read = Offer::from_json(line).and_then(|offer| {
-                let standing = standing(&offer.offer, chain.as_mut())?;
+                let standing = standing(&offer.offer, server.as_mut())?;
                 row(&offer.offer, standing)
             });
             match read {
@@ -58,7 +59,7 @@ pub fn book(arguments: &BookArguments) -> Result<Vec<String>> {
     }
     let mut lines = table(&rows);
     lines.extend(refused);
-    if chain.is_none() {
+    if server.is_none() {
         lines.push(
             "open      which are over or void says the chain: name --electrum and --home".into(),
         );
@@ -74,12 +75,25 @@ fn add(offer: &Offer, book: &Path) -> Result<()> {
     file.write_all(line.as_bytes()).and_then(|()| file.sync_all()).map_err(unwritten)
 }
 
+/// A server, with one connection for all offers of its network.
+struct Asked {
+    url: String,
+    store: Store,
+    chain: Option<GuardedChain>,
+}
+
 /// What the chain says of an offer.
-fn standing(offer: &OfferBody, chain: Option<&mut (String, Store)>) -> Result<String> {
-    let Some((url, store)) = chain else { return Ok("not asked".to_owned()) };
-    let electrum = Electrum::connect(url, offer.terms.reward.network)?;
-    let (tip, _) = electrum.tip()?;
-    let mut chain = GuardedChain::new(electrum);
+fn standing(offer: &OfferBody, server: Option<&mut Asked>) -> Result<String> {
+    let Some(Asked { url, store, chain }) = server else { return Ok("not asked".to_owned()) };
+    let network = offer.terms.reward.network;
+    let chain = match chain {
+        Some(chain) => chain,
+        None => chain.insert(GuardedChain::new(Electrum::connect(url, network)?)),
+    };
+    if chain.network() != network {
+        return Ok(format!("of {network}"));
+    }
+    let (tip, _) = chain.electrum().tip()?;
     let facts = chain.facts(store, &watched(offer, None)?, tip.saturating_sub(SPAN))?;
     match check_offer(offer, &facts) {
         Ok(()) => Ok("open".to_owned()),

@@ -4,32 +4,50 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use bitcoin::Amount;
 
+use crate::cli::arguments::{DossierArguments, ExplainArguments};
 use crate::cli::odds;
+use crate::cli::position::reading::offered;
+use crate::cli::sale::read_offer;
+use crate::cli::sale::title::said;
 use crate::cli::units::hashes;
 use crate::error::Result;
 use crate::flow::escrow::terms::EscrowTerms;
-use crate::flow::sale::terms::{Guard, Offer, OfferBody};
+use crate::flow::sale::terms::{Guard, OfferBody};
 use crate::work::agreement::BLOCK_SECONDS;
 
 const DAY: u64 = 86_400;
 /// What fixed-point numbers below are counted in.
 const ONE: u128 = 1_000_000_000_000;
 
-/// The offer in words. With the tip's `height`, heights become dates.
-pub fn explain(offer: &Offer, height: Option<u32>, network_rate: u128) -> Result<Vec<String>> {
+/// The offer in words. With the tip's height, heights become dates; with a dossier and a server it is
+/// proven that the seller holds what he offers, or refused.
+pub fn explain(arguments: &ExplainArguments) -> Result<Vec<String>> {
+    let offer = read_offer(&arguments.file)?;
     let body = &offer.offer;
     let contract = body.as_if_kept()?;
+    let (mut height, title) = (arguments.height, &arguments.title);
+    let seller = match title.dossier.as_ref().zip(arguments.electrum.as_ref()) {
+        Some((dossier, electrum)) => {
+            let (electrum, home) = (electrum.clone(), arguments.home.clone());
+            let by = DossierArguments { electrum, home, federation: title.federation };
+            let proof = offered(&by, dossier, body)?;
+            height = Some(proof.tip);
+            said(body, &proof.dossier, &proof.title, title.federation)?
+        }
+        None => vec![
+            format!(
+                "issuer    federation {}: compare it with the one you trust",
+                body.terms.issuer.id()?
+            ),
+            "seller    whether he holds it nobody has proven here: name --dossier and --electrum"
+                .to_owned(),
+        ],
+    };
     let when = When { height, now: now() };
-    let mut lines = vec![
-        format!("offer     {}", body.id()?),
-        format!("position  {}", body.position),
-        format!(
-            "issuer    federation {}: compare it with the one you trust",
-            body.terms.issuer.id()?
-        ),
-        String::new(),
-        "What you pay and get".to_owned(),
-    ];
+    let mut lines =
+        vec![format!("offer     {}", body.id()?), format!("position  {}", body.position)];
+    lines.extend(seller);
+    lines.extend([String::new(), "What you pay and get".to_owned()]);
     pays(body, &contract, &mut lines)?;
     gets(body, &contract, &when, &mut lines);
     lines.push(String::new());
@@ -37,7 +55,7 @@ pub fn explain(offer: &Offer, height: Option<u32>, network_rate: u128) -> Result
     troubles(body, &contract, &when, &mut lines);
     lines.push(String::new());
     lines.push("Odds".to_owned());
-    lines.push(found(&contract, network_rate));
+    lines.push(found(&contract, arguments.network_rate));
     lines.extend(odds::summary(&contract.work()?));
     Ok(lines)
 }

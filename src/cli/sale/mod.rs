@@ -3,13 +3,14 @@
 //! | command | by | makes |
 //! |---|---|---|
 //! | `sale offer` | the seller | an offer |
-//! | `sale accept` | the buyer | an acceptance; his coins are reserved |
+//! | `sale accept` | the buyer, with the position's dossier | an acceptance; his coins are reserved |
 //! | `sale sign` | seller, buyer, and in a resale the miner, in this order | a consent |
-//! | `sale broadcast` | whoever signed last | the sale |
+//! | `sale broadcast` | whoever signed last; the others, to see it confirmed | the sale, and its transfer in the dossier |
 //! | `sale release` | a buyer, where nothing came of it | his coins, free again |
 //!
 //! Files pass between people as they like; what is in them proves itself, and each rebuilds the
-//! transaction before he signs.
+//! transaction before he signs. That the seller holds what he offers the dossier proves, over the same
+//! connection; without that nobody accepts.
 
 use std::path::{Path, PathBuf};
 
@@ -17,17 +18,19 @@ use bitcoin::Amount;
 
 use crate::chain::electrum::Electrum;
 use crate::cli::arguments::{
-    AcceptArguments, BroadcastArguments, Home, MoveArguments, OfferArguments, SaleCommand,
-    SealArguments, SignSaleArguments, TradeArguments,
+    AcceptArguments, BroadcastArguments, HeardArguments, Home, MoveArguments, OfferArguments,
+    SaleCommand, SealArguments, SignSaleArguments, TradeArguments, WithdrawArguments,
 };
 use crate::cli::dossier::read_folder;
 use crate::cli::file::{self, Readers};
+use crate::cli::sale::title::{Telling, proven};
 use crate::cli::{seed, terms, wallet};
-use crate::engine::trade::Trader;
+use crate::engine::trade::{Again, Trader};
 use crate::error::{Culprit, Result, Rule};
 use crate::flow::escrow::coins::Progress;
 use crate::flow::escrow::outcome::outcome;
 use crate::flow::escrow::terms::{EscrowTerms, TERMS_MAX_BYTES};
+use crate::flow::position::dossier::Transfer;
 use crate::flow::position::terms::PositionTerms;
 use crate::flow::position::txs::position;
 use crate::flow::sale::coins::{ESCROW_MOVED, check_offer};
@@ -42,11 +45,13 @@ use crate::header_sync::GuardedChain;
 use crate::id::PositionId;
 use crate::party::{RECORD_MAX_BYTES, Record};
 use crate::sign::software::SoftwareSigner;
+use crate::wallet::address_on;
 use crate::work::evidence::Evidence;
 
 pub mod book;
 pub mod explain;
 pub mod seals;
+pub mod title;
 
 /// A resale says what it takes over.
 pub const COMPLETE: Rule = Rule::new(
@@ -59,9 +64,7 @@ pub const COMPLETE: Rule = Rule::new(
 pub fn perform(command: SaleCommand) -> Result<Vec<String>> {
     match command {
         SaleCommand::Offer(arguments) => offer(&arguments),
-        SaleCommand::Explain { file, height, network_rate } => {
-            explain::explain(&read_offer(&file)?, height, network_rate)
-        }
+        SaleCommand::Explain(arguments) => explain::explain(&arguments),
         SaleCommand::Book(arguments) => book::book(&arguments),
         SaleCommand::Accept(arguments) => accept(&arguments),
         SaleCommand::Sign(arguments) => sign(&arguments),
@@ -104,7 +107,25 @@ fn read_word(path: &Path, offer: &Offer) -> Result<Event> {
 fn trader(home: &Home, url: &str) -> Result<Trader> {
     let (wallet, store) = wallet::open(home)?;
     let chain = GuardedChain::new(Electrum::connect(url, home.network)?);
-    Ok(Trader::new(store, wallet, chain))
+    Trader::open(store, wallet, chain)
+}
+
+/// The same, without sending anything again.
+fn idle(home: &Home, url: &str) -> Result<Trader> {
+    let (wallet, store) = wallet::open(home)?;
+    Ok(Trader::new(store, wallet, GuardedChain::new(Electrum::connect(url, home.network)?)))
+}
+
+/// What became of transactions that were stored and perhaps not sent, when their trader came back.
+fn again(trader: &Trader) -> Vec<String> {
+    let line = |again: &Again| match again {
+        Again::Sent(txid) => format!("again     {txid} was stored and not sent: it is sent now"),
+        Again::Refused(txid, error) => format!("again     {txid} cannot be sent: {error}"),
+        Again::Over(txid, height) => {
+            format!("again     {txid} is not sent any more: its offer was over at height {height}")
+        }
+    };
+    trader.again().iter().map(line).collect()
 }
 
 fn opened(trade: &TradeArguments) -> Result<(Trader, SoftwareSigner)> {
@@ -150,6 +171,7 @@ fn offer(arguments: &OfferArguments) -> Result<Vec<String>> {
     let Named { terms, contract, id, held } = named(&arguments.seal)?;
     let first = counted(arguments.first)?;
     let (mut trader, signer) = opened(&arguments.trade)?;
+    let mut lines = again(&trader);
     let resale = match (contract, arguments.switch, &arguments.evidence) {
         (None, None, None) => None,
         (Some(contract), Some(switch), Some(folder)) => {
@@ -184,7 +206,7 @@ fn offer(arguments: &OfferArguments) -> Result<Vec<String>> {
     check_offer(&offer.offer, &trader.facts(&state)?)?;
     let text = offer.to_json()? + "\n";
     file::write(&arguments.out, text.as_bytes(), Readers::Anyone)?;
-    Ok(vec![
+    lines.extend([
         format!("offer     {}", arguments.out.display()),
         format!("id        {}", offer.offer.id()?),
         format!("position  {}", offer.offer.position),
@@ -193,7 +215,8 @@ fn offer(arguments: &OfferArguments) -> Result<Vec<String>> {
             offer.offer.expires
         ),
         "next      hand it to buyers; they read it with `hashmix sale explain`".to_owned(),
-    ])
+    ]);
+    Ok(lines)
 }
 
 /// The period's number from 0.
@@ -229,18 +252,39 @@ fn taken_over(
 
 fn accept(arguments: &AcceptArguments) -> Result<Vec<String>> {
     file::free(&arguments.out)?;
+    arguments.psbt.as_deref().map(file::free).transpose()?;
     let offer = read_offer(&arguments.offer)?;
     let text = file::text(&arguments.record, RECORD_MAX_BYTES)?;
     let record =
         Record::from_json(&text).map_err(|error| error.within(arguments.record.display()))?;
     let (mut trader, signer) = opened(&arguments.trade)?;
-    let acceptance = trader.accept(&offer, record, &signer, arguments.fee_rate)?;
+    let mut lines = again(&trader);
+    // Who has accepted once is answered the same, wherever the seal is by now.
+    if trader.sale(&offer)?.acceptance().is_none() {
+        let pinned = Some(arguments.federation);
+        lines.extend(proven(&mut trader, &offer, &arguments.dossier, pinned)?);
+    }
+    let rate = arguments.fee_rate;
+    let acceptance = match &arguments.change {
+        None => trader.accept(&offer, record, &signer, rate)?,
+        Some(change) => {
+            let change = address_on(arguments.trade.home.network, change)?.script_pubkey();
+            trader.accept_with(&offer, record, &signer, rate, (&arguments.coin, &change))?
+        }
+    };
+    if let Some(path) = &arguments.psbt {
+        file::write(path, acceptance.acceptance.psbt.as_bytes(), Readers::Anyone)?;
+        lines.push(format!(
+            "psbt        {}: let the wallet of your coins sign it when the seller has; hashmix sale sign --psbt",
+            path.display()
+        ));
+    }
     let text = acceptance.to_json()? + "\n";
     file::write(&arguments.out, text.as_bytes(), Readers::Anyone)?;
     let bargain = compared(&offer, &acceptance)?;
     let coins = acceptance.acceptance.coins.iter().map(|coin| coin.txout.value);
     let reserved = crate::amount::sum(coins, "coins")?;
-    Ok(vec![
+    lines.extend([
         format!("acceptance  {}", arguments.out.display()),
         format!(
             "reserved    {} sat in {} coins",
@@ -250,9 +294,8 @@ fn accept(arguments: &AcceptArguments) -> Result<Vec<String>> {
         format!("fee         {} sat, which you pay", bargain.exchange.fee()?.to_sat()),
         format!("contract    {}", bargain.contract.id()?),
         "next        the seller signs: hashmix sale sign --party seller".to_owned(),
-        "careful     before you sign, let `hashmix position verify` say who holds the position"
-            .to_owned(),
-    ])
+    ]);
+    Ok(lines)
 }
 
 fn heard(trader: &mut Trader, offer: &Offer, words: &[PathBuf]) -> Result<State> {
@@ -274,7 +317,26 @@ fn sign(arguments: &SignSaleArguments) -> Result<Vec<String>> {
         _ => None,
     };
     let party = Party::from(arguments.party);
-    let consent = trader.consent(&mut state, party, &signer, evidence.as_ref())?;
+    let mut lines = again(&trader);
+    // Who has signed once is answered the same, wherever the seal is by now.
+    let signed = state.consents().iter().any(|consent| consent.by == party);
+    match &arguments.title.dossier {
+        Some(dossier) if !signed => {
+            lines.extend(proven(&mut trader, &offer, dossier, arguments.title.federation)?);
+        }
+        None if !signed && party == Party::Buyer => lines.push(
+            "careful   without --dossier only your acceptance has proven who holds the position"
+                .to_owned(),
+        ),
+        _ => {}
+    }
+    let consent = match (&arguments.psbt, party) {
+        (Some(path), Party::Buyer) => {
+            let psbt = crate::cli::psbt::read(path)?;
+            trader.import(&mut state, &psbt).map_err(|error| error.within(path.display()))?
+        }
+        _ => trader.consent(&mut state, party, &signer, evidence.as_ref())?,
+    };
     let text = consent.to_json()? + "\n";
     file::write(&arguments.out, text.as_bytes(), Readers::Anyone)?;
     let signing = state.signing()?;
@@ -282,37 +344,47 @@ fn sign(arguments: &SignSaleArguments) -> Result<Vec<String>> {
         Some(next) => format!("the {next} signs: hashmix sale sign"),
         None => "send it: hashmix sale broadcast".to_owned(),
     };
-    Ok(vec![
+    lines.extend([
         format!("consent  {}", arguments.out.display()),
         format!("{:<8} {}", "txid", signing.exchange().txid()),
         format!("signed   inputs {:?} as {party}", party.inputs(&offer.offer, &signing)),
         format!("next     {next}"),
-    ])
+    ]);
+    Ok(lines)
 }
 
 fn broadcast(arguments: &BroadcastArguments) -> Result<Vec<String>> {
-    let offer = read_offer(&arguments.offer)?;
-    let mut trader = trader(&arguments.home, &arguments.server.electrum)?;
-    let state = heard(&mut trader, &offer, &arguments.words)?;
+    let HeardArguments { offer, words, home, server } = &arguments.heard;
+    let offer = read_offer(offer)?;
+    let mut trader = trader(home, &server.electrum)?;
+    let mut lines = again(&trader);
+    let state = heard(&mut trader, &offer, words)?;
+    let contract = state.bargain()?.contract;
+    // What does not fit into the dossier is known before anything is sent.
+    let telling = Telling::of(arguments.dossier.as_deref(), Transfer::of(&contract))?;
     let facts = trader.facts(&state)?;
     if let Effect::Sent(txid, height) = state.next(&facts, Party::Buyer)? {
         let where_ = height.map_or("in the mempool".to_owned(), |height| format!("at {height}"));
-        return Ok(vec![format!("sent  {txid} already, {where_}")]);
+        lines.push(format!("sent  {txid} already, {where_}"));
+        lines.extend(telling.map(Telling::write).transpose()?);
+        return Ok(lines);
     }
     let tx = trader.broadcast(&state, Party::Buyer)?;
-    let contract = state.bargain()?.contract;
-    Ok(vec![
+    lines.extend([
         format!("sent      {} ({} vB)", tx.compute_txid(), tx.vsize()),
         format!("seal      {}:0, transfer {}", tx.compute_txid(), offer.offer.transfer()),
         format!("contract  {}", contract.id()?),
         "next      make its terms with `hashmix sale terms`, and register them with the validators"
             .to_owned(),
-    ])
+    ]);
+    lines.extend(telling.map(Telling::write).transpose()?);
+    Ok(lines)
 }
 
-fn release(arguments: &BroadcastArguments) -> Result<Vec<String>> {
+fn release(arguments: &HeardArguments) -> Result<Vec<String>> {
     let offer = read_offer(&arguments.offer)?;
-    let mut trader = trader(&arguments.home, &arguments.server.electrum)?;
+    // To open is to send what was not: who gives up wants the contrary.
+    let mut trader = idle(&arguments.home, &arguments.server.electrum)?;
     let state = heard(&mut trader, &offer, &arguments.words)?;
     let Some(acceptance) = state.acceptance() else {
         return Ok(vec!["nothing is reserved for this offer".to_owned()]);
@@ -339,17 +411,23 @@ fn new_terms(offer: &Path, acceptance: &Path, out: &Path) -> Result<Vec<String>>
     Ok(vec![format!("terms  {}", out.display()), format!("id     {}", contract.id()?)])
 }
 
-fn withdraw(arguments: &MoveArguments) -> Result<Vec<String>> {
-    let Named { terms, id, held, .. } = named(&arguments.seal)?;
-    let outpoint = arguments.seal.seal;
-    let seal = Seal { terms: &terms, position: id, held: &held, outpoint };
-    let (mut trader, signer) = opened(&arguments.trade)?;
-    let tx = trader.withdraw(&seal, &signer, arguments.fee_rate)?;
-    Ok(vec![
+fn withdraw(arguments: &WithdrawArguments) -> Result<Vec<String>> {
+    let WithdrawArguments { moving, dossier } = arguments;
+    let Named { terms, id, held, .. } = named(&moving.seal)?;
+    let seal = Seal { terms: &terms, position: id, held: &held, outpoint: moving.seal.seal };
+    let kept = seal.withdrawn();
+    let transfer = Transfer::new(id, kept.number, kept.record, None);
+    let telling = Telling::of(dossier.as_deref(), Some(transfer))?;
+    let (mut trader, signer) = opened(&moving.trade)?;
+    let mut lines = again(&trader);
+    let tx = trader.withdraw(&seal, &signer, moving.fee_rate)?;
+    lines.extend([
         format!("sent  {}", tx.compute_txid()),
-        format!("seal  {}:0, transfer {}", tx.compute_txid(), seal.withdrawn().number),
+        format!("seal  {}:0, transfer {}", tx.compute_txid(), kept.number),
         "void  every offer of the seal where it was, once this is confirmed".to_owned(),
-    ])
+    ]);
+    lines.extend(telling.map(Telling::write).transpose()?);
+    Ok(lines)
 }
 
 fn retire(arguments: &MoveArguments) -> Result<Vec<String>> {
@@ -357,9 +435,11 @@ fn retire(arguments: &MoveArguments) -> Result<Vec<String>> {
     let outpoint = arguments.seal.seal;
     let seal = Seal { terms: &terms, position: id, held: &held, outpoint };
     let (mut trader, signer) = opened(&arguments.trade)?;
+    let mut lines = again(&trader);
     let tx = trader.retire(&seal, &signer, arguments.fee_rate)?;
-    Ok(vec![
+    lines.extend([
         format!("sent     {}", tx.compute_txid()),
         format!("retired  position {id}; nobody holds it any more"),
-    ])
+    ]);
+    Ok(lines)
 }

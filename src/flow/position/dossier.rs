@@ -8,9 +8,9 @@
 //!
 //! None of them is signed as a whole, and none needs to be: the seal's outputs commit to every word, so
 //! what was changed opens nothing ([`title`](crate::flow::position::title)). A sale states its own
-//! numbers alone; the contract's terms are made of them and of the position's, by everybody alike.
-
-use std::collections::BTreeSet;
+//! numbers alone; the contract's terms are made of them and of the position's, by everybody alike. A
+//! transfer to whoever held the seal before is a withdrawal: he has moved it to himself, and keeps what
+//! he bought.
 
 use bitcoin::hashes::{Hash, sha256};
 use bitcoin::{Amount, OutPoint, ScriptBuf, Txid};
@@ -214,24 +214,28 @@ impl Transfer {
         written(self)
     }
 
-    /// The contract that was sold with it: the position's terms with this holder, price and tenure,
-    /// and all else unchanged.
-    pub fn contract(&self, terms: &PositionTerms) -> Option<EscrowTerms> {
-        let sale = self.sale.as_ref()?;
-        let mut contract = terms.contract(sale.price);
-        contract.reward.holder = self.record.clone();
-        contract.tenure = Some(Tenure {
-            position: self.position,
-            transfer: self.number,
-            first: sale.first,
-            earlier: sale.earlier.clone(),
-        });
-        Some(contract)
+    /// The transfer that came with a contract; `None` for one that no transfer brought.
+    pub fn of(contract: &EscrowTerms) -> Option<Self> {
+        let tenure = contract.tenure.as_ref()?;
+        let (first, earlier) = (tenure.first, tenure.earlier.clone());
+        let sale = Some(Sale { price: contract.price, first, earlier });
+        let record = contract.reward.holder.clone();
+        Some(Self::new(tenure.position, tenure.transfer, record, sale))
     }
 
-    /// The output that the seal goes to, if the transfer is true.
+    /// The contract that was sold with it: the position's terms with this holder, price and tenure,
+    /// made and checked as the people of the sale made it. `None` where nothing was sold.
+    pub fn contract(&self, terms: &PositionTerms) -> Result<Option<EscrowTerms>> {
+        let Some(sale) = &self.sale else { return Ok(None) };
+        let (position, transfer) = (self.position, self.number);
+        let (first, earlier) = (sale.first, sale.earlier.clone());
+        let tenure = Tenure { position, transfer, first, earlier };
+        terms.sold(&self.record, sale.price, tenure).map(Some)
+    }
+
+    /// The output that the seal goes to with a sale, or with a gift, if the transfer is true.
     pub fn seal(&self, terms: &PositionTerms) -> Result<ScriptBuf> {
-        let sale = self.contract(terms).map(|contract| contract.id()).transpose()?;
+        let sale = self.contract(terms)?.map(|contract| contract.id()).transpose()?;
         self.seal_under(sale)
     }
 
@@ -242,8 +246,12 @@ impl Transfer {
 
     fn check(&self, terms: &PositionTerms) -> Result<()> {
         self.record.check()?;
-        self.record.check_seat(Role::Holder, terms.reward.network, &terms.reward.contract)?;
-        self.contract(terms).map_or(Ok(()), |contract| contract.check())
+        self.record.check_seat(Role::Holder, terms.reward.network, &terms.reward.contract)
+    }
+
+    /// Whether whoever held the seal moved it to himself: what he has bought stays with it.
+    fn keeps(&self, held: &Record) -> bool {
+        self.sale.is_none() && self.record == *held
     }
 }
 
@@ -279,6 +287,9 @@ pub struct Opening {
     pub transfer: Transfer,
     /// The contract that was sold with it.
     pub contract: Option<EscrowTerms>,
+    /// The contract under which the new seal is held: this one, or that of a holder who moved it to
+    /// himself.
+    pub sale: Option<TermsId>,
     /// The seal that it says the satoshi went to.
     pub script: ScriptBuf,
 }
@@ -296,36 +307,46 @@ impl Dossier {
     /// Checks each document, and that they belong together.
     ///
     /// Records are fresh, those of one dossier's holders too: two contracts of one record would have
-    /// the same locks.
-    pub fn new(terms: PositionTerms, issue: Issue, transfers: Vec<Transfer>) -> Result<Self> {
+    /// the same locks. Who withdraws an offer moves the seal to the record that holds it, and buys
+    /// nothing: that one comes again, under the contract that it has.
+    pub fn new(terms: PositionTerms, issue: Issue, mut transfers: Vec<Transfer>) -> Result<Self> {
         terms.check()?;
         issue.hashes(&terms)?;
         let position = issue.position();
-        let mut numbers = BTreeSet::new();
-        let mut openings = Vec::with_capacity(transfers.len());
-        for transfer in transfers {
+        transfers.sort_by_key(|transfer| transfer.number);
+        let mut openings: Vec<Opening> = Vec::with_capacity(transfers.len());
+        let mut fresh = vec![true; transfers.len()];
+        for (transfer, fresh) in transfers.into_iter().zip(&mut fresh) {
             let place = format!("transfer {}", transfer.number);
             if transfer.position != position {
                 return Err(POSITION.refuses(Culprit::Sender, place, position, transfer.position));
             }
-            let many = numbers.len() >= MOST_MOVES;
-            if transfer.number == 0 || many || !numbers.insert(transfer.number) {
+            let before = openings.last().map_or(0, |before| before.transfer.number);
+            if transfer.number <= before || openings.len() >= MOST_MOVES {
                 let expected = format!("at most {MOST_MOVES} numbers from 1, each once");
                 return Err(NUMBERS.refuses(Culprit::Sender, "transfers", expected, place));
             }
             transfer.check(&terms).map_err(|error| error.within(&place))?;
-            let contract = transfer.contract(&terms);
-            let sale = contract.as_ref().map(EscrowTerms::id).transpose()?;
+            let contract = transfer.contract(&terms).map_err(|error| error.within(&place))?;
+            let mut sale = contract.as_ref().map(EscrowTerms::id).transpose()?;
+            // A move directly behind another one goes on from there.
+            let (held, under) = match openings.last() {
+                Some(before) => (&before.transfer.record, before.sale),
+                None => (&terms.reward.holder, None),
+            };
+            if before.checked_add(1) == Some(transfer.number) && transfer.keeps(held) {
+                (sale, *fresh) = (under, false);
+            }
             let script = transfer.seal_under(sale).map_err(|error| error.within(&place))?;
-            openings.push(Opening { transfer, contract, script });
+            openings.push(Opening { transfer, contract, sale, script });
         }
-        openings.sort_by_key(|opening| opening.transfer.number);
         let reward = &terms.reward;
         let people = [&reward.miner, &reward.holder]
             .into_iter()
             .chain(&reward.federation.validators)
             .chain(&terms.issuer.validators);
-        check_distinct(people.chain(openings.iter().map(|opening| &opening.transfer.record)))?;
+        let named = openings.iter().zip(fresh).filter(|(_, fresh)| *fresh);
+        check_distinct(people.chain(named.map(|(opening, _)| &opening.transfer.record)))?;
         Ok(Self { terms, issue, openings })
     }
 

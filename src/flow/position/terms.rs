@@ -1,5 +1,6 @@
 //! What a position is: hash power of a miner, in numbers, and the people behind it. One file, one id.
 
+use bitcoin::Amount;
 use bitcoin::hashes::{Hash, sha256};
 use serde::{Deserialize, Serialize};
 
@@ -7,12 +8,12 @@ use crate::amount::MAX_SATOSHIS;
 use crate::canonical;
 use crate::error::{Culprit, Result, Rule};
 use crate::flow::escrow::terms::{
-    Delays, Delivery, EscrowTerms, Fees, TERMS_FORMAT, TERMS_MAX_BYTES,
+    Delays, Delivery, EscrowTerms, Fees, TERMS_FORMAT, TERMS_MAX_BYTES, Tenure,
 };
 use crate::flow::reward::terms::RewardTerms;
 use crate::id::{TermsId, tagged_hash};
-use crate::party::{Federation, check_distinct};
-use crate::work::agreement::Profile;
+use crate::party::{Federation, Record, check_distinct};
+use crate::work::agreement::{Entitlement, Profile};
 
 /// The form of a position's terms.
 pub const FORM: Rule = Rule::new(
@@ -43,6 +44,12 @@ pub const EFFICIENCY: Rule = Rule::new(
     "position-efficiency",
     "the efficiency is 10 mJ/TH to 655.35 J/TH in steps of 10 mJ/TH",
     "state what the machines take",
+);
+/// Windows that pass or fail are sold whole.
+pub const WINDOW: Rule = Rule::new(
+    "sale-window",
+    "where windows pass or fail, a contract begins with the first period of a window",
+    "sell from the start of a window on; a pro-rata position is sold from any period on",
 );
 
 /// The first field of a position's terms.
@@ -105,7 +112,7 @@ impl PositionTerms {
         if self.format != POSITION_FORMAT {
             return Err(FORM.refuses(Culprit::Sender, place, POSITION_FORMAT, &self.format));
         }
-        self.contract(bitcoin::Amount::from_sat(MAX_SATOSHIS)).check()?;
+        self.contract(Amount::from_sat(MAX_SATOSHIS)).check()?;
         if self.reward.holder.record.seal.is_none() {
             return Err(SEAL.refuses(
                 Culprit::Miner,
@@ -171,8 +178,36 @@ impl PositionTerms {
         Ok(TermsId(tagged_hash("hashmix/position/1", &[&self.full()?])))
     }
 
+    /// The terms of the contract that a sale makes: these, with the new holder, what his escrow begins
+    /// with, and the part of the term that it pays for. Nobody writes them: seller, buyer, miner and
+    /// whoever reads the dossier make the same ones.
+    ///
+    /// Windows are counted from the contract's first period. What passes or fails keeps the critical
+    /// counts of the windows that are left, so it is cut between two of them.
+    pub fn sold(&self, holder: &Record, price: Amount, tenure: Tenure) -> Result<EscrowTerms> {
+        if holder.record.seal.is_none() {
+            return Err(SEAL.refuses(Culprit::Holder, "buyer's record", "a seal key", "none"));
+        }
+        let mut contract = self.contract(price);
+        if let Entitlement::PassFail { critical } = &mut contract.delivery.rule {
+            let (first, window) = (tenure.first, self.delivery.window);
+            if first.checked_rem(window) != Some(0) {
+                let expected = format!("the first period of a window of {window} periods");
+                let found = format_args!("period {}", first.saturating_add(1));
+                return Err(WINDOW.refuses(Culprit::Sender, "contract of a sale", expected, found));
+            }
+            let over = first.checked_div(window).and_then(|over| usize::try_from(over).ok());
+            let over = over.unwrap_or(usize::MAX).min(critical.len());
+            critical.drain(..over);
+        }
+        contract.reward.holder = holder.clone();
+        contract.tenure = Some(tenure);
+        contract.check()?;
+        Ok(contract)
+    }
+
     /// The terms of a contract for the whole term, at `price`, with the first holder.
-    pub fn contract(&self, price: bitcoin::Amount) -> EscrowTerms {
+    pub fn contract(&self, price: Amount) -> EscrowTerms {
         EscrowTerms {
             format: TERMS_FORMAT.to_owned(),
             profile: self.profile,

@@ -36,4 +36,5 @@ pub mod consent;
 pub mod money;
 pub mod state;
 pub mod terms;
+pub mod title;
 pub mod txs;

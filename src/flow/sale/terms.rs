@@ -17,7 +17,7 @@ use crate::canonical;
 use crate::error::{Culprit, Result, Rule};
 use crate::flow::escrow::terms::{EscrowTerms, TERMS_MAX_BYTES, Tenure};
 use crate::flow::escrow::txs::Outcome;
-use crate::flow::position::terms::{PositionTerms, SEAL};
+use crate::flow::position::terms::PositionTerms;
 use crate::flow::position::txs::position;
 use crate::flow::reward::coins as reward;
 use crate::id::{PositionId, TermsId, WordId, tagged_hash};
@@ -217,14 +217,7 @@ pub fn sold(
     first: u32,
     earlier: Vec<Earlier>,
 ) -> Result<EscrowTerms> {
-    if holder.record.seal.is_none() {
-        return Err(SEAL.refuses(Culprit::Holder, "buyer's record", "a seal key", "none"));
-    }
-    let mut terms = position_terms.contract(price);
-    terms.reward.holder = holder.clone();
-    terms.tenure = Some(Tenure { position, transfer, first, earlier });
-    terms.check()?;
-    Ok(terms)
+    position_terms.sold(holder, price, Tenure { position, transfer, first, earlier })
 }
 
 /// What of the old escrow is due to the miner, and what the new contract begins with.
