@@ -49,7 +49,7 @@ fn address(name: &str) -> bitcoin::Address {
 }
 
 fn federation(who: &str, number: u32, contract: &str) -> Federation {
-    let payout = address(&format!("{who} {number}"));
+    let payout = address(who);
     let one = |place: u8| {
         let signer = signer_of(&format!("{who} validator {place}"), number).unwrap();
         record(
@@ -112,8 +112,8 @@ pub(crate) fn terms(who: &str) -> PositionTerms {
         issuer: federation(who, 0, STANDING),
         reward,
         efficiency: 1_850,
-        onboarding: START - 24,
-        binding: START - 12,
+        onboarding: START - 36,
+        binding: START - 24,
         delivery: deal.delivery,
         delays: deal.delays,
         fees: deal.fees,

@@ -139,11 +139,11 @@ impl PositionTerms {
             return Err(ISSUER.refuses(Culprit::Miner, "payout of rulings", expected, found));
         }
         let Delivery { slice, start, receipt_span, .. } = self.delivery;
-        // What comes after a slice, receipts first, takes blocks too.
-        let over = |first: u32| first.saturating_add(slice).saturating_add(receipt_span);
+        let ends = |first: u32| first.saturating_add(slice);
+        // What comes after the last slice, receipts first, takes blocks too.
         if self.onboarding == 0
-            || over(self.onboarding) > self.binding
-            || over(self.binding) > start
+            || ends(self.onboarding) > self.binding
+            || ends(self.binding).saturating_add(receipt_span) > start
         {
             let expected = format_args!(
                 "{slice} blocks each and {receipt_span} for receipts, above height 0 and below {start}"
