@@ -256,7 +256,7 @@ mod tests {
     #[test]
     fn a_farm_proves_positions_together_and_apart() {
         // The second is onboarded while the first is bound.
-        let mut later = cast::terms(2, [123, 140, 160]).unwrap();
+        let mut later = cast::terms(2, [123, 140, 165]).unwrap();
         let both = vec![terms(1), later.clone()];
         let (first, second) = (&both[0], &both[1]);
         let with_own = plan(both.clone(), Some(2));
@@ -285,7 +285,7 @@ mod tests {
         later.reward.miner = first.reward.miner.clone();
         let twin = Agreed::from(later);
         let payee = |positions| Payee { name: "f".into(), positions, own: None, longest: 700 };
-        let twins = vec![Agreed::from(cast::terms(1, [123, 140, 160]).unwrap()), twin];
+        let twins = vec![Agreed::from(cast::terms(1, [123, 140, 165]).unwrap()), twin];
         let plan = Plan::new(Network::Regtest, twins, vec![payee(vec![(0, 1), (1, 1)])]).unwrap();
         assert_eq!(plan.rehearse().unwrap_err().rule(), "work-farm-lock");
     }

@@ -71,6 +71,8 @@ fn three_validators_issue_a_position_after_they_have_seen_the_work() {
     let (_, funding) = town.fund(from_ref(&terms), true);
     miner.say(Event::Funded { funding, batch: Vec::new() }).unwrap();
     assert_eq!(step(&mut validators), ["position-issue-funding"; 3], "it is in no block yet");
+    // A stranger's dust is no issue, and spoils none.
+    town.pay_to(coins::issued_seal(&terms).unwrap().script_pubkey);
     town.blocks(1);
     assert_eq!(signed(&mut validators[..1]), Vec::<Txid>::new());
     let sent = signed(&mut validators[1..]);

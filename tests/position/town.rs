@@ -135,6 +135,12 @@ impl Town {
         self.pay(&mut outputs, payers)
     }
 
+    /// Pays a script that anybody can compute.
+    pub(crate) fn pay_to(&mut self, script_pubkey: ScriptBuf) {
+        let value = script_pubkey.minimal_non_dust();
+        self.pay(&mut vec![TxOut { value, script_pubkey }], &[]);
+    }
+
     /// The same for one position, with the marks of several miners.
     pub(crate) fn fund_for(&mut self, one: &PositionTerms, payers: &[PositionTerms]) -> Funding {
         let value = txs::funding(from_ref(one), RATE).unwrap();

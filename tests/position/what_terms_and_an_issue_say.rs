@@ -160,6 +160,8 @@ fn each_field_of_the_terms_is_held_to_something() {
         ("position-slices", &|t| t.onboarding = t.binding),
         ("position-slices", &|t| t.onboarding = t.binding - 11),
         ("position-slices", &|t| t.binding = t.delivery.start - 11),
+        ("position-slices", &|t| t.binding = t.delivery.start - 11 - t.delivery.receipt_span),
+        ("position-issuer", &|t| t.issuer.payout = t.reward.miner.record.payout.clone()),
         ("position-slices", &|t| t.binding = u32::MAX),
         ("message-text", &|t| t.reward.holder.record.seal = None),
         ("position-issuer", &|t| t.issuer.threshold = 3),
