@@ -153,7 +153,7 @@ fn each_field_of_the_terms_is_held_to_something() {
         change(&mut bad);
         bad.check().unwrap_err().rule()
     };
-    let cases: [(&str, Change<'_, PositionTerms>); 17] = [
+    let cases: [(&str, Change<'_, PositionTerms>); 19] = [
         ("position-form", &|t| t.format = "hashmix position 2".to_owned()),
         ("position-efficiency", &|t| t.efficiency = 0),
         ("position-slices", &|t| t.onboarding = 0),
