@@ -30,6 +30,7 @@ use crate::chain::view::Source;
 use crate::engine::{POSSIBLE, READABLE, SEAT};
 use crate::error::{Culprit, Error, Result, Rule};
 use crate::facts::{Facts, View};
+use crate::flow::position::dossier::Issue;
 use crate::flow::position::enrolment::registration;
 use crate::flow::position::proof::Stage;
 use crate::flow::position::state::{self, Effect, Event, FUNDING, ONCE, State, Turn};
@@ -181,6 +182,18 @@ impl Issuing {
         self.read_words(&facts, &mut Vec::new())?;
         let facts = self.facts()?;
         self.state.turn(&self.terms, &facts)
+    }
+
+    /// The issue's document as soon as the chain or the mempool holds it, or we have `sent` it; `None`
+    /// before.
+    pub fn issue(&mut self, sent: bool) -> Result<Option<Issue>> {
+        let facts = self.facts()?;
+        let Some(funding) = self.state.funding() else { return Ok(None) };
+        if !sent && self.state.issued(&self.terms, &facts)?.is_none() {
+            return Ok(None);
+        }
+        let txid = self.state.draft(&self.terms)?.txid();
+        Issue::among(&self.terms, self.state.batch(&self.terms), txid, funding)
     }
 
     fn asked(&self) -> Result<(Vec<bitcoin::ScriptBuf>, u32)> {

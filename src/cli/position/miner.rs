@@ -8,13 +8,11 @@ use bitcoin::{Amount, FeeRate, OutPoint, TxOut, Txid};
 use crate::amount;
 use crate::chain::electrum::Electrum;
 use crate::cli::arguments::{FundArguments, SeatArguments};
-use crate::cli::position::{folder, sit, tell, terms};
+use crate::cli::position::{sit, tell, terms};
 use crate::cli::{file, seed, wallet};
 use crate::engine::POSSIBLE;
-use crate::engine::issuing::Told;
 use crate::error::Result;
 use crate::flow::position::coins::{self, POSTAGE};
-use crate::flow::position::dossier::Issue;
 use crate::flow::position::proof::Stage;
 use crate::flow::position::state::FUNDING;
 use crate::flow::position::terms::PositionTerms;
@@ -93,21 +91,11 @@ pub(super) fn prove(
     }
 }
 
-/// Broadcasts what is signed, and adds it to the dossier.
+/// Broadcasts what is signed.
 pub(super) fn issue(seat: &SeatArguments) -> Result<Vec<String>> {
     let mut issuing = sit(seat)?;
     let told = issuing.step()?;
-    let sent = told.iter().find_map(|told| match told {
-        Told::Sent(txid) => Some(*txid),
-        _ => None,
-    });
-    let (state, terms) = (issuing.state(), issuing.terms());
-    if let (Some(txid), Some(funding)) = (sent, state.funding())
-        && let Some(issue) = Issue::among(terms, state.batch(terms), txid, funding)?
-    {
-        folder::write_issue(&seat.dossier, &issue)?;
-    }
-    tell(&mut issuing, told)
+    tell(&mut issuing, &told, &seat.dossier)
 }
 
 fn say(seat: &SeatArguments, event: Event) -> Result<Vec<String>> {
@@ -115,7 +103,7 @@ fn say(seat: &SeatArguments, event: Event) -> Result<Vec<String>> {
     issuing.say(event)?;
     let told = issuing.step()?;
     let mut lines = vec![format!("said     {kind}")];
-    lines.extend(tell(&mut issuing, told)?);
+    lines.extend(tell(&mut issuing, &told, &seat.dossier)?);
     Ok(lines)
 }
 
