@@ -210,6 +210,8 @@ fn the_command_takes_a_position_to_its_issue() {
     assert!(table.all_attest().contains("said     registered"));
     table.miner("ask", &[]);
     for stage in Stage::BOTH {
+        let (code, _, err) = table.miner_says("fund", &["--fee-rate", "3"]);
+        assert!(code == Some(3) && err.contains("[position-order]"), "paid too early: {err}");
         let shares = mine_slice(&table.node, from_ref(&terms), stage, SHARES);
         let certificate = cast::certificate(&terms, stage, &shares).unwrap();
         let path = table.path(stage.name());
@@ -218,10 +220,25 @@ fn the_command_takes_a_position_to_its_issue() {
         table.all_attest();
         table.all_attest();
     }
+    let (other, mut without) = (table.path("other"), terms.clone());
+    without.delivery.periods = 4;
+    fs::create_dir(&other).unwrap();
+    fs::write(Path::new(&other).join("position.json"), without.to_json().unwrap()).unwrap();
+    let (code, _, err) = table.miner_says("fund", &["--fee-rate", "3", "--batch", &other]);
+    assert!(code == Some(3) && err.contains("[position-batch]"), "paid for others alone: {err}");
     let said = table.miner("fund", &["--fee-rate", "3"]);
+    assert!(said.contains("paid     ") && said.contains("refund   none"), "{said}");
+    // Asked again: the same output, and no other money.
+    let again = table.miner("fund", &["--fee-rate", "3"]);
+    assert!(again.contains("again    ") && !again.contains("paid     "), "{again}");
     let outpoint = said.lines().find_map(|line| line.strip_prefix("output   ")).unwrap();
+    assert!(again.contains(&format!("output   {outpoint}")), "{again}");
     mine_to(&table.node, table.node.tip().0 + 1);
+    let again = table.miner("fund", &["--fee-rate", "3"]);
+    assert!(again.contains(&format!("output   {outpoint}")), "{again}");
     let said = table.miner("fund", &["--outpoint", outpoint]);
+    let (code, _, err) = table.miner_says("fund", &["--fee-rate", "3"]);
+    assert!(code == Some(3) && err.contains("[position-again]"), "paid twice: {err}");
     assert!(said.contains("sign the issue: 0 of 2 have"), "{said}");
     let said = table.all_attest();
     assert!(
