@@ -17,7 +17,10 @@
 //!
 //! All of it is on the disk before the word that rests on it leaves. Before he signs the issue of a
 //! batch he judges each of its positions again, by the words that he has taken at its own dossier; its
-//! miner must have said the same funding and the same batch there.
+//! miner must have said the same funding and the same batch there. Of two fundings in a dossier nobody
+//! takes or signs either.
+
+mod rivals;
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -92,6 +95,8 @@ pub struct Issuing {
     known: BTreeSet<WordId>,
     /// Files that were taken.
     read: BTreeSet<String>,
+    /// Files of fundings that are not the only one.
+    rivals: BTreeSet<String>,
     /// A word of ours that our store does not hold.
     forgotten: Option<String>,
 }
@@ -136,6 +141,7 @@ impl Issuing {
             words: Words::open(dossier.join("words"))?,
             known: BTreeSet::new(),
             read: BTreeSet::new(),
+            rivals: BTreeSet::new(),
             forgotten: None,
             terms,
         };
@@ -266,7 +272,11 @@ impl Issuing {
     fn read_words(&mut self, facts: &Facts, told: &mut Vec<Told>) -> Result<()> {
         let names = self.words.names()?.into_iter();
         let left: Vec<String> = names.filter(|name| !self.read.contains(name)).collect();
+        self.rivals = rivals::rivals(&self.words, &left, &self.state, &self.terms)?;
         let refused = in_any_order(left, |name| {
+            if self.rivals.contains(name) {
+                return Err(rivals::rival(name));
+            }
             self.read_word(name, facts, told)?;
             self.read.insert(name.to_owned());
             Ok(())
@@ -380,6 +390,9 @@ impl Issuing {
     /// Everything that is asked before the issue is signed, of the chain by every source and of our
     /// memory; what is remembered is on the disk before there is a signature.
     fn sign_issue(&mut self, draft: &Draft, facts: &Facts) -> Result<Event> {
+        if let Some(name) = self.rivals.first() {
+            return Err(rivals::rival(name));
+        }
         let ours = self.state.issue(&self.terms, facts)?;
         let (txid, spends) = (ours.txid(), ours.spends());
         if txid != draft.txid() {
