@@ -76,7 +76,7 @@ fn ten_positions_of_a_farm_are_issued_in_one_transaction() {
 
 /// Two positions of a farm, a payment for both, and the shares of the binding; the second one has not
 /// shown them yet.
-#[expect(clippy::type_complete, reason = "a miner and a table for each")]
+#[expect(clippy::type_complexity, reason = "a miner and a table for each")]
 fn two() -> (Town, [PositionTerms; 2], [Issuing; 2], [Vec<Issuing>; 2], Funding, Event) {
     let mut town = Town::new();
     let batch = [1, 2].map(|number| cast::terms(number, HEIGHTS).unwrap());
