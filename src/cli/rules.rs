@@ -148,6 +148,7 @@ pub fn all() -> Vec<Rule> {
         engine::issuing::SCRIPT,
         engine::issuing::COPY,
         engine::issuing::JUDGED,
+        engine::issuing::TOGETHER,
         cli::position::NUMBERS,
     ]);
     rules.extend([tx::satoshi::FOLLOWED]);

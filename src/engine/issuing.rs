@@ -16,7 +16,11 @@
 //! | fundings | an outpoint | txid | no output pays for two issues |
 //!
 //! All of it is on the disk before the word that rests on it leaves. Before he signs the issue of a
-//! batch he judges each of its positions again, by the words that he has taken at its own dossier.
+//! batch he judges each of its positions again, by the words that he has taken at its own dossier; its
+//! miner must have said the same funding and the same batch there. Of two fundings in a dossier nobody
+//! takes or signs either.
+
+mod rivals;
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -30,6 +34,7 @@ use crate::chain::view::Source;
 use crate::engine::{POSSIBLE, READABLE, SEAT};
 use crate::error::{Culprit, Error, Result, Rule};
 use crate::facts::{Facts, View};
+use crate::flow::position::dossier::Issue;
 use crate::flow::position::enrolment::registration;
 use crate::flow::position::proof::Stage;
 use crate::flow::position::state::{self, Effect, Event, FUNDING, ONCE, State, Turn};
@@ -64,6 +69,12 @@ pub const JUDGED: Rule = Rule::new(
     "a validator signs an issue when he has judged the work of each of its positions",
     "let him attest the dossiers of the other positions first",
 );
+/// Each position of a batch is in it by its own miner's word.
+pub const TOGETHER: Rule = Rule::new(
+    "position-issue-together",
+    "a validator signs the issue of a batch when he has taken the same funding word, with the same batch, of each of its positions' miners",
+    "say the same funding at every position of the batch, and let him attest their dossiers",
+);
 
 /// The kind under which words lie in the store.
 const WORD: &str = "position-word";
@@ -84,6 +95,8 @@ pub struct Issuing {
     known: BTreeSet<WordId>,
     /// Files that were taken.
     read: BTreeSet<String>,
+    /// Files of fundings that are not the only one.
+    rivals: BTreeSet<String>,
     /// A word of ours that our store does not hold.
     forgotten: Option<String>,
 }
@@ -128,6 +141,7 @@ impl Issuing {
             words: Words::open(dossier.join("words"))?,
             known: BTreeSet::new(),
             read: BTreeSet::new(),
+            rivals: BTreeSet::new(),
             forgotten: None,
             terms,
         };
@@ -181,6 +195,18 @@ impl Issuing {
         self.read_words(&facts, &mut Vec::new())?;
         let facts = self.facts()?;
         self.state.turn(&self.terms, &facts)
+    }
+
+    /// The issue's document as soon as the chain or the mempool holds it, or we have `sent` it; `None`
+    /// before.
+    pub fn issue(&mut self, sent: bool) -> Result<Option<Issue>> {
+        let facts = self.facts()?;
+        let Some(funding) = self.state.funding() else { return Ok(None) };
+        if !sent && self.state.issued(&self.terms, &facts)?.is_none() {
+            return Ok(None);
+        }
+        let txid = self.state.draft(&self.terms)?.txid();
+        Issue::among(&self.terms, self.state.batch(&self.terms), txid, funding)
     }
 
     fn asked(&self) -> Result<(Vec<bitcoin::ScriptBuf>, u32)> {
@@ -246,7 +272,11 @@ impl Issuing {
     fn read_words(&mut self, facts: &Facts, told: &mut Vec<Told>) -> Result<()> {
         let names = self.words.names()?.into_iter();
         let left: Vec<String> = names.filter(|name| !self.read.contains(name)).collect();
+        self.rivals = rivals::rivals(&self.words, &left, &self.state, &self.terms)?;
         let refused = in_any_order(left, |name| {
+            if self.rivals.contains(name) {
+                return Err(rivals::rival(name));
+            }
             self.read_word(name, facts, told)?;
             self.read.insert(name.to_owned());
             Ok(())
@@ -360,6 +390,9 @@ impl Issuing {
     /// Everything that is asked before the issue is signed, of the chain by every source and of our
     /// memory; what is remembered is on the disk before there is a signature.
     fn sign_issue(&mut self, draft: &Draft, facts: &Facts) -> Result<Event> {
+        if let Some(name) = self.rivals.first() {
+            return Err(rivals::rival(name));
+        }
         let ours = self.state.issue(&self.terms, facts)?;
         let (txid, spends) = (ours.txid(), ours.spends());
         if txid != draft.txid() {
@@ -405,6 +438,7 @@ impl Issuing {
 
     /// The other positions of the batch, by what was taken at their dossiers and this chain.
     fn judge_others(&self, facts: &Facts) -> Result<()> {
+        let ours = self.state.funding().map(|funding| (funding, self.state.batch(&self.terms)));
         for one in self.state.batch(&self.terms).iter().filter(|one| **one != self.terms) {
             let mut state = State::default();
             for (word, _) in taken(&self.store, one)? {
@@ -413,6 +447,19 @@ impl Issuing {
             if !state.proven(one, &facts.headers)? {
                 let place = format_args!("position {}", one.id()?).to_string();
                 return Err(JUDGED.unavailable(place, "its work, judged", "not yet"));
+            }
+            // Nobody's position, and nobody's money, goes into a batch by the word of somebody else.
+            let said = state.funding().map(|funding| (funding, state.batch(one)));
+            if said != ours {
+                let place = format_args!("position {}", one.id()?).to_string();
+                let found = match said {
+                    Some((funding, all)) => {
+                        format!("funding {} of {} positions", funding.outpoint, all.len())
+                    }
+                    None => "no funding yet".to_owned(),
+                };
+                let expected = "its miner's word of the same funding and batch";
+                return Err(TOGETHER.unavailable(place, expected, found));
             }
         }
         Ok(())

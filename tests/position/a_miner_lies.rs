@@ -1,10 +1,12 @@
 //! Too little work, another's work, an address twice, another's money.
 
+use std::path::PathBuf;
 use std::slice::from_ref;
 
 use hashmix::flow::position::proof::{Stage, critical, foreseen};
-use hashmix::flow::position::word::Event;
-use hashmix::party::Role;
+use hashmix::flow::position::terms::PositionTerms;
+use hashmix::flow::position::word::{Event, PositionWord};
+use hashmix::party::{Role, Seat};
 use hashmix::rehearsal::position as cast;
 use hashmix::sign::record::record;
 
@@ -180,4 +182,51 @@ fn an_issue_that_comes_with_the_term_is_too_late_whatever_was_proven() {
     town.mine_to(HEIGHTS[2] + 20);
     miner.say(Event::Funded { funding, batch: Vec::new() }).unwrap();
     assert_eq!(step(&mut validators), ["position-issue-early"; 3]);
+}
+
+/// A word of the miner's in the dossier, whatever his own store holds.
+fn slip(town: &Town, terms: &PositionTerms, name: &str, event: Event) -> PathBuf {
+    let (id, signer) = (terms.id().unwrap(), cast::miner(1).unwrap());
+    let message = PositionWord::message(id, Seat::Miner, &event).unwrap();
+    let signature = signer.sign_digest(message).unwrap();
+    let word = PositionWord::new(id, Seat::Miner, event, signature);
+    let path = town.dossier(1).join("words").join(name);
+    std::fs::write(&path, word.to_json().unwrap()).unwrap();
+    path
+}
+
+#[test]
+fn of_two_fundings_nobody_signs_either_until_one_is_gone() {
+    let mut town = Town::new();
+    let terms = cast::terms(1, HEIGHTS).unwrap();
+    let (mut miner, mut validators) = (town.miner(1, &terms), town.validators(1, &terms));
+    enrol(&mut miner, 1);
+    all_well(&mut validators);
+    miner.say(Event::Asked).unwrap();
+    for stage in Stage::BOTH {
+        let shares = town.mine(from_ref(&terms), stage, SHARES);
+        miner.say(proven(&terms, stage, &shares)).unwrap();
+        (0..2).for_each(|_| all_well(&mut validators));
+    }
+    let (_, other) = town.fund(from_ref(&terms), true);
+    town.blocks(1);
+    let (_, first) = town.fund(from_ref(&terms), true);
+    let funded = |funding| Event::Funded { funding, batch: Vec::new() };
+    slip(&town, &terms, "the first.json", funded(first));
+    // One validator has taken it, and waits for its block.
+    assert_eq!(step(&mut validators[..1]), ["position-issue-funding"]);
+    let path = slip(&town, &terms, "another.json", funded(other));
+    town.blocks(1);
+    for _ in 0..2 {
+        // He refuses the other one and signs nothing; the others refuse both.
+        assert_eq!(step(&mut validators), ["position-again"; 6]);
+    }
+    let taken = [Some(first), None, None];
+    assert!(validators.iter().zip(taken).all(|(one, taken)| one.state().funding() == taken));
+    std::fs::remove_file(path).unwrap();
+    all_well(&mut validators);
+    town.blocks(1);
+    miner.step().unwrap();
+    let turn = miner.turn().unwrap();
+    assert!(turn.what.starts_with("issued at height"), "{}", turn.what);
 }

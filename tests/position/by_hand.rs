@@ -21,7 +21,7 @@ const NUMBERS: &str = r#"{
   "efficiency": 2500, "onboarding": 106, "binding": 123, "start": 145,
   "period": 12, "periods": 6, "window": 2, "slice": 12, "rate": 10, "expected": 180,
   "rule": "pro-rata", "coinbase_cap": 100000000,
-  "receipt_span": 9, "proof_span": 10, "ruling_depth": 12,
+  "receipt_span": 5, "proof_span": 10, "ruling_depth": 12,
   "exit_delay": 144, "service_ppm": 300000,
   "delays": {"state_depth": 6, "relock": 24, "grace": 100, "miner_exit": 48, "answer": 6,
              "quiet": 12, "late_dispute": 12},
@@ -35,6 +35,16 @@ fn said(arguments: &[&str]) -> (Option<i32>, String, String) {
     (output.status.code(), text(output.stdout), text(output.stderr))
 }
 
+fn together<'a>(words: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+    words.split_whitespace().chain(more.iter().copied()).collect()
+}
+
+/// The output of what was done.
+fn well((code, out, err): (Option<i32>, String, String)) -> String {
+    assert_eq!(code, Some(0), "{out}{err}");
+    out
+}
+
 struct Table {
     dir: tempfile::TempDir,
     node: EmbeddedNode,
@@ -46,11 +56,7 @@ impl Table {
     }
 
     fn run(&self, words: &str, more: &[&str]) -> String {
-        let mut arguments: Vec<&str> = words.split_whitespace().collect();
-        arguments.extend(more);
-        let (code, out, err) = said(&arguments);
-        assert_eq!(code, Some(0), "{arguments:?}: {out}{err}");
-        out
+        well(said(&together(words, more)))
     }
 
     /// A seed in the person's home.
@@ -95,6 +101,10 @@ impl Table {
 
     /// A command of the miner's.
     fn miner(&self, command: &str, more: &[&str]) -> String {
+        well(self.miner_says(command, more))
+    }
+
+    fn miner_says(&self, command: &str, more: &[&str]) -> (Option<i32>, String, String) {
         let [dossier, home, phrase] = ["dossier", "miner", "phrase"].map(|name| self.path(name));
         let url = World::electrum_url(&self.node);
         let mut all = vec![
@@ -111,14 +121,18 @@ impl Table {
             "0",
         ];
         all.extend(more);
-        self.run(&format!("position {command}"), &all)
+        said(&together(&format!("position {command}"), &all))
     }
 
     fn attest(&self, place: u8) -> String {
+        well(self.attest_says(place))
+    }
+
+    fn attest_says(&self, place: u8) -> (Option<i32>, String, String) {
         let who = format!("validator {place}");
         let [dossier, home, phrase] = ["dossier", &who, "phrase"].map(|name| self.path(name));
         let [one, two] = self.node.electrum_urls();
-        self.run(
+        said(&together(
             "position attest --network regtest --number 1 --standing 0",
             &[
                 &dossier,
@@ -131,7 +145,7 @@ impl Table {
                 "--electrum",
                 &two,
             ],
-        )
+        ))
     }
 
     fn all_attest(&self) -> String {
@@ -196,6 +210,8 @@ fn the_command_takes_a_position_to_its_issue() {
     assert!(table.all_attest().contains("said     registered"));
     table.miner("ask", &[]);
     for stage in Stage::BOTH {
+        let (code, _, err) = table.miner_says("fund", &["--fee-rate", "3"]);
+        assert!(code == Some(3) && err.contains("[position-order]"), "paid too early: {err}");
         let shares = mine_slice(&table.node, from_ref(&terms), stage, SHARES);
         let certificate = cast::certificate(&terms, stage, &shares).unwrap();
         let path = table.path(stage.name());
@@ -204,10 +220,25 @@ fn the_command_takes_a_position_to_its_issue() {
         table.all_attest();
         table.all_attest();
     }
+    let (other, mut without) = (table.path("other"), terms.clone());
+    without.delivery.periods = 4;
+    fs::create_dir(&other).unwrap();
+    fs::write(Path::new(&other).join("position.json"), without.to_json().unwrap()).unwrap();
+    let (code, _, err) = table.miner_says("fund", &["--fee-rate", "3", "--batch", &other]);
+    assert!(code == Some(3) && err.contains("[position-batch]"), "paid for others alone: {err}");
     let said = table.miner("fund", &["--fee-rate", "3"]);
+    assert!(said.contains("paid     ") && said.contains("refund   none"), "{said}");
+    // Asked again: the same output, and no other money.
+    let again = table.miner("fund", &["--fee-rate", "3"]);
+    assert!(again.contains("again    ") && !again.contains("paid     "), "{again}");
     let outpoint = said.lines().find_map(|line| line.strip_prefix("output   ")).unwrap();
+    assert!(again.contains(&format!("output   {outpoint}")), "{again}");
     mine_to(&table.node, table.node.tip().0 + 1);
+    let again = table.miner("fund", &["--fee-rate", "3"]);
+    assert!(again.contains(&format!("output   {outpoint}")), "{again}");
     let said = table.miner("fund", &["--outpoint", outpoint]);
+    let (code, _, err) = table.miner_says("fund", &["--fee-rate", "3"]);
+    assert!(code == Some(3) && err.contains("[position-again]"), "paid twice: {err}");
     assert!(said.contains("sign the issue: 0 of 2 have"), "{said}");
     let said = table.all_attest();
     assert!(
@@ -215,6 +246,25 @@ fn the_command_takes_a_position_to_its_issue() {
         "{said}"
     );
     mine_to(&table.node, table.node.tip().0 + 1);
+    // A validator has sent it, so the dossier is whole without another word of the miner's.
+    let (home, url) = (table.path("anybody"), World::electrum_url(&table.node));
+    let verified = table.run("position verify", &[&dossier, "--home", &home, "--electrum", &url]);
+    assert!(verified.contains("issued       in block 141 by 2 of 3 validators"), "{verified}");
+    let file = Path::new(&dossier).join("issue.json");
+    let true_one = fs::read_to_string(&file).unwrap();
+    table.attest(0);
+    fs::remove_file(&file).unwrap();
+    assert!(table.miner("issue", &[]).contains("written  issue.json: "));
+    assert_eq!(fs::read_to_string(&file).unwrap(), true_one);
+    let mut false_one: serde_json::Value = serde_json::from_str(&true_one).unwrap();
+    false_one["value"] = 1_000_000.into();
+    fs::write(&file, false_one.to_string()).unwrap();
+    let (code, _, err) = table.miner_says("issue", &[]);
+    assert!(code == Some(3) && err.contains("[title-issued]"), "{err}");
+    let (code, _, err) = table.attest_says(0);
+    assert!(code == Some(3) && err.contains("[title-issued]"), "{err}");
+    fs::write(&file, true_one).unwrap();
+    table.all_attest();
     let (home, url) = (table.path("anybody"), World::electrum_url(&table.node));
     let said = table
         .run("position status --network regtest", &[&dossier, "--home", &home, "--electrum", &url]);

@@ -47,7 +47,7 @@ pub(super) fn attest(
     let mut issuing = Issuing::open(Seat::Validator(place), terms, store, first, signer, dossier)?
         .with_standing(standing, others)?;
     let told = issuing.step()?;
-    tell(&mut issuing, told)
+    tell(&mut issuing, &told, dossier)
 }
 
 /// Whose turn it is, for anybody.

@@ -14,10 +14,11 @@ use std::path::{Path, PathBuf};
 
 use crate::cli::dossier::{Folder, read_folder};
 use crate::cli::file::{self, Readers};
-use crate::error::{Result, Rule};
+use crate::error::{Culprit, Result, Rule};
 use crate::flow::escrow::terms::{EscrowTerms, TERMS_MAX_BYTES};
 use crate::flow::position::dossier::{DOCUMENT_MAX_BYTES, Dossier, Issue, MOST_MOVES, Transfer};
 use crate::flow::position::terms::PositionTerms;
+use crate::flow::position::title::ISSUED;
 use crate::work::evidence::Evidence;
 
 /// A dossier can be read.
@@ -81,12 +82,23 @@ pub fn write(folder: &Path, dossier: &Dossier) -> Result<()> {
     transfers.try_for_each(|transfer| write_transfer(folder, transfer))
 }
 
-/// Adds the issue to the dossier in a folder, unless it is there.
-pub fn write_issue(folder: &Path, issue: &Issue) -> Result<()> {
+/// Adds the issue to the dossier in a folder; whether it was not there. Another one is refused, not
+/// written over: somebody has to look where it is from.
+pub fn write_issue(folder: &Path, issue: &Issue) -> Result<bool> {
     let path = folder.join(ISSUE);
-    match path.exists() {
-        true => Ok(()),
-        false => file::write(&path, issue.to_json()?.as_bytes(), Readers::Anyone),
+    if !path.exists() {
+        file::write(&path, issue.to_json()?.as_bytes(), Readers::Anyone)?;
+        return Ok(true);
+    }
+    let held = Issue::from_json(&file::text(&path, DOCUMENT_MAX_BYTES)?)
+        .map_err(|error| error.within(path.display()))?;
+    match held == *issue {
+        true => Ok(false),
+        false => {
+            let expected = format_args!("the issue {} of these words", issue.txid).to_string();
+            let found = format_args!("another file, of {}", held.txid).to_string();
+            Err(ISSUED.refuses(Culprit::Sender, path.display(), expected, found))
+        }
     }
 }
 

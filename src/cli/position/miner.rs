@@ -2,25 +2,25 @@
 
 use std::path::{Path, PathBuf};
 
-use bitcoin::consensus::serialize;
-use bitcoin::{Amount, FeeRate, OutPoint, TxOut, Txid};
+use bitcoin::consensus::{deserialize, serialize};
+use bitcoin::hashes::Hash;
+use bitcoin::{Amount, FeeRate, OutPoint, Transaction, TxOut, Txid};
 
 use crate::amount;
 use crate::chain::electrum::Electrum;
 use crate::cli::arguments::{FundArguments, SeatArguments};
-use crate::cli::position::{folder, sit, tell, terms};
+use crate::cli::position::{line, sit, tell, terms};
 use crate::cli::{file, seed, wallet};
-use crate::engine::POSSIBLE;
-use crate::engine::issuing::Told;
-use crate::error::Result;
+use crate::engine::{POSSIBLE, READABLE};
+use crate::error::{Culprit, Result};
 use crate::flow::position::coins::{self, POSTAGE};
-use crate::flow::position::dossier::Issue;
 use crate::flow::position::proof::Stage;
-use crate::flow::position::state::FUNDING;
+use crate::flow::position::state::{AGAIN, EARLY, FUNDING, headers_from};
 use crate::flow::position::terms::PositionTerms;
 use crate::flow::position::txs::{self, Funding, Inscription};
 use crate::flow::position::word::Event;
 use crate::header_sync::GuardedChain;
+use crate::party::Seat;
 use crate::sign::software::SoftwareSigner;
 use crate::store::Store;
 use crate::wallet::Wallet;
@@ -93,21 +93,11 @@ pub(super) fn prove(
     }
 }
 
-/// Broadcasts what is signed, and adds it to the dossier.
+/// Broadcasts what is signed.
 pub(super) fn issue(seat: &SeatArguments) -> Result<Vec<String>> {
     let mut issuing = sit(seat)?;
     let told = issuing.step()?;
-    let sent = told.iter().find_map(|told| match told {
-        Told::Sent(txid) => Some(*txid),
-        _ => None,
-    });
-    let (state, terms) = (issuing.state(), issuing.terms());
-    if let (Some(txid), Some(funding)) = (sent, state.funding())
-        && let Some(issue) = Issue::among(terms, state.batch(terms), txid, funding)?
-    {
-        folder::write_issue(&seat.dossier, &issue)?;
-    }
-    tell(&mut issuing, told)
+    tell(&mut issuing, &told, &seat.dossier)
 }
 
 fn say(seat: &SeatArguments, event: Event) -> Result<Vec<String>> {
@@ -115,7 +105,7 @@ fn say(seat: &SeatArguments, event: Event) -> Result<Vec<String>> {
     issuing.say(event)?;
     let told = issuing.step()?;
     let mut lines = vec![format!("said     {kind}")];
-    lines.extend(tell(&mut issuing, told)?);
+    lines.extend(tell(&mut issuing, &told, &seat.dossier)?);
     Ok(lines)
 }
 
@@ -167,7 +157,7 @@ fn pay(
     let alone = core::slice::from_ref(&ours);
     let batch = if batch.is_empty() { alone } else { batch };
     let first = batch.first().unwrap_or(&ours);
-    ours.contract(Amount::ZERO).check_rate(rate, crate::error::Culprit::Miner)?;
+    ours.contract(Amount::ZERO).check_rate(rate, Culprit::Miner)?;
     let fee_rate = FeeRate::from_sat_per_vb(rate)
         .ok_or_else(|| POSSIBLE.misused("--fee-rate", "a fee rate", rate))?;
     let network = ours.reward.network;
@@ -186,26 +176,112 @@ fn pay(
             (value, vec![TxOut { value, script_pubkey: issuer }, mark])
         }
     };
+    let mut lines = may_pay(seat, batch, rate, parent, value)?;
     let seed = seed::read(&home.seed())?;
     wallet::make(&home.home)?;
     let mut store = Store::open(home.home.join(wallet::STORE))?;
+    let mut chain = GuardedChain::new(Electrum::connect(&seat.server.electrum, network)?);
+    let seal = outputs.first().map(|out| out.script_pubkey.clone()).unwrap_or_default();
+    if let Some((tx, seen)) = paid_before(&ours, &mut store, &mut chain)? {
+        let out = tx.output.first().filter(|out| out.script_pubkey == seal).ok_or_else(|| {
+            let expected = "no payment for an issue of another kind";
+            AGAIN.refuses(Culprit::Miner, "payment for the issue", expected, tx.compute_txid())
+        })?;
+        if !seen {
+            chain.electrum().broadcast(&tx)?;
+        }
+        let value = out.value.to_sat();
+        lines
+            .push(format!("again    {value} sat were paid before: the same payment, no other one"));
+        lines.extend(payable(OutPoint::new(tx.compute_txid(), 0), parent));
+        return Ok(lines);
+    }
     let master = seed.master(network.into())?;
     let mut wallet = Wallet::create_or_load(&mut store, *master.xpriv(), network)?;
-    let mut chain = GuardedChain::new(Electrum::connect(&seat.server.electrum, network)?);
     wallet.sync(&mut chain, &mut store)?;
     let tx = wallet.fund(&outputs, fee_rate)?;
     let changes = wallet.take_staged();
     store.append(&ours.id()?.0, &[(PAYMENT, serialize(&tx))], changes.as_ref())?;
     chain.electrum().broadcast(&tx)?;
-    let outpoint = OutPoint::new(tx.compute_txid(), 0);
+    lines.extend([
+        format!("paid     {} sat to the issuer's script", value.to_sat()),
+        format!("marked   {} sat to your registered address beside it", MARK.to_sat()),
+    ]);
+    lines.extend(payable(OutPoint::new(tx.compute_txid(), 0), parent));
+    Ok(lines)
+}
+
+/// Where the money is, and what to do next.
+fn payable(outpoint: OutPoint, parent: Option<Txid>) -> [String; 3] {
     let parent = parent.map(|txid| format!(" --parent {txid} --parent-at TXID:VOUT"));
     let parent = parent.unwrap_or_default();
-    Ok(vec![
-        format!("paid     {} sat to the issuer's script", value.to_sat()),
+    [
         format!("output   {outpoint}"),
-        format!("marked   {} sat to your registered address beside it", MARK.to_sat()),
+        "refund   none: only the issuer's validators spend it, and only for an issue".to_owned(),
         format!(
             "next     the chain: a block holds it; then you: hashmix position fund --outpoint {outpoint}{parent}"
         ),
-    ])
+    ]
+}
+
+/// Refuses to pay before the funding's turn, for a batch without this position, or so late that the
+/// money would serve no issue; what was heard on the way, a line each.
+fn may_pay(
+    seat: &SeatArguments,
+    batch: &[PositionTerms],
+    rate: u64,
+    parent: Option<Txid>,
+    value: Amount,
+) -> Result<Vec<String>> {
+    let mut issuing = sit(seat)?;
+    let told = issuing.step()?;
+    if let Some(known) = issuing.state().funding() {
+        let (place, expected) = ("payment for the issue", "no second one");
+        return Err(AGAIN.refuses(Culprit::Miner, place, expected, known.outpoint));
+    }
+    // Where the money will lie is not known yet, and nothing of this asks for it.
+    let at = |vout| OutPoint::new(Txid::all_zeros(), vout);
+    let funding = match parent {
+        None => Funding::new(at(0), value),
+        Some(parent) => {
+            let fee = txs::inscription_fee(issuing.terms(), rate)?;
+            let parent_at = OutPoint::new(parent, 0);
+            let inscription =
+                Some(Inscription { parent, parent_at, fee_from: at(FEE_OUTPUT), fee });
+            Funding { inscription, ..Funding::new(at(0), POSTAGE) }
+        }
+    };
+    let facts = issuing.facts()?;
+    let event = Event::Funded { funding, batch: batch.to_vec() };
+    issuing.state().admit(issuing.terms(), &facts, Seat::Miner, &event)?;
+    // A block is to hold the payment, and the next one the issue.
+    let (start, tip) = (issuing.terms().delivery.start, facts.tip());
+    if tip.saturating_add(1) >= start {
+        let expected = format_args!("a tip below height {}", start.saturating_sub(1)).to_string();
+        return Err(EARLY.refuses(Culprit::Miner, "payment for the issue", expected, tip));
+    }
+    Ok(told.iter().map(line).collect())
+}
+
+/// The payment that was made for these terms already and that nothing has spent, and whether the chain
+/// or the mempool holds it.
+fn paid_before(
+    terms: &PositionTerms,
+    store: &mut Store,
+    chain: &mut GuardedChain,
+) -> Result<Option<(Transaction, bool)>> {
+    for entry in store.entries(&terms.id()?.0)?.into_iter().filter(|entry| entry.kind == PAYMENT) {
+        let tx: Transaction = deserialize(&entry.body).map_err(|error| {
+            READABLE.unstored(format_args!("event {}", entry.seq), "a payment", error)
+        })?;
+        let outpoint = OutPoint::new(tx.compute_txid(), 0);
+        let Some(script) = tx.output.first().map(|out| out.script_pubkey.clone()) else { continue };
+        let facts = chain.facts(store, core::slice::from_ref(&script), headers_from(terms))?;
+        let coin = facts.coins(&script).into_iter().find(|coin| coin.outpoint == outpoint);
+        let (seen, spent) = (coin.is_some(), coin.is_some_and(|coin| coin.spender.is_some()));
+        if !spent {
+            return Ok(Some((tx, seen)));
+        }
+    }
+    Ok(None)
 }

@@ -81,9 +81,16 @@ fn sit(seat: &SeatArguments) -> Result<Issuing> {
     Issuing::open(Seat::Miner, terms, store, chain, signer, &seat.dossier)
 }
 
-/// What was done or seen, a line each, and whose turn it is.
-fn tell(issuing: &mut Issuing, told: Vec<Told>) -> Result<Vec<String>> {
+/// What was done or seen, a line each, and whose turn it is. Whoever sees that the position is issued
+/// adds the issue's file to the dossier: most often a validator broadcasts it, and the miner may be away.
+fn tell(issuing: &mut Issuing, told: &[Told], dossier: &Path) -> Result<Vec<String>> {
     let mut lines: Vec<String> = told.iter().map(line).collect();
+    let sent = told.iter().any(|told| matches!(told, Told::Sent(_)));
+    if let Some(issue) = issuing.issue(sent)?
+        && folder::write_issue(dossier, &issue)?
+    {
+        lines.push(format!("written  issue.json: {}", issue.txid));
+    }
     lines.extend(turn(&issuing.turn()?));
     Ok(lines)
 }
