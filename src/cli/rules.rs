@@ -105,6 +105,7 @@ pub fn all() -> Vec<Rule> {
         cli::psbt::OURS,
         cli::psbt::HINTS,
         cli::psbt::SIGNATURE,
+        cli::psbt::SEAL,
     ]);
     rules.extend([cli::rules::KNOWN]);
     rules.extend([cli::sale::COMPLETE]);
