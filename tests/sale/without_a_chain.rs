@@ -372,3 +372,49 @@ fn a_psbt_that_moves_a_seal_is_its_sale_or_spends_no_lock() {
     assert_eq!(told(&spends(&[&coin]), &none), Ok(()));
     assert_eq!(told(&spends(&[&coin, &escrow]), &none), Err("psbt-seal"));
 }
+
+#[test]
+fn a_second_resale_within_the_notice_leaves_out_a_lock_that_was_never_paid() {
+    let buyers = &cast().1;
+    let first = resale(30_000_000, 55_000_000, 10_000_000);
+    let contract = first.contract(&buyers[1]).unwrap();
+    let at = signer("payouts", 5).address().into_unchecked();
+    let named = &cast().0.reward.contract;
+    let third = record(&signer("third holder", 0), Role::Holder, NETWORK, named, at).unwrap();
+    let again = |switch, expires| {
+        let sale = Some(contract.id().unwrap());
+        let resale = Resale {
+            contract: contract.clone(),
+            escrow: place(5),
+            index: 0,
+            value: contract.price,
+            outcome: Outcome { period: 2, earned: Amount::from_sat(5_000_000), closes: false },
+            switch,
+            guard: Guard::Miner,
+        };
+        OfferBody {
+            seal: place(4),
+            seller: Held { record: buyers[1].clone(), number: 2, sale },
+            first: 3,
+            expires,
+            resale: Some(resale),
+            ..first.clone()
+        }
+    };
+    let checked = |body: &OfferBody| {
+        let offer = signed(body.clone(), &signer("second holder", 0));
+        offer.check().map_err(|error| error.rule())
+    };
+    let untils = |body: &OfferBody| -> Vec<u32> {
+        let tenure = body.contract(&third).unwrap().tenure.unwrap();
+        tenure.earlier.iter().map(|earlier| earlier.until).collect()
+    };
+    // The first holder's lock is paid up to the fourth period; the second's from the fifth on, or never.
+    let (never, later) = (again(4, 150), again(5, 150));
+    assert_eq!((checked(&never), checked(&later)), (Ok(()), Ok(())));
+    assert_eq!((untils(&never), untils(&later)), (vec![4], vec![4, 5]));
+    // Nobody could accept one that changes a lock within the notice of the sale before.
+    let before = again(3, 150);
+    assert_eq!(checked(&before), Err("sale-resale"));
+    assert_eq!(before.contract(&third).unwrap_err().rule(), "sale-resale");
+}
