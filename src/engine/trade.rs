@@ -276,6 +276,10 @@ impl Trader {
             Effect::Void(error) => return Err(error),
             other => return Err(untimely(party, &other)),
         };
+        if let (Party::Buyer, Some(acceptance)) = (party, state.acceptance()) {
+            check_signer(&acceptance.acceptance.holder, signer)?;
+            self.check_ours(&acceptance.acceptance)?;
+        }
         self.judge(&state.offer().offer, party, evidence)?;
         let signing = state.signing()?;
         let acceptance = match state.acceptance() {
@@ -288,6 +292,17 @@ impl Trader {
             pieces.push(Piece { input: u32::try_from(input).unwrap_or(u32::MAX), witness });
         }
         self.consented(state, party, acceptance, pieces)
+    }
+
+    /// Whoever pays out of this wallet named its coins himself: they are reserved, or their change
+    /// comes back to it. Coins of another wallet are signed there.
+    fn check_ours(&self, acceptance: &AcceptanceBody) -> Result<()> {
+        let reserved = |coin: &Paying| self.wallet.is_reserved(coin.outpoint);
+        if self.wallet.is_ours(&acceptance.change) || acceptance.coins.iter().all(reserved) {
+            return Ok(());
+        }
+        let found = format_args!("{:x}", acceptance.change);
+        Err(SIGNER.misused("acceptance, change", "a script of this wallet", found))
     }
 
     /// Verifies a consent, and stores it before it leaves.

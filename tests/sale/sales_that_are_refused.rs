@@ -260,3 +260,37 @@ fn a_wallet_never_sees_a_seal_as_money() {
     });
     assert_eq!(rule(all), "wallet-funds");
 }
+
+#[test]
+fn coins_that_a_stranger_names_are_not_signed_for_him() {
+    let mut market = Market::issued();
+    let first = &mut market.buyers[0];
+    let (his, victim) = (first.signer(), first.trader.wallet().unwrap().coins()[0].clone());
+    let seller = market.miner.signer();
+    let stranger = market.buyers[1].signer();
+    // In the stranger's name, and in the victim's with the change to the stranger.
+    for (expires, by) in [(120, &stranger), (119, &his)] {
+        let offer = market.offer(PRICE, 0, expires);
+        let other = &mut market.buyers[1];
+        let record = other.record.clone();
+        let own = other.trader.accept(&offer, record, &stranger, RATE).unwrap();
+        other.trader.give_up(&own).unwrap();
+        let holder = market.buyers[0].record.clone();
+        let named = rebuilt(&own, &offer, by, |it| {
+            it.acceptance.coins[0].outpoint = victim.outpoint;
+            it.acceptance.coins[0].txout = victim.txout.clone();
+            if expires == 119 {
+                it.acceptance.holder = holder;
+            }
+        });
+        let trader = &mut market.miner.trader;
+        let mut state = trader.sale(&offer).unwrap();
+        trader.hear(&mut state, accepted(&named)).unwrap();
+        let consent = trader.consent(&mut state, Party::Seller, &seller, None).unwrap();
+        let trader = &mut market.buyers[0].trader;
+        let mut state = trader.sale(&offer).unwrap();
+        trader.hear(&mut state, accepted(&named)).unwrap();
+        trader.hear(&mut state, Event::Consented(consent)).unwrap();
+        assert_eq!(rule(trader.consent(&mut state, Party::Buyer, &his, None)), "sale-signer");
+    }
+}

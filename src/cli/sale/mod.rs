@@ -333,7 +333,7 @@ fn sign(arguments: &SignSaleArguments) -> Result<Vec<String>> {
     let consent = match (&arguments.psbt, party) {
         (Some(path), Party::Buyer) => {
             let psbt = crate::cli::psbt::read(path)?;
-            trader.import(&mut state, &psbt).map_err(|error| error.within(path.display()))?
+            trader.import(&mut state, &signer, &psbt).map_err(|error| error.within(path.display()))?
         }
         _ => trader.consent(&mut state, party, &signer, evidence.as_ref())?,
     };

@@ -58,7 +58,12 @@ impl Trader {
 
     /// Takes the buyer's signatures out of a PSBT that another wallet has signed; stored before this
     /// returns, like every consent.
-    pub fn import(&mut self, state: &mut State, psbt: &Psbt) -> Result<Consent> {
+    pub fn import(
+        &mut self,
+        state: &mut State,
+        signer: &SoftwareSigner,
+        psbt: &Psbt,
+    ) -> Result<Consent> {
         if let Some(held) = state.consents().iter().find(|consent| consent.by == Party::Buyer) {
             return Ok(held.clone());
         }
@@ -71,6 +76,7 @@ impl Trader {
         let Some(acceptance) = state.acceptance() else {
             return Err(untimely(Party::Buyer, &Effect::Wait("for a buyer".to_owned())));
         };
+        check_signer(&acceptance.acceptance.holder, signer)?;
         let acceptance = acceptance.acceptance.id()?;
         let (ours, theirs) = (state.bargain()?.exchange.txid(), psbt.unsigned_tx.compute_txid());
         if ours != theirs {
