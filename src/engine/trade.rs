@@ -3,7 +3,7 @@
 //! | what leaves | on disk before |
 //! |---|---|
 //! | an acceptance | itself, and the coins that are reserved for it |
-//! | a consent | itself, and to which acceptance of the offer it was given: to one, for ever |
+//! | a consent | itself, and to which acceptance of the offer it was given: to one, for ever; before the first one, no stranger's acceptance |
 //! | a withdrawal, a retirement | the transaction, and the coins that pay its fee |
 //! | a finished sale | the transaction, and until when it may be sent |
 //!
@@ -23,7 +23,7 @@ use crate::flow::position::dossier::Dossier;
 use crate::flow::position::title::Title;
 use crate::flow::sale::coins::{SEAL_MOVED, check_offer, held_seal, watched};
 use crate::flow::sale::consent::{CONSENT_FORMAT, Consent, Party, Piece};
-use crate::flow::sale::state::{Effect, Event, State};
+use crate::flow::sale::state::{Effect, Event, ORDER, State};
 use crate::flow::sale::terms::{
     ACCEPTANCE_FORMAT, Acceptance, AcceptanceBody, Offer, OfferBody, Paying,
 };
@@ -113,7 +113,9 @@ impl Trader {
         Ok(state)
     }
 
-    /// Takes in what somebody else said; what is known already changes nothing.
+    /// Takes in what somebody else said; what is known already changes nothing. Somebody else's
+    /// acceptance is held in memory alone, and makes way for a later one, until the seller has signed:
+    /// then both are stored. Anybody can write one, with coins that are not there.
     pub fn hear(&mut self, state: &mut State, event: Event) -> Result<()> {
         let known = match &event {
             Event::Accepted(acceptance) => state.acceptance() == Some(acceptance.as_ref()),
@@ -123,21 +125,36 @@ impl Trader {
             return Ok(());
         }
         state.admit(&event)?;
+        if let Event::Accepted(acceptance) = &event {
+            if let Some(stored) = self.sale(state.offer())?.acceptance() {
+                check_same(stored, acceptance)?;
+            }
+            state.apply(event);
+            return Ok(());
+        }
         self.commit(state, event)
     }
 
+    /// Stores a word before it counts; with the first consent the acceptance that it is given to.
     fn commit(&mut self, state: &mut State, event: Event) -> Result<()> {
         let id = state.offer().offer.id()?;
-        let body = serde_json::to_vec(&event)
-            .map_err(|error| super::READABLE.broken("word of a sale", "JSON", error))?;
-        self.append(&id.0, EVENT, body)?;
+        let mut words = Vec::with_capacity(2);
+        if let (Event::Consented(_), Some(held)) = (&event, state.acceptance()) {
+            match self.sale(state.offer())?.acceptance() {
+                Some(stored) => check_same(stored, held)?,
+                None => words.push(written(&Event::Accepted(Box::new(held.clone())))?),
+            }
+        }
+        words.push(written(&event)?);
+        self.append(&id.0, EVENT, words)?;
         state.apply(event);
         Ok(())
     }
 
-    fn append(&mut self, scope: &[u8; 32], kind: &str, body: Vec<u8>) -> Result<()> {
+    fn append(&mut self, scope: &[u8; 32], kind: &str, bodies: Vec<Vec<u8>>) -> Result<()> {
         let staged = self.wallet.take_staged();
-        let done = self.store.append(scope, &[(kind, body)], staged.as_ref());
+        let events: Vec<(&str, Vec<u8>)> = bodies.into_iter().map(|body| (kind, body)).collect();
+        let done = self.store.append(scope, &events, staged.as_ref());
         if let (Err(_), Some(changes)) = (&done, staged) {
             self.wallet.restage(changes);
         }
@@ -471,6 +488,20 @@ fn sign_seal(
     // The exchange follows the seal before it tells what is signed.
     let sighash = TapSighash::from_byte_array(exchange.sighash(input)?);
     Ok(signed(&signer.sign_seal(seal, sighash)?))
+}
+
+fn written(event: &Event) -> Result<Vec<u8>> {
+    serde_json::to_vec(event)
+        .map_err(|error| super::READABLE.broken("word of a sale", "JSON", error))
+}
+
+/// What is stored of a sale is of one acceptance.
+fn check_same(stored: &Acceptance, other: &Acceptance) -> Result<()> {
+    let (stored, other) = (stored.acceptance.id()?, other.acceptance.id()?);
+    if stored == other {
+        return Ok(());
+    }
+    Err(ORDER.refuses(Culprit::Sender, "acceptance", stored, other))
 }
 
 fn check_signer(record: &Record, signer: &SoftwareSigner) -> Result<()> {

@@ -262,6 +262,41 @@ fn a_wallet_never_sees_a_seal_as_money() {
 }
 
 #[test]
+fn a_strangers_acceptance_uses_up_no_offer() {
+    let mut market = Market::issued();
+    let offer = market.offer(PRICE, 0, 120);
+    let [first, .., third] = &mut market.buyers[..] else { panic!() };
+    let signers = [first.signer(), third.signer()];
+    let good = first.trader.accept(&offer, first.record.clone(), &signers[0], RATE).unwrap();
+    let real = third.trader.accept(&offer, third.record.clone(), &signers[1], RATE).unwrap();
+    let false_one = rebuilt(&real, &offer, &signers[1], |it| {
+        it.acceptance.coins[0].outpoint = OutPoint::new(Txid::all_zeros(), 7);
+    });
+
+    let (seller, trader) = (market.miner.signer(), &mut market.miner.trader);
+    let mut his = trader.sale(&offer).unwrap();
+    trader.hear(&mut his, accepted(&false_one)).unwrap();
+    assert_eq!(rule(trader.consent(&mut his, Party::Seller, &seller, None)), "sale-coin");
+    assert_eq!(trader.sale(&offer).unwrap().acceptance(), None, "nothing of it is stored");
+    // A later one takes its place, and is stored with what is signed for it.
+    trader.hear(&mut his, accepted(&good)).unwrap();
+    assert_eq!(trader.sale(&offer).unwrap().acceptance(), None);
+    let consent = trader.consent(&mut his, Party::Seller, &seller, None).unwrap();
+    let mut stored = trader.sale(&offer).unwrap();
+    assert_eq!(stored.acceptance(), Some(&good));
+    assert_eq!(stored.consents(), core::slice::from_ref(&consent));
+    for state in [&mut his, &mut stored] {
+        assert_eq!(rule(trader.hear(state, accepted(&real))), "sale-order");
+    }
+    // Who remembers an acceptance of the offer hears no other one, and signs for none.
+    let buyer = &mut market.buyers[0].trader;
+    let mut state = buyer.sale(&offer).unwrap();
+    assert_eq!(rule(buyer.hear(&mut state, accepted(&real))), "sale-order");
+    buyer.hear(&mut state, Event::Consented(consent)).unwrap();
+    assert_eq!(state.turn(), [Party::Buyer]);
+}
+
+#[test]
 fn coins_that_a_stranger_names_are_not_signed_for_him() {
     let mut market = Market::issued();
     let first = &mut market.buyers[0];

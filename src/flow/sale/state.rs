@@ -15,7 +15,7 @@ use crate::tx::exchange::Exchanging;
 /// Everybody speaks when it is his turn.
 pub const ORDER: Rule = Rule::new(
     "sale-order",
-    "an offer is accepted once; then sign the seller, the buyer, and in a resale whoever guards the miner's notice",
+    "an offer has the acceptance that its seller signs, and no other one then; after him sign the buyer, and in a resale whoever guards the miner's notice",
     "wait for the others",
 );
 
@@ -80,7 +80,10 @@ impl State {
             Event::Accepted(acceptance) => {
                 if let Some(held) = &self.acceptance {
                     let (held, found) = (held.acceptance.id()?, acceptance.acceptance.id()?);
-                    return Err(ORDER.refuses(Culprit::Sender, "acceptance", held, found));
+                    // What nobody has signed for binds nobody: a later one takes its place.
+                    if held == found || !self.consents.is_empty() {
+                        return Err(ORDER.refuses(Culprit::Sender, "acceptance", held, found));
+                    }
                 }
                 acceptance.check(&self.offer)?;
                 compared(&self.offer, acceptance).map(|_| ())
