@@ -122,6 +122,7 @@ pub fn all() -> Vec<Rule> {
         engine::trade::TURN,
         engine::trade::JUDGED,
         engine::trade::FOREIGN,
+        engine::trade::REPLACES,
         engine::title::BUSY,
     ]);
     rules.extend([flow::SPEAKER]);

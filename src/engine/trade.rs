@@ -11,24 +11,23 @@
 //! about to send ([`Trader::open`]).
 
 use bitcoin::hashes::Hash;
-use bitcoin::{OutPoint, ScriptBuf, TapSighash, Transaction, TxOut};
+use bitcoin::{TapSighash, Transaction};
 
 use crate::engine::title::{Reader, trace};
 use crate::error::{Culprit, Result, Rule};
 use crate::facts::{Coin, Facts};
 use crate::flow::contract::Contract;
 use crate::flow::escrow::outcome::check_outcome;
-use crate::flow::position::coins::{POSTAGE, retirement};
 use crate::flow::position::dossier::Dossier;
 use crate::flow::position::title::Title;
-use crate::flow::sale::coins::{SEAL_MOVED, check_offer, held_seal, watched};
+use crate::flow::sale::coins::{check_offer, held_seal, waits, watched};
 use crate::flow::sale::consent::{CONSENT_FORMAT, Consent, Party, Piece};
 use crate::flow::sale::state::{Effect, Event, ORDER, State};
 use crate::flow::sale::terms::{
     ACCEPTANCE_FORMAT, Acceptance, AcceptanceBody, Offer, OfferBody, Paying,
 };
 use crate::flow::sale::title::check_title;
-use crate::flow::sale::txs::{Purse, Seal, bargain, needed, needed_to_move};
+use crate::flow::sale::txs::{Purse, bargain, needed};
 use crate::header_sync::GuardedChain;
 use crate::id::{RecordId, WordId};
 use crate::party::Record;
@@ -41,10 +40,12 @@ use crate::work::evidence::Evidence;
 
 mod again;
 mod foreign;
+mod moves;
 
 pub use again::Again;
 use again::Sending;
 pub use foreign::FOREIGN;
+pub use moves::REPLACES;
 
 /// The signer is that of the record.
 pub const SIGNER: Rule = Rule::new(
@@ -202,6 +203,16 @@ impl Trader {
         self.chain.facts(&mut self.store, &scripts, tip.saturating_sub(SPAN))
     }
 
+    /// Refuses an offer that the chain does not bear out, or whose seal somebody is about to move.
+    fn check_open(&mut self, offer: &OfferBody) -> Result<()> {
+        let facts = self.facts_of(offer, None)?;
+        check_offer(offer, &facts)?;
+        match waits(offer, &facts) {
+            Some(other) => Err(untimely(Party::Buyer, &Effect::behind(other))),
+            None => Ok(()),
+        }
+    }
+
     /// Accepts an offer with coins of the wallet; they are reserved, on disk, before this returns.
     /// Asked again, it answers the same acceptance.
     pub fn accept(
@@ -217,7 +228,7 @@ impl Trader {
         }
         check_signer(&record, signer)?;
         let body = &offer.offer;
-        check_offer(body, &self.facts_of(body, None)?)?;
+        self.check_open(body)?;
         // What the record and the rate are worth is known before a coin is touched.
         body.contract(&record)?.check_rate(sat_per_vb, Culprit::Sender)?;
         let wallet = self.wallet()?;
@@ -406,76 +417,6 @@ impl Trader {
             Effect::Void(error) => Err(error),
             other => Err(untimely(party, &other)),
         }
-    }
-
-    /// Withdraws every offer of a seal: moves it to the same holder under the next number.
-    pub fn withdraw(
-        &mut self,
-        seal: &Seal<'_>,
-        signer: &SoftwareSigner,
-        sat_per_vb: u64,
-    ) -> Result<Transaction> {
-        let to = held_seal(seal.terms, seal.position, &seal.withdrawn())?.script_pubkey;
-        self.move_seal(seal, signer, sat_per_vb, &to, |seal, purse| seal.withdraw(purse))
-    }
-
-    /// Ends a position: moves its seal to the retirement script.
-    pub fn retire(
-        &mut self,
-        seal: &Seal<'_>,
-        signer: &SoftwareSigner,
-        sat_per_vb: u64,
-    ) -> Result<Transaction> {
-        let to = retirement(seal.terms)?.script_pubkey;
-        self.move_seal(seal, signer, sat_per_vb, &to, |seal, purse| seal.retire(purse))
-    }
-
-    fn move_seal(
-        &mut self,
-        seal: &Seal<'_>,
-        signer: &SoftwareSigner,
-        sat_per_vb: u64,
-        to: &ScriptBuf,
-        build: impl Fn(&Seal<'_>, Purse<'_>) -> Result<Exchange>,
-    ) -> Result<Transaction> {
-        check_signer(&seal.held.record, signer)?;
-        let lock = held_seal(seal.terms, seal.position, seal.held)?;
-        // Asked again, he sends the same: its coins are reserved already.
-        if let Some(held) = self.moving(seal.outpoint, to)? {
-            self.send(&held)?;
-            return Ok(held.tx);
-        }
-        self.check_held(&lock, seal.outpoint)?;
-        let wallet = self.wallet()?;
-        let (coins, change) =
-            wallet.reserve(&|coins| needed_to_move(seal, &paying(coins), sat_per_vb))?;
-        let coins = paying(&coins);
-        let exchange = build(seal, Purse { coins: &coins, change: &change, sat_per_vb })?;
-        let mut signing = Exchanging::new(exchange);
-        for input in 0..signing.exchange().parts().len() {
-            let witness = self.sign(&signing, input, Party::Seller, signer)?;
-            signing.add(input, None, &witness, Culprit::Holder)?;
-        }
-        let tx = signing.finish()?.tx;
-        let (about, seal) = (seal.position.0, lock.script_pubkey);
-        self.send(&Sending { about, seal, until: None, tx: tx.clone() })?;
-        Ok(tx)
-    }
-
-    fn check_held(&mut self, lock: &SealLock, outpoint: OutPoint) -> Result<()> {
-        let (tip, _) = self.chain.electrum().tip()?;
-        let scripts = [lock.script_pubkey.clone()];
-        let facts = self.chain.facts(&mut self.store, &scripts, tip.saturating_sub(SPAN))?;
-        let held = TxOut { value: POSTAGE, script_pubkey: lock.script_pubkey.clone() };
-        let coins = facts.coins(&lock.script_pubkey);
-        let there = coins
-            .iter()
-            .any(|coin| coin.outpoint == outpoint && coin.txout == held && coin.spender.is_none());
-        if there {
-            return Ok(());
-        }
-        let found = format_args!("no unspent seal of this holder and number at {outpoint}");
-        Err(SEAL_MOVED.refuses(Culprit::Holder, "seal", "the seal that is held", found))
     }
 }
 

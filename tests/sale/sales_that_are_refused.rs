@@ -3,7 +3,7 @@
 use bitcoin::hashes::Hash;
 use bitcoin::{Amount, OutPoint, Txid};
 use hashmix::error::Result;
-use hashmix::flow::sale::coins::{check_coins, check_offer};
+use hashmix::flow::sale::coins::{check_coins, check_offer, waits};
 use hashmix::flow::sale::consent::{Consent, Party};
 use hashmix::flow::sale::state::{Effect, Event, State};
 use hashmix::flow::sale::terms::{Acceptance, Offer, OfferBody};
@@ -223,9 +223,16 @@ fn what_expired_or_moved_is_neither_accepted_nor_signed() {
     let tx = market.miner.trader.withdraw(&seal, &seller, RATE).unwrap();
     println!("withdrawal: {} vB", tx.vsize());
     market.world.settle().unwrap();
-    // In the mempool already.
-    let facts = market.miner.trader.facts(&his).unwrap();
-    assert_eq!(rule(check_offer(&longer.offer, &facts)), "sale-seal-moved");
+    // In the mempool it decides nothing, and nobody signs behind it.
+    let trader = &mut market.miner.trader;
+    let facts = trader.facts(&his).unwrap();
+    assert_eq!(check_offer(&longer.offer, &facts), Ok(()));
+    assert_eq!(waits(&longer.offer, &facts), Some(tx.compute_txid()));
+    assert_eq!(his.next(&facts, Party::Seller), Ok(Effect::behind(tx.compute_txid())));
+    assert_eq!(rule(trader.consent(&mut his, Party::Seller, &seller, None)), "sale-turn");
+    let second = &mut market.buyers[1];
+    let late = second.trader.accept(&longer, second.record.clone(), &second.signer(), RATE);
+    assert_eq!(rule(late), "sale-turn");
     market.elsewhere(1);
     let trader = &mut market.miner.trader;
     assert_eq!(rule(trader.consent(&mut his, Party::Seller, &seller, None)), "sale-seal-moved");

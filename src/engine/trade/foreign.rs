@@ -7,7 +7,7 @@ use bitcoin::{OutPoint, Psbt, ScriptBuf, Witness};
 
 use super::{Trader, check_signer, untimely};
 use crate::error::{Culprit, Result, Rule};
-use crate::flow::sale::coins::{COIN, check_coins, check_offer};
+use crate::flow::sale::coins::{COIN, check_coins};
 use crate::flow::sale::consent::{Consent, Party, Piece};
 use crate::flow::sale::state::{Effect, State};
 use crate::flow::sale::terms::{Acceptance, Offer, Paying};
@@ -39,7 +39,7 @@ impl Trader {
         }
         check_signer(&record, signer)?;
         let body = &offer.offer;
-        check_offer(body, &self.facts_of(body, None)?)?;
+        self.check_open(body)?;
         let mut paying = Vec::with_capacity(coins.len());
         for outpoint in coins {
             // Its hash proves what it pays.

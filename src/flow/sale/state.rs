@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Culprit, Error, Result, Rule};
 use crate::facts::Facts;
-use crate::flow::sale::coins::{check_coins, check_offer};
+use crate::flow::sale::coins::{check_coins, check_offer, waits};
 use crate::flow::sale::consent::{Consent, Party};
 use crate::flow::sale::terms::{ACCEPTS, Acceptance, Guard, Offer};
 use crate::flow::sale::txs::{Bargain, compared};
@@ -50,6 +50,13 @@ pub enum Effect {
     Sent(Txid, Option<u32>),
     /// Nothing comes of it any more, and why.
     Void(Error),
+}
+
+impl Effect {
+    /// Another transaction moves the seal, and is in no block yet.
+    pub fn behind(other: Txid) -> Self {
+        Self::Wait(format!("for {other}, which moves the seal, to be confirmed or replaced"))
+    }
 }
 
 impl State {
@@ -172,7 +179,10 @@ impl State {
     pub fn next(&self, facts: &Facts, party: Party) -> Result<Effect> {
         let Some(acceptance) = &self.acceptance else {
             return Ok(match check_offer(&self.offer.offer, facts) {
-                Ok(()) => Effect::Wait("for a buyer".to_owned()),
+                Ok(()) => match waits(&self.offer.offer, facts) {
+                    Some(other) => Effect::behind(other),
+                    None => Effect::Wait("for a buyer".to_owned()),
+                },
                 Err(error) => Effect::Void(error),
             });
         };
@@ -185,6 +195,9 @@ impl State {
             .and_then(|()| check_coins(&acceptance.acceptance, facts));
         if let Err(error) = checked {
             return Ok(Effect::Void(error));
+        }
+        if let Some(other) = waits(&self.offer.offer, facts) {
+            return Ok(Effect::behind(other));
         }
         let turn = self.turn();
         if turn.contains(&party) {
