@@ -57,6 +57,13 @@ pub const SIGNATURE: Rule = Rule::new(
     "ask the signer to sign again",
 );
 
+/// What moves a seal is known as a whole.
+pub const SEAL: Rule = Rule::new(
+    "psbt-seal",
+    "a PSBT that is checked with an offer and its acceptance is their transaction, and one that moves a seal without them spends no lock of the contract",
+    "do not sign it; a sale is what `hashmix sale sign` rebuilds, and who withdraws or retires pays the fee with coins of his own",
+);
+
 /// Longest PSBT that is read, in bytes.
 const LONGEST: usize = 4_000_000;
 /// Key types of MuSig2 nonces and partial signatures (BIP 373).
@@ -138,6 +145,17 @@ fn describe(psbt: &Psbt, terms: &EscrowTerms, seals: &SealsArguments) -> Result<
     if sealed.is_empty() && !prevouts.iter().any(|out| find(&locks, &out.script_pubkey).is_some()) {
         let expected = format!("a lock of {}", terms.id()?);
         return Err(OURS.refuses(Culprit::Sender, "inputs", expected, "none of them"));
+    }
+
+    let locked = prevouts.iter().position(|out| find(&locks, &out.script_pubkey).is_some());
+    if let (Some(input), None, false) = (locked, &seals.acceptance, sealed.is_empty()) {
+        let expected = "a withdrawal or a retirement, without a lock of the contract";
+        return Err(SEAL.refuses(
+            Culprit::Sender,
+            "inputs",
+            expected,
+            format_args!("one at {input}"),
+        ));
     }
 
     let mut lines = vec![

@@ -105,6 +105,7 @@ pub fn all() -> Vec<Rule> {
         cli::psbt::OURS,
         cli::psbt::HINTS,
         cli::psbt::SIGNATURE,
+        cli::psbt::SEAL,
     ]);
     rules.extend([cli::rules::KNOWN]);
     rules.extend([cli::sale::COMPLETE]);
@@ -121,6 +122,7 @@ pub fn all() -> Vec<Rule> {
         engine::trade::TURN,
         engine::trade::JUDGED,
         engine::trade::FOREIGN,
+        engine::trade::REPLACES,
         engine::title::BUSY,
     ]);
     rules.extend([flow::SPEAKER]);

@@ -3,7 +3,7 @@
 //! | what leaves | on disk before |
 //! |---|---|
 //! | an acceptance | itself, and the coins that are reserved for it |
-//! | a consent | itself, and to which acceptance of the offer it was given: to one, for ever |
+//! | a consent | itself, and to which acceptance of the offer it was given: to one, for ever; before the first one, no stranger's acceptance |
 //! | a withdrawal, a retirement | the transaction, and the coins that pay its fee |
 //! | a finished sale | the transaction, and until when it may be sent |
 //!
@@ -11,24 +11,23 @@
 //! about to send ([`Trader::open`]).
 
 use bitcoin::hashes::Hash;
-use bitcoin::{OutPoint, ScriptBuf, TapSighash, Transaction, TxOut};
+use bitcoin::{TapSighash, Transaction};
 
 use crate::engine::title::{Reader, trace};
 use crate::error::{Culprit, Result, Rule};
 use crate::facts::{Coin, Facts};
 use crate::flow::contract::Contract;
 use crate::flow::escrow::outcome::check_outcome;
-use crate::flow::position::coins::{POSTAGE, retirement};
 use crate::flow::position::dossier::Dossier;
 use crate::flow::position::title::Title;
-use crate::flow::sale::coins::{SEAL_MOVED, check_offer, held_seal, watched};
+use crate::flow::sale::coins::{check_offer, held_seal, waits, watched};
 use crate::flow::sale::consent::{CONSENT_FORMAT, Consent, Party, Piece};
-use crate::flow::sale::state::{Effect, Event, State};
+use crate::flow::sale::state::{Effect, Event, ORDER, State};
 use crate::flow::sale::terms::{
     ACCEPTANCE_FORMAT, Acceptance, AcceptanceBody, Offer, OfferBody, Paying,
 };
 use crate::flow::sale::title::check_title;
-use crate::flow::sale::txs::{Purse, Seal, bargain, needed, needed_to_move};
+use crate::flow::sale::txs::{Purse, bargain, needed};
 use crate::header_sync::GuardedChain;
 use crate::id::{RecordId, WordId};
 use crate::party::Record;
@@ -41,10 +40,12 @@ use crate::work::evidence::Evidence;
 
 mod again;
 mod foreign;
+mod moves;
 
 pub use again::Again;
 use again::Sending;
 pub use foreign::FOREIGN;
+pub use moves::REPLACES;
 
 /// The signer is that of the record.
 pub const SIGNER: Rule = Rule::new(
@@ -113,7 +114,9 @@ impl Trader {
         Ok(state)
     }
 
-    /// Takes in what somebody else said; what is known already changes nothing.
+    /// Takes in what somebody else said; what is known already changes nothing. Somebody else's
+    /// acceptance is held in memory alone, and makes way for a later one, until the seller has signed:
+    /// then both are stored. Anybody can write one, with coins that are not there.
     pub fn hear(&mut self, state: &mut State, event: Event) -> Result<()> {
         let known = match &event {
             Event::Accepted(acceptance) => state.acceptance() == Some(acceptance.as_ref()),
@@ -123,21 +126,36 @@ impl Trader {
             return Ok(());
         }
         state.admit(&event)?;
+        if let Event::Accepted(acceptance) = &event {
+            if let Some(stored) = self.sale(state.offer())?.acceptance() {
+                check_same(stored, acceptance)?;
+            }
+            state.apply(event);
+            return Ok(());
+        }
         self.commit(state, event)
     }
 
+    /// Stores a word before it counts; with the first consent the acceptance that it is given to.
     fn commit(&mut self, state: &mut State, event: Event) -> Result<()> {
         let id = state.offer().offer.id()?;
-        let body = serde_json::to_vec(&event)
-            .map_err(|error| super::READABLE.broken("word of a sale", "JSON", error))?;
-        self.append(&id.0, EVENT, body)?;
+        let mut words = Vec::with_capacity(2);
+        if let (Event::Consented(_), Some(held)) = (&event, state.acceptance()) {
+            match self.sale(state.offer())?.acceptance() {
+                Some(stored) => check_same(stored, held)?,
+                None => words.push(written(&Event::Accepted(Box::new(held.clone())))?),
+            }
+        }
+        words.push(written(&event)?);
+        self.append(&id.0, EVENT, words)?;
         state.apply(event);
         Ok(())
     }
 
-    fn append(&mut self, scope: &[u8; 32], kind: &str, body: Vec<u8>) -> Result<()> {
+    fn append(&mut self, scope: &[u8; 32], kind: &str, bodies: Vec<Vec<u8>>) -> Result<()> {
         let staged = self.wallet.take_staged();
-        let done = self.store.append(scope, &[(kind, body)], staged.as_ref());
+        let events: Vec<(&str, Vec<u8>)> = bodies.into_iter().map(|body| (kind, body)).collect();
+        let done = self.store.append(scope, &events, staged.as_ref());
         if let (Err(_), Some(changes)) = (&done, staged) {
             self.wallet.restage(changes);
         }
@@ -185,6 +203,16 @@ impl Trader {
         self.chain.facts(&mut self.store, &scripts, tip.saturating_sub(SPAN))
     }
 
+    /// Refuses an offer that the chain does not bear out, or whose seal somebody is about to move.
+    fn check_open(&mut self, offer: &OfferBody) -> Result<()> {
+        let facts = self.facts_of(offer, None)?;
+        check_offer(offer, &facts)?;
+        match waits(offer, &facts) {
+            Some(other) => Err(untimely(Party::Buyer, &Effect::behind(other))),
+            None => Ok(()),
+        }
+    }
+
     /// Accepts an offer with coins of the wallet; they are reserved, on disk, before this returns.
     /// Asked again, it answers the same acceptance.
     pub fn accept(
@@ -200,7 +228,7 @@ impl Trader {
         }
         check_signer(&record, signer)?;
         let body = &offer.offer;
-        check_offer(body, &self.facts_of(body, None)?)?;
+        self.check_open(body)?;
         // What the record and the rate are worth is known before a coin is touched.
         body.contract(&record)?.check_rate(sat_per_vb, Culprit::Sender)?;
         let wallet = self.wallet()?;
@@ -276,6 +304,10 @@ impl Trader {
             Effect::Void(error) => return Err(error),
             other => return Err(untimely(party, &other)),
         };
+        if let (Party::Buyer, Some(acceptance)) = (party, state.acceptance()) {
+            check_signer(&acceptance.acceptance.holder, signer)?;
+            self.check_ours(&acceptance.acceptance)?;
+        }
         self.judge(&state.offer().offer, party, evidence)?;
         let signing = state.signing()?;
         let acceptance = match state.acceptance() {
@@ -288,6 +320,17 @@ impl Trader {
             pieces.push(Piece { input: u32::try_from(input).unwrap_or(u32::MAX), witness });
         }
         self.consented(state, party, acceptance, pieces)
+    }
+
+    /// Whoever pays out of this wallet named its coins himself: they are reserved, or their change
+    /// comes back to it. Coins of another wallet are signed there.
+    fn check_ours(&self, acceptance: &AcceptanceBody) -> Result<()> {
+        let reserved = |coin: &Paying| self.wallet.is_reserved(coin.outpoint);
+        if self.wallet.is_ours(&acceptance.change) || acceptance.coins.iter().all(reserved) {
+            return Ok(());
+        }
+        let found = format_args!("{:x}", acceptance.change);
+        Err(SIGNER.misused("acceptance, change", "a script of this wallet", found))
     }
 
     /// Verifies a consent, and stores it before it leaves.
@@ -375,76 +418,6 @@ impl Trader {
             other => Err(untimely(party, &other)),
         }
     }
-
-    /// Withdraws every offer of a seal: moves it to the same holder under the next number.
-    pub fn withdraw(
-        &mut self,
-        seal: &Seal<'_>,
-        signer: &SoftwareSigner,
-        sat_per_vb: u64,
-    ) -> Result<Transaction> {
-        let to = held_seal(seal.terms, seal.position, &seal.withdrawn())?.script_pubkey;
-        self.move_seal(seal, signer, sat_per_vb, &to, |seal, purse| seal.withdraw(purse))
-    }
-
-    /// Ends a position: moves its seal to the retirement script.
-    pub fn retire(
-        &mut self,
-        seal: &Seal<'_>,
-        signer: &SoftwareSigner,
-        sat_per_vb: u64,
-    ) -> Result<Transaction> {
-        let to = retirement(seal.terms)?.script_pubkey;
-        self.move_seal(seal, signer, sat_per_vb, &to, |seal, purse| seal.retire(purse))
-    }
-
-    fn move_seal(
-        &mut self,
-        seal: &Seal<'_>,
-        signer: &SoftwareSigner,
-        sat_per_vb: u64,
-        to: &ScriptBuf,
-        build: impl Fn(&Seal<'_>, Purse<'_>) -> Result<Exchange>,
-    ) -> Result<Transaction> {
-        check_signer(&seal.held.record, signer)?;
-        let lock = held_seal(seal.terms, seal.position, seal.held)?;
-        // Asked again, he sends the same: its coins are reserved already.
-        if let Some(held) = self.moving(seal.outpoint, to)? {
-            self.send(&held)?;
-            return Ok(held.tx);
-        }
-        self.check_held(&lock, seal.outpoint)?;
-        let wallet = self.wallet()?;
-        let (coins, change) =
-            wallet.reserve(&|coins| needed_to_move(seal, &paying(coins), sat_per_vb))?;
-        let coins = paying(&coins);
-        let exchange = build(seal, Purse { coins: &coins, change: &change, sat_per_vb })?;
-        let mut signing = Exchanging::new(exchange);
-        for input in 0..signing.exchange().parts().len() {
-            let witness = self.sign(&signing, input, Party::Seller, signer)?;
-            signing.add(input, None, &witness, Culprit::Holder)?;
-        }
-        let tx = signing.finish()?.tx;
-        let (about, seal) = (seal.position.0, lock.script_pubkey);
-        self.send(&Sending { about, seal, until: None, tx: tx.clone() })?;
-        Ok(tx)
-    }
-
-    fn check_held(&mut self, lock: &SealLock, outpoint: OutPoint) -> Result<()> {
-        let (tip, _) = self.chain.electrum().tip()?;
-        let scripts = [lock.script_pubkey.clone()];
-        let facts = self.chain.facts(&mut self.store, &scripts, tip.saturating_sub(SPAN))?;
-        let held = TxOut { value: POSTAGE, script_pubkey: lock.script_pubkey.clone() };
-        let coins = facts.coins(&lock.script_pubkey);
-        let there = coins
-            .iter()
-            .any(|coin| coin.outpoint == outpoint && coin.txout == held && coin.spender.is_none());
-        if there {
-            return Ok(());
-        }
-        let found = format_args!("no unspent seal of this holder and number at {outpoint}");
-        Err(SEAL_MOVED.refuses(Culprit::Holder, "seal", "the seal that is held", found))
-    }
 }
 
 fn sign_seal(
@@ -456,6 +429,20 @@ fn sign_seal(
     // The exchange follows the seal before it tells what is signed.
     let sighash = TapSighash::from_byte_array(exchange.sighash(input)?);
     Ok(signed(&signer.sign_seal(seal, sighash)?))
+}
+
+fn written(event: &Event) -> Result<Vec<u8>> {
+    serde_json::to_vec(event)
+        .map_err(|error| super::READABLE.broken("word of a sale", "JSON", error))
+}
+
+/// What is stored of a sale is of one acceptance.
+fn check_same(stored: &Acceptance, other: &Acceptance) -> Result<()> {
+    let (stored, other) = (stored.acceptance.id()?, other.acceptance.id()?);
+    if stored == other {
+        return Ok(());
+    }
+    Err(ORDER.refuses(Culprit::Sender, "acceptance", stored, other))
 }
 
 fn check_signer(record: &Record, signer: &SoftwareSigner) -> Result<()> {

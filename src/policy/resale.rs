@@ -349,10 +349,15 @@ pub(super) fn due(old: &EscrowTerms, resale: &Resale) -> Amount {
 }
 
 /// The locks that coinbases still pay from the period `first` on, each with the period from which they
-/// no longer do: those before the old contract's as far as they go, then its own until the lock changes.
+/// no longer do: those before the old contract's as far as they go, then its own until the lock changes,
+/// unless it changes before its own was ever paid.
 fn locks(old: &EscrowTerms, resale: &Resale, first: u32) -> Result<Vec<(u32, ScriptBuf)>> {
     let before = old.tenure.iter().flat_map(|tenure| &tenure.earlier);
     let before = before.map(|earlier| (earlier.until, earlier.lock.clone()));
-    let all = before.chain([(resale.switch, old.work()?.lock)]);
-    Ok(all.filter(|(until, _)| *until > first).collect())
+    let mut all: Vec<(u32, ScriptBuf)> = before.filter(|(until, _)| *until > first).collect();
+    let begins = all.iter().map(|(until, _)| *until).max().unwrap_or(first);
+    if resale.switch > begins {
+        all.push((resale.switch, old.work()?.lock));
+    }
+    Ok(all)
 }

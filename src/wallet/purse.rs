@@ -60,6 +60,16 @@ impl Wallet {
         }
     }
 
+    /// Whether a coin is reserved.
+    pub fn is_reserved(&self, outpoint: bitcoin::OutPoint) -> bool {
+        self.inner.is_outpoint_locked(outpoint)
+    }
+
+    /// Whether a script is one of this wallet's addresses.
+    pub fn is_ours(&self, script: &Script) -> bool {
+        self.inner.is_mine(script.to_owned())
+    }
+
     /// Signs the message of an input that spends a coin of ours, by its BIP-86 key. Who calls has built
     /// the transaction himself, and followed every seal through it.
     pub fn sign_coin(&self, script: &Script, sighash: [u8; 32]) -> Result<schnorr::Signature> {

@@ -185,3 +185,45 @@ fn a_sale_that_the_server_refuses_is_told_and_stops_nobody() {
     assert_eq!(*txid, state.signing().unwrap().exchange().txid());
     assert_eq!(error.rule(), "chain-broadcast");
 }
+
+#[test]
+fn a_sale_that_hangs_at_a_low_fee_is_withdrawn_for_a_higher_one() {
+    let mut market = Market::issued();
+    let offer = market.offer(60_000_000, 0, 120);
+    let state = agreed(&mut market, &offer);
+    let sale = market.buyers[0].trader.broadcast(&state, Party::Buyer).unwrap();
+    market.world.settle().unwrap();
+
+    let (outpoint, held) = market.at_issue();
+    let (terms, position, seller) = (market.terms.clone(), market.id, market.miner.signer());
+    let seal = Seal { terms: &terms, position, held: &held, outpoint };
+    let trader = &mut market.miner.trader;
+    // 255 vB at 2 sat/vB are 510 sat: a withdrawal of 212 vB at 2 sat/vB is less.
+    for refused in [trader.withdraw(&seal, &seller, RATE), trader.retire(&seal, &seller, RATE)] {
+        assert_eq!(refused.unwrap_err().rule(), "sale-replaces");
+    }
+    let reserved = trader.wallet().unwrap().balance().reserved;
+    assert_eq!(reserved, bitcoin::Amount::ZERO, "what is refused reserves nothing");
+    let tx = match trader.withdraw(&seal, &seller, RATE * 5) {
+        Ok(tx) => tx,
+        // A node that replaces nothing, like the embedded one, says so; and it can be asked again.
+        Err(error) => {
+            assert_eq!(error.rule(), "chain-broadcast", "{error}");
+            let again = trader.withdraw(&seal, &seller, RATE * 6).unwrap_err();
+            assert!(again.to_string().contains("conflict"), "{again}");
+            let reserved = trader.wallet().unwrap().balance().reserved;
+            assert_eq!(reserved, bitcoin::Amount::ZERO, "what the node refuses reserves nothing");
+            return;
+        }
+    };
+    market.world.settle().unwrap();
+    let waiting = market.world.mempool().unwrap();
+    assert_eq!(waiting, [tx.compute_txid()], "in place of {}", sale.compute_txid());
+    market.elsewhere(1);
+    let facts = market.buyers[0].trader.facts(&state).unwrap();
+    let void = state.next(&facts, Party::Buyer).unwrap();
+    assert!(matches!(void, Effect::Void(error) if error.rule() == "sale-seal-moved"));
+    // In a block, it is moved for good.
+    let late = market.miner.trader.retire(&seal, &seller, RATE * 9).unwrap_err();
+    assert_eq!(late.rule(), "sale-seal-moved");
+}

@@ -122,14 +122,15 @@ fn coins_of_another_wallet_pay_by_a_psbt_that_it_has_signed() {
     good.inputs[1].partial_sigs.insert(bitcoin::PublicKey::new(key.0), one);
     good.inputs[2].final_script_witness = Some(Witness::p2tr_key_spend(&two));
 
+    let (buyers, other_buyers) = (market.buyers[0].signer(), market.buyers[1].signer());
     let trader = &mut market.buyers[0].trader;
     let mut state = trader.sale(&offer).unwrap();
-    assert_eq!(trader.import(&mut state, &good).unwrap_err().rule(), "sale-turn");
+    assert_eq!(trader.import(&mut state, &buyers, &good).unwrap_err().rule(), "sale-turn");
     trader.hear(&mut state, Event::Consented(first)).unwrap();
-    assert_eq!(trader.import(&mut state, &blank).unwrap_err().rule(), "sale-foreign");
+    assert_eq!(trader.import(&mut state, &buyers, &blank).unwrap_err().rule(), "sale-foreign");
     let mut other = good.clone();
     other.unsigned_tx.output[2].value += Amount::ONE_SAT;
-    assert_eq!(trader.import(&mut state, &other).unwrap_err().rule(), "sale-foreign");
+    assert_eq!(trader.import(&mut state, &buyers, &other).unwrap_err().rule(), "sale-foreign");
     // A signature of something else is none.
     let mut forged = good.clone();
     let stranger = bitcoin::taproot::Signature {
@@ -137,10 +138,12 @@ fn coins_of_another_wallet_pay_by_a_psbt_that_it_has_signed() {
         ..two
     };
     forged.inputs[2].final_script_witness = Some(Witness::p2tr_key_spend(&stranger));
-    assert_ne!(trader.import(&mut state, &forged).unwrap_err().rule(), "sale-foreign");
+    assert_ne!(trader.import(&mut state, &buyers, &forged).unwrap_err().rule(), "sale-foreign");
     assert!(!state.consents().iter().any(|consent| consent.by == Party::Buyer));
-    let consent = trader.import(&mut state, &good).unwrap();
-    assert_eq!(trader.import(&mut state, &blank).unwrap(), consent, "asked again");
+    let stranger = trader.import(&mut state, &other_buyers, &good);
+    assert_eq!(stranger.unwrap_err().rule(), "sale-signer");
+    let consent = trader.import(&mut state, &buyers, &good).unwrap();
+    assert_eq!(trader.import(&mut state, &buyers, &blank).unwrap(), consent, "asked again");
     let tx = trader.broadcast(&state, Party::Buyer).unwrap();
     market.sold(&state, tx);
 }

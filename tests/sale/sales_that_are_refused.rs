@@ -3,7 +3,7 @@
 use bitcoin::hashes::Hash;
 use bitcoin::{Amount, OutPoint, Txid};
 use hashmix::error::Result;
-use hashmix::flow::sale::coins::{check_coins, check_offer};
+use hashmix::flow::sale::coins::{check_coins, check_offer, waits};
 use hashmix::flow::sale::consent::{Consent, Party};
 use hashmix::flow::sale::state::{Effect, Event, State};
 use hashmix::flow::sale::terms::{Acceptance, Offer, OfferBody};
@@ -223,9 +223,16 @@ fn what_expired_or_moved_is_neither_accepted_nor_signed() {
     let tx = market.miner.trader.withdraw(&seal, &seller, RATE).unwrap();
     println!("withdrawal: {} vB", tx.vsize());
     market.world.settle().unwrap();
-    // In the mempool already.
-    let facts = market.miner.trader.facts(&his).unwrap();
-    assert_eq!(rule(check_offer(&longer.offer, &facts)), "sale-seal-moved");
+    // In the mempool it decides nothing, and nobody signs behind it.
+    let trader = &mut market.miner.trader;
+    let facts = trader.facts(&his).unwrap();
+    assert_eq!(check_offer(&longer.offer, &facts), Ok(()));
+    assert_eq!(waits(&longer.offer, &facts), Some(tx.compute_txid()));
+    assert_eq!(his.next(&facts, Party::Seller), Ok(Effect::behind(tx.compute_txid())));
+    assert_eq!(rule(trader.consent(&mut his, Party::Seller, &seller, None)), "sale-turn");
+    let second = &mut market.buyers[1];
+    let late = second.trader.accept(&longer, second.record.clone(), &second.signer(), RATE);
+    assert_eq!(rule(late), "sale-turn");
     market.elsewhere(1);
     let trader = &mut market.miner.trader;
     assert_eq!(rule(trader.consent(&mut his, Party::Seller, &seller, None)), "sale-seal-moved");
@@ -259,4 +266,73 @@ fn a_wallet_never_sees_a_seal_as_money() {
         Ok(Amount::MAX_MONEY)
     });
     assert_eq!(rule(all), "wallet-funds");
+}
+
+#[test]
+fn a_strangers_acceptance_uses_up_no_offer() {
+    let mut market = Market::issued();
+    let offer = market.offer(PRICE, 0, 120);
+    let [first, .., third] = &mut market.buyers[..] else { panic!() };
+    let signers = [first.signer(), third.signer()];
+    let good = first.trader.accept(&offer, first.record.clone(), &signers[0], RATE).unwrap();
+    let real = third.trader.accept(&offer, third.record.clone(), &signers[1], RATE).unwrap();
+    let false_one = rebuilt(&real, &offer, &signers[1], |it| {
+        it.acceptance.coins[0].outpoint = OutPoint::new(Txid::all_zeros(), 7);
+    });
+
+    let (seller, trader) = (market.miner.signer(), &mut market.miner.trader);
+    let mut his = trader.sale(&offer).unwrap();
+    trader.hear(&mut his, accepted(&false_one)).unwrap();
+    assert_eq!(rule(trader.consent(&mut his, Party::Seller, &seller, None)), "sale-coin");
+    assert_eq!(trader.sale(&offer).unwrap().acceptance(), None, "nothing of it is stored");
+    // A later one takes its place, and is stored with what is signed for it.
+    trader.hear(&mut his, accepted(&good)).unwrap();
+    assert_eq!(trader.sale(&offer).unwrap().acceptance(), None);
+    let consent = trader.consent(&mut his, Party::Seller, &seller, None).unwrap();
+    let mut stored = trader.sale(&offer).unwrap();
+    assert_eq!(stored.acceptance(), Some(&good));
+    assert_eq!(stored.consents(), core::slice::from_ref(&consent));
+    for state in [&mut his, &mut stored] {
+        assert_eq!(rule(trader.hear(state, accepted(&real))), "sale-order");
+    }
+    // Who remembers an acceptance of the offer hears no other one, and signs for none.
+    let buyer = &mut market.buyers[0].trader;
+    let mut state = buyer.sale(&offer).unwrap();
+    assert_eq!(rule(buyer.hear(&mut state, accepted(&real))), "sale-order");
+    buyer.hear(&mut state, Event::Consented(consent)).unwrap();
+    assert_eq!(state.turn(), [Party::Buyer]);
+}
+
+#[test]
+fn coins_that_a_stranger_names_are_not_signed_for_him() {
+    let mut market = Market::issued();
+    let first = &mut market.buyers[0];
+    let (his, victim) = (first.signer(), first.trader.wallet().unwrap().coins()[0].clone());
+    let seller = market.miner.signer();
+    let stranger = market.buyers[1].signer();
+    // In the stranger's name, and in the victim's with the change to the stranger.
+    for (expires, by) in [(120, &stranger), (119, &his)] {
+        let offer = market.offer(PRICE, 0, expires);
+        let other = &mut market.buyers[1];
+        let record = other.record.clone();
+        let own = other.trader.accept(&offer, record, &stranger, RATE).unwrap();
+        other.trader.give_up(&own).unwrap();
+        let holder = market.buyers[0].record.clone();
+        let named = rebuilt(&own, &offer, by, |it| {
+            it.acceptance.coins[0].outpoint = victim.outpoint;
+            it.acceptance.coins[0].txout = victim.txout.clone();
+            if expires == 119 {
+                it.acceptance.holder = holder;
+            }
+        });
+        let trader = &mut market.miner.trader;
+        let mut state = trader.sale(&offer).unwrap();
+        trader.hear(&mut state, accepted(&named)).unwrap();
+        let consent = trader.consent(&mut state, Party::Seller, &seller, None).unwrap();
+        let trader = &mut market.buyers[0].trader;
+        let mut state = trader.sale(&offer).unwrap();
+        trader.hear(&mut state, accepted(&named)).unwrap();
+        trader.hear(&mut state, Event::Consented(consent)).unwrap();
+        assert_eq!(rule(trader.consent(&mut state, Party::Buyer, &his, None)), "sale-signer");
+    }
 }

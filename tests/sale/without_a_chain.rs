@@ -5,9 +5,11 @@ use std::sync::OnceLock;
 use bitcoin::hashes::Hash;
 use bitcoin::key::{Keypair, Secp256k1, TapTweak};
 use bitcoin::secp256k1::Message;
-use bitcoin::{Address, Amount, OutPoint, ScriptBuf, TxOut, Txid};
+use bitcoin::{Address, Amount, OutPoint, Psbt, ScriptBuf, Transaction, TxIn, TxOut, Txid};
+use hashmix::cli::arguments::SealsArguments;
+use hashmix::cli::psbt;
 use hashmix::flow::escrow::txs::Outcome;
-use hashmix::flow::position::coins::POSTAGE;
+use hashmix::flow::position::coins::{POSTAGE, transferred_seal};
 use hashmix::flow::position::terms::PositionTerms;
 use hashmix::flow::position::txs::position;
 use hashmix::flow::sale::consent::{CONSENT_FORMAT, Consent, Party, Piece};
@@ -305,4 +307,114 @@ fn an_offer_from_the_middle_of_a_window_is_refused_before_anybody_accepts_it() {
     };
     assert_eq!((offered(0), offered(2)), (Ok(()), Ok(())));
     assert_eq!((offered(1), offered(5)), (Err("sale-window"), Err("sale-window")));
+}
+
+#[test]
+fn a_psbt_that_moves_a_seal_is_its_sale_or_spends_no_lock() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: String| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    };
+    let (offer, words) = words();
+    let Event::Accepted(accepted) = &words[0] else { panic!() };
+    let contract = offer.offer.contract(&cast().1[0]).unwrap();
+    let terms = file("terms.json", serde_json::to_string(&contract).unwrap());
+    let told = |psbt: &Psbt, seals: &SealsArguments| {
+        let path = file("psbt", psbt.to_string());
+        psbt::check(&path, &terms, seals).map(|_| ()).map_err(|error| error.rule())
+    };
+
+    // The sale itself, and another one with the same seal in the same place.
+    let seals = SealsArguments {
+        position: None,
+        offer: Some(file("offer.json", offer.to_json().unwrap())),
+        acceptance: Some(file("acceptance.json", accepted.to_json().unwrap())),
+    };
+    let sale: Psbt = accepted.acceptance.psbt.parse().unwrap();
+    assert_eq!(told(&sale, &seals), Ok(()));
+    for output in [1, 2] {
+        let mut other = sale.clone();
+        other.unsigned_tx.output[output].value -= Amount::ONE_SAT;
+        assert_eq!(told(&other, &seals), Err("psbt-seal"), "output {output}");
+    }
+
+    // A withdrawal, and one that takes the escrow along.
+    let tenure = contract.tenure.clone().unwrap();
+    let sale = Some(contract.id().unwrap());
+    let seal = |number| {
+        let holder = &contract.reward.holder;
+        let lock = transferred_seal(tenure.position, number, holder, sale).unwrap();
+        TxOut { value: POSTAGE, script_pubkey: lock.script_pubkey }
+    };
+    let coin = accepted.acceptance.coins[0].txout.clone();
+    let escrow = hashmix::flow::escrow::coins::funding(&contract).unwrap();
+    let spends = |others: &[&TxOut]| {
+        let spent: Vec<TxOut> =
+            [seal(tenure.transfer)].into_iter().chain(others.iter().copied().cloned()).collect();
+        let input = (20u8..)
+            .zip(&spent)
+            .map(|(byte, _)| TxIn { previous_output: place(byte), ..TxIn::default() });
+        let tx = Transaction {
+            version: bitcoin::transaction::Version::TWO,
+            lock_time: bitcoin::absolute::LockTime::ZERO,
+            input: input.collect(),
+            output: vec![seal(tenure.transfer + 1), coin.clone()],
+        };
+        let mut psbt = Psbt::from_unsigned_tx(tx).unwrap();
+        for (input, out) in psbt.inputs.iter_mut().zip(spent) {
+            input.witness_utxo = Some(out);
+        }
+        psbt
+    };
+    let none = SealsArguments::default();
+    assert_eq!(told(&spends(&[&coin]), &none), Ok(()));
+    assert_eq!(told(&spends(&[&coin, &escrow]), &none), Err("psbt-seal"));
+}
+
+#[test]
+fn a_second_resale_within_the_notice_leaves_out_a_lock_that_was_never_paid() {
+    let buyers = &cast().1;
+    let first = resale(30_000_000, 55_000_000, 10_000_000);
+    let contract = first.contract(&buyers[1]).unwrap();
+    let at = signer("payouts", 5).address().into_unchecked();
+    let named = &cast().0.reward.contract;
+    let third = record(&signer("third holder", 0), Role::Holder, NETWORK, named, at).unwrap();
+    let again = |switch, expires| {
+        let sale = Some(contract.id().unwrap());
+        let resale = Resale {
+            contract: contract.clone(),
+            escrow: place(5),
+            index: 0,
+            value: contract.price,
+            outcome: Outcome { period: 2, earned: Amount::from_sat(5_000_000), closes: false },
+            switch,
+            guard: Guard::Miner,
+        };
+        OfferBody {
+            seal: place(4),
+            seller: Held { record: buyers[1].clone(), number: 2, sale },
+            first: 3,
+            expires,
+            resale: Some(resale),
+            ..first.clone()
+        }
+    };
+    let checked = |body: &OfferBody| {
+        let offer = signed(body.clone(), &signer("second holder", 0));
+        offer.check().map_err(|error| error.rule())
+    };
+    let untils = |body: &OfferBody| -> Vec<u32> {
+        let tenure = body.contract(&third).unwrap().tenure.unwrap();
+        tenure.earlier.iter().map(|earlier| earlier.until).collect()
+    };
+    // The first holder's lock is paid up to the fourth period; the second's from the fifth on, or never.
+    let (never, later) = (again(4, 150), again(5, 150));
+    assert_eq!((checked(&never), checked(&later)), (Ok(()), Ok(())));
+    assert_eq!((untils(&never), untils(&later)), (vec![4], vec![4, 5]));
+    // Nobody could accept one that changes a lock within the notice of the sale before.
+    let before = again(3, 150);
+    assert_eq!(checked(&before), Err("sale-resale"));
+    assert_eq!(before.contract(&third).unwrap_err().rule(), "sale-resale");
 }

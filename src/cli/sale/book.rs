@@ -10,7 +10,7 @@ use crate::cli::file::{self, WRITABLE};
 use crate::cli::sale::read_offer;
 use crate::cli::wallet::{STORE, make};
 use crate::error::{Error, Result};
-use crate::flow::sale::coins::{check_offer, watched};
+use crate::flow::sale::coins::{check_offer, waits, watched};
 use crate::flow::sale::terms::{Offer, OfferBody, SALE_MAX_BYTES};
 use crate::header_sync::GuardedChain;
 use crate::store::Store;
@@ -96,6 +96,7 @@ fn standing(offer: &OfferBody, server: Option<&mut Asked>) -> Result<String> {
     let (tip, _) = chain.electrum().tip()?;
     let facts = chain.facts(store, &watched(offer, None)?, tip.saturating_sub(SPAN))?;
     match check_offer(offer, &facts) {
+        Ok(()) if waits(offer, &facts).is_some() => Ok("waits".to_owned()),
         Ok(()) => Ok("open".to_owned()),
         Err(error) => Ok(match error.rule() {
             "sale-expired" => "expired".to_owned(),

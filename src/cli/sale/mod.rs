@@ -33,7 +33,7 @@ use crate::flow::escrow::terms::{EscrowTerms, TERMS_MAX_BYTES};
 use crate::flow::position::dossier::Transfer;
 use crate::flow::position::terms::PositionTerms;
 use crate::flow::position::txs::position;
-use crate::flow::sale::coins::{ESCROW_MOVED, check_offer};
+use crate::flow::sale::coins::{ESCROW_MOVED, check_offer, waits};
 use crate::flow::sale::consent::{CONSENT_FORMAT, Consent, Party};
 use crate::flow::sale::state::{Effect, Event, State};
 use crate::flow::sale::terms::{
@@ -203,7 +203,13 @@ fn offer(arguments: &OfferArguments) -> Result<Vec<String>> {
     let offer = Offer { offer: body, signature };
     offer.check()?;
     let state = State::new(offer.clone())?;
-    check_offer(&offer.offer, &trader.facts(&state)?)?;
+    let facts = trader.facts(&state)?;
+    check_offer(&offer.offer, &facts)?;
+    if let Some(other) = waits(&offer.offer, &facts) {
+        lines.push(format!(
+            "waits     {other} moves the seal; nobody accepts before it is replaced"
+        ));
+    }
     let text = offer.to_json()? + "\n";
     file::write(&arguments.out, text.as_bytes(), Readers::Anyone)?;
     lines.extend([
@@ -333,7 +339,9 @@ fn sign(arguments: &SignSaleArguments) -> Result<Vec<String>> {
     let consent = match (&arguments.psbt, party) {
         (Some(path), Party::Buyer) => {
             let psbt = crate::cli::psbt::read(path)?;
-            trader.import(&mut state, &psbt).map_err(|error| error.within(path.display()))?
+            trader
+                .import(&mut state, &signer, &psbt)
+                .map_err(|error| error.within(path.display()))?
         }
         _ => trader.consent(&mut state, party, &signer, evidence.as_ref())?,
     };

@@ -3,8 +3,9 @@
 use bitcoin::{ScriptBuf, Transaction, TxOut};
 
 use crate::cli::arguments::SealsArguments;
+use crate::cli::psbt::SEAL;
 use crate::cli::sale::{read_acceptance, read_offer, read_position};
-use crate::error::Result;
+use crate::error::{Culprit, Result};
 use crate::flow::escrow::terms::EscrowTerms;
 use crate::flow::position::coins::{issued_seal, retirement, transferred_seal};
 use crate::flow::sale::coins::{present_seal, sold_seal};
@@ -12,7 +13,8 @@ use crate::flow::sale::money::refuse_money;
 use crate::flow::sale::txs::compared;
 
 /// Refuses a transaction that spends a seal of the contract, of the position or of the offer as money;
-/// answers with a line for each seal that it moves as it should.
+/// answers with a line for each seal that it moves as it should. With offer
+/// and acceptance it is their transaction, to the last output.
 pub fn check(
     tx: &Transaction,
     prevouts: &[TxOut],
@@ -37,6 +39,10 @@ pub fn check(
         seals.push(present_seal(&offer.offer)?.script_pubkey);
         if let Some(path) = &arguments.acceptance {
             let bargain = compared(&offer, &read_acceptance(path, &offer)?)?;
+            let (ours, theirs) = (bargain.exchange.txid(), tx.compute_txid());
+            if ours != theirs {
+                return Err(SEAL.refuses(Culprit::Sender, "transaction", ours, theirs));
+            }
             to.push(sold_seal(&offer.offer, &bargain.contract)?.script_pubkey);
         }
     }

@@ -7,7 +7,7 @@ use bitcoin::{OutPoint, Psbt, ScriptBuf, Witness};
 
 use super::{Trader, check_signer, untimely};
 use crate::error::{Culprit, Result, Rule};
-use crate::flow::sale::coins::{COIN, check_coins, check_offer};
+use crate::flow::sale::coins::{COIN, check_coins};
 use crate::flow::sale::consent::{Consent, Party, Piece};
 use crate::flow::sale::state::{Effect, State};
 use crate::flow::sale::terms::{Acceptance, Offer, Paying};
@@ -39,7 +39,7 @@ impl Trader {
         }
         check_signer(&record, signer)?;
         let body = &offer.offer;
-        check_offer(body, &self.facts_of(body, None)?)?;
+        self.check_open(body)?;
         let mut paying = Vec::with_capacity(coins.len());
         for outpoint in coins {
             // Its hash proves what it pays.
@@ -58,7 +58,12 @@ impl Trader {
 
     /// Takes the buyer's signatures out of a PSBT that another wallet has signed; stored before this
     /// returns, like every consent.
-    pub fn import(&mut self, state: &mut State, psbt: &Psbt) -> Result<Consent> {
+    pub fn import(
+        &mut self,
+        state: &mut State,
+        signer: &SoftwareSigner,
+        psbt: &Psbt,
+    ) -> Result<Consent> {
         if let Some(held) = state.consents().iter().find(|consent| consent.by == Party::Buyer) {
             return Ok(held.clone());
         }
@@ -71,6 +76,7 @@ impl Trader {
         let Some(acceptance) = state.acceptance() else {
             return Err(untimely(Party::Buyer, &Effect::Wait("for a buyer".to_owned())));
         };
+        check_signer(&acceptance.acceptance.holder, signer)?;
         let acceptance = acceptance.acceptance.id()?;
         let (ours, theirs) = (state.bargain()?.exchange.txid(), psbt.unsigned_tx.compute_txid());
         if ours != theirs {

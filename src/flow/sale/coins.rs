@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use bitcoin::{OutPoint, ScriptBuf};
+use bitcoin::{OutPoint, ScriptBuf, Txid};
 
 use crate::error::{Culprit, Result, Rule};
 use crate::facts::Facts;
@@ -101,8 +101,16 @@ pub fn watched(offer: &OfferBody, acceptance: Option<&AcceptanceBody>) -> Result
     Ok(scripts)
 }
 
+/// The transaction that waits to move the seal of an offer, if there is one: nobody signs before it is in
+/// a block, or another one in its place.
+pub fn waits(offer: &OfferBody, facts: &Facts) -> Option<Txid> {
+    let spender = facts.spender(offer.seal)?;
+    let seen = facts.transactions.get(&spender)?;
+    seen.height.is_none().then_some(spender)
+}
+
 /// Refuses an offer that the chain does not bear out: over, its seal or its escrow moved, or a period
-/// settled that is not deep enough yet.
+/// settled that is not deep enough yet. What only waits to move the seal decides nothing ([`waits`]).
 pub fn check_offer(offer: &OfferBody, facts: &Facts) -> Result<()> {
     let by = offer.by();
     let next = facts.tip().saturating_add(1);
@@ -117,8 +125,10 @@ pub fn check_offer(offer: &OfferBody, facts: &Facts) -> Result<()> {
     let refuse = |found: &dyn core::fmt::Display| {
         Err(SEAL_MOVED.refuses(by, "offer, seal", offer.seal, found))
     };
+    let waiting = waits(offer, facts);
     match seal.map(|seal| seal.spender) {
         Some(None) => {}
+        Some(spender) if spender == waiting => {}
         Some(Some(spender)) => return refuse(&format_args!("spent by {spender}")),
         None => return refuse(&"no confirmed output of the seller's seal there"),
     }
@@ -143,6 +153,7 @@ pub fn check_offer(offer: &OfferBody, facts: &Facts) -> Result<()> {
             Ok(())
         }
         Progress::Open(coin) => refuse(&format_args!("{}, {}", coin.outpoint, coin.value)),
+        Progress::Ended { by, .. } if waiting == Some(by) => Ok(()),
         Progress::Ended { by, .. } => refuse(&format_args!("ended by {by}")),
         Progress::Unfunded => refuse(&"no funding"),
     }

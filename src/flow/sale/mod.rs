@@ -24,7 +24,7 @@
 //! | word | said by | refused when |
 //! |---|---|---|
 //! | offer | the seller | it is not his seal, leaves too little time, or the price is below what the terms demand |
-//! | `Accepted` | the buyer | of another offer, a fee rate outside the terms, a coin twice or of another kind, a PSBT that differs |
+//! | `Accepted` | the buyer | of another offer, a fee rate outside the terms, a coin twice or of another kind, a PSBT that differs, another after the seller has signed |
 //! | `Consented` | seller, buyer, guard | out of turn, a signature of another transaction, not all of his inputs |
 //!
 //! A seller who no longer wants to sell withdraws: he moves the seal to himself, and every offer of it is

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Culprit, Error, Result, Rule};
 use crate::facts::Facts;
-use crate::flow::sale::coins::{check_coins, check_offer};
+use crate::flow::sale::coins::{check_coins, check_offer, waits};
 use crate::flow::sale::consent::{Consent, Party};
 use crate::flow::sale::terms::{ACCEPTS, Acceptance, Guard, Offer};
 use crate::flow::sale::txs::{Bargain, compared};
@@ -15,7 +15,7 @@ use crate::tx::exchange::Exchanging;
 /// Everybody speaks when it is his turn.
 pub const ORDER: Rule = Rule::new(
     "sale-order",
-    "an offer is accepted once; then sign the seller, the buyer, and in a resale whoever guards the miner's notice",
+    "an offer has the acceptance that its seller signs, and no other one then; after him sign the buyer, and in a resale whoever guards the miner's notice",
     "wait for the others",
 );
 
@@ -52,6 +52,13 @@ pub enum Effect {
     Void(Error),
 }
 
+impl Effect {
+    /// Another transaction moves the seal, and is in no block yet.
+    pub fn behind(other: Txid) -> Self {
+        Self::Wait(format!("for {other}, which moves the seal, to be confirmed or replaced"))
+    }
+}
+
 impl State {
     /// A sale of which there is an offer.
     pub fn new(offer: Offer) -> Result<Self> {
@@ -80,7 +87,10 @@ impl State {
             Event::Accepted(acceptance) => {
                 if let Some(held) = &self.acceptance {
                     let (held, found) = (held.acceptance.id()?, acceptance.acceptance.id()?);
-                    return Err(ORDER.refuses(Culprit::Sender, "acceptance", held, found));
+                    // What nobody has signed for binds nobody: a later one takes its place.
+                    if held == found || !self.consents.is_empty() {
+                        return Err(ORDER.refuses(Culprit::Sender, "acceptance", held, found));
+                    }
                 }
                 acceptance.check(&self.offer)?;
                 compared(&self.offer, acceptance).map(|_| ())
@@ -169,7 +179,10 @@ impl State {
     pub fn next(&self, facts: &Facts, party: Party) -> Result<Effect> {
         let Some(acceptance) = &self.acceptance else {
             return Ok(match check_offer(&self.offer.offer, facts) {
-                Ok(()) => Effect::Wait("for a buyer".to_owned()),
+                Ok(()) => match waits(&self.offer.offer, facts) {
+                    Some(other) => Effect::behind(other),
+                    None => Effect::Wait("for a buyer".to_owned()),
+                },
                 Err(error) => Effect::Void(error),
             });
         };
@@ -182,6 +195,9 @@ impl State {
             .and_then(|()| check_coins(&acceptance.acceptance, facts));
         if let Err(error) = checked {
             return Ok(Effect::Void(error));
+        }
+        if let Some(other) = waits(&self.offer.offer, facts) {
+            return Ok(Effect::behind(other));
         }
         let turn = self.turn();
         if turn.contains(&party) {

@@ -254,7 +254,14 @@ impl Resale {
         let before = self.contract.tenure.iter().flat_map(|tenure| &tenure.earlier);
         let mut earlier: Vec<Earlier> =
             before.filter(|earlier| earlier.until > first).cloned().collect();
-        if self.switch > first {
+        // Where the locks before it are paid until the switch, the contract's own never comes into force.
+        let paid = earlier.last().map_or(first, |earlier| earlier.until);
+        if self.switch < paid {
+            let expected = format!("a lock that changes from period {} on", paid.saturating_add(1));
+            let found = format_args!("period {}", self.switch.saturating_add(1));
+            return Err(RESALE.refuses(Culprit::Holder, "offer, switch", expected, found));
+        }
+        if self.switch > paid {
             let lock = reward::lock(&self.contract.reward)?.script_pubkey;
             earlier.push(Earlier { until: self.switch, lock });
         }
@@ -312,13 +319,27 @@ impl OfferBody {
             Some(resale) => {
                 self.check_resale(resale)?;
                 self.check_notice(resale.switch)?;
+                self.check_locks(resale)?;
             }
         }
         self.as_if_kept().map(|_| ())
     }
 
-    /// The new contract with the seller in the buyer's place: what does not hang on the buyer's record is
-    /// known before there is one.
+    /// The locks that are paid before the buyer's are as every buyer's terms need them, whoever he is.
+    fn check_locks(&self, resale: &Resale) -> Result<()> {
+        let (earlier, nobodys) = (resale.earlier(self.first)?, ScriptBuf::new());
+        let service = self.terms.reward.miner.payout_script();
+        let periods = self.terms.delivery.periods;
+        match Earlier::fault(self.first, periods, &earlier, &nobodys, &service) {
+            None => Ok(()),
+            Some((expected, found)) => {
+                Err(RESALE.refuses(Culprit::Holder, "offer, locks", expected, found))
+            }
+        }
+    }
+
+    /// The new contract with the seller in the buyer's place, and no locks before his: what does not hang
+    /// on the buyer's record is known before there is one.
     pub fn as_if_kept(&self) -> Result<EscrowTerms> {
         let price = match &self.resale {
             None => self.price,
