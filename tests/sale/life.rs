@@ -49,6 +49,7 @@ fn resell(
     let offer = signed(body, &market.buyers[from].signer());
     let line = offer.to_json().unwrap();
     assert_eq!(Offer::from_json(&line).unwrap(), offer);
+    assert_eq!(offer.offer.rewarded_from(), switch, "until then rewards are the seller's");
 
     let to = &mut market.buyers[from + 1];
     let signer = to.signer();

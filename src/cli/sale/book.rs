@@ -108,7 +108,9 @@ fn standing(offer: &OfferBody, server: Option<&mut Asked>) -> Result<String> {
 
 fn row(offer: &OfferBody, standing: String) -> Result<Vec<String>> {
     let delivery = &offer.terms.delivery;
-    let periods = delivery.periods.saturating_sub(offer.first);
+    // What counts for a buyer are the periods whose rewards are his.
+    let from = offer.rewarded_from();
+    let periods = delivery.periods.saturating_sub(from);
     let id: String = offer.id()?.to_string().chars().take(12).collect();
     let efficiency = offer.terms.efficiency;
     // Satoshis for a terahash a second through one period.
@@ -121,7 +123,7 @@ fn row(offer: &OfferBody, standing: String) -> Result<Vec<String>> {
         format!("{}.{:02}", efficiency / 100, efficiency % 100),
         offer.price.to_sat().to_string(),
         each.to_string(),
-        format!("{}-{}", offer.first.saturating_add(1), delivery.periods),
+        format!("{}-{}", from.saturating_add(1), delivery.periods),
         offer.expires.to_string(),
         standing,
     ])

@@ -55,7 +55,7 @@ pub fn explain(arguments: &ExplainArguments) -> Result<Vec<String>> {
     troubles(body, &contract, &when, &mut lines);
     lines.push(String::new());
     lines.push("Odds".to_owned());
-    lines.push(found(&contract, arguments.network_rate));
+    lines.push(found(body, &contract, arguments.network_rate));
     lines.extend(odds::summary(&contract.work()?));
     Ok(lines)
 }
@@ -87,9 +87,8 @@ fn pays(body: &OfferBody, contract: &EscrowTerms, lines: &mut Vec<String>) -> Re
 
 fn gets(body: &OfferBody, contract: &EscrowTerms, when: &When, lines: &mut Vec<String>) {
     let (delivery, calendar) = (&contract.delivery, contract.calendar());
-    let periods = calendar.paid_periods();
-    let begin = body.resale.as_ref().map_or(body.first, |resale| resale.switch);
-    let begin = body.period_start(begin);
+    let from = body.rewarded_from();
+    let (periods, begin) = (delivery.periods.saturating_sub(from), body.period_start(from));
     lines.push(format!(
         "You get the rewards of {} a second, at {}.{:02} J/TH, for {periods} periods of {} blocks: {} of every 100 sat that found blocks pay for it, from height {begin} ({}) to {} ({}).",
         hashes(delivery.rate.into()),
@@ -107,7 +106,8 @@ fn gets(body: &OfferBody, contract: &EscrowTerms, when: &When, lines: &mut Vec<S
     ));
     if begin > calendar.begin() {
         lines.push(format!(
-            "Until height {begin} coinbases still pay the holder before; the work counts in your contract."
+            "Until height {begin} coinbases still pay the holder before: in periods {} to {from} your escrow pays the miner for work whose rewards are not yours.",
+            body.first.saturating_add(1)
         ));
     }
     lines.push(format!(
@@ -155,9 +155,9 @@ fn troubles(body: &OfferBody, contract: &EscrowTerms, when: &When, lines: &mut V
 }
 
 /// Expected blocks, and the chance of none at all.
-fn found(contract: &EscrowTerms, network_rate: u128) -> String {
-    let calendar = contract.calendar();
-    let blocks = calendar.end().saturating_add(1).saturating_sub(calendar.begin());
+fn found(body: &OfferBody, contract: &EscrowTerms, network_rate: u128) -> String {
+    let begin = body.period_start(body.rewarded_from());
+    let blocks = contract.calendar().end().saturating_add(1).saturating_sub(begin);
     // Each of the term's blocks is ours with the part that we have of the network's rate.
     let share = u128::from(contract.delivery.rate).saturating_mul(ONE) / network_rate.max(1);
     let expected = share.saturating_mul(blocks.into());

@@ -301,6 +301,12 @@ impl OfferBody {
         delivery.start.saturating_add(delivery.period.saturating_mul(period))
     }
 
+    /// First period (0-based) whose rewards are the buyer's: in a resale later than the first one that
+    /// he pays the miner for.
+    pub fn rewarded_from(&self) -> u32 {
+        self.resale.as_ref().map_or(self.first, |resale| resale.switch)
+    }
+
     /// Who guards the miner's notice.
     pub fn guard(&self) -> Guard {
         self.resale.as_ref().map_or(Guard::Miner, |resale| resale.guard)
