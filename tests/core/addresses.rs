@@ -11,6 +11,7 @@ use hashmix::flow::{escrow, reward};
 use hashmix::party::{Federation, Record, Seat};
 use hashmix::rehearsal::people::{self, Payouts, record_of, signer};
 use hashmix::script::lock::Lock;
+use hashmix::script::seal::{self, SealLock};
 use hashmix::script::template::{self, Account, Policy, Seats, Template, Variant};
 use miniscript::{Descriptor, DescriptorPublicKey};
 use serde_json::{Value, json};
@@ -152,6 +153,8 @@ fn every_policy_file_is_among_those_that_core_is_asked_about() {
         let (file, _) = name.split_once("-regtest").unwrap();
         asked.insert(format!("{file}.policy"));
     });
+    asked.extend(OF_ONE.map(|(name, _)| format!("{name}.policy")));
+    asked.insert("seal.policy".to_owned());
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("descriptors");
     let files: BTreeSet<String> = std::fs::read_dir(folder)
         .unwrap()
@@ -159,6 +162,38 @@ fn every_policy_file_is_among_those_that_core_is_asked_about() {
         .filter(|name| name.ends_with(".policy"))
         .collect();
     assert_eq!(asked, files);
+}
+
+/// The scripts of a federation alone.
+const OF_ONE: [(&str, Template); 2] =
+    [("issuer", template::issuer()), ("retirement", template::retirement())];
+
+#[test]
+fn core_derives_the_scripts_of_a_federation_and_of_a_seal() {
+    for network in NETWORKS {
+        let (judge, people) = (Judge::on(network), People::of(network));
+        for (k, n) in FEDERATIONS {
+            let federation = people.federation(k, n);
+            for (name, template) in OF_ONE {
+                let policy = template.fill_federation(&federation, network).unwrap();
+                let branches = derived(&judge, &policy.xpub_form);
+                assert_eq!(branches, by_miniscript(&policy, network), "{name} {k} of {n}");
+                let lock = Lock::of_federation(template, &federation, network).unwrap();
+                let ours = lock.address(network).unwrap().to_string();
+                assert_eq!(branches[0][0], ours, "{name} {k} of {n}");
+            }
+        }
+        let key = people.holder.record.seal.as_ref().unwrap();
+        let seals: BTreeSet<String> = (0..3)
+            .map(|number| {
+                let ours = SealLock::new(key, [number; 32]).unwrap().address(network).unwrap();
+                let branches = derived(&judge, &seal::descriptor(key, [number; 32]));
+                assert_eq!(branches[0][0], ours.to_string(), "commitment {number}");
+                ours.to_string()
+            })
+            .collect();
+        assert_eq!(seals.len(), 3, "each commitment has an address of its own");
+    }
 }
 
 #[test]
