@@ -105,7 +105,7 @@ pub fn terms(number: u32, [onboarding, binding, start]: [u32; 3]) -> Result<Posi
             expected,
             rule: Entitlement::ProRata,
             coinbase_cap: Amount::from_sat(100_000_000),
-            receipt_span: 5,
+            receipt_span: 9,
             proof_span: 10,
             ruling_depth: 12,
         },
