@@ -86,5 +86,5 @@ fn a_sale_after_the_term_began_is_neither_sent_again_nor_made() {
     assert!(table.node.mempool().unwrap().is_empty(), "it would be the miner's for nothing");
     let refused = table.engine(Seat::Holder).fund_escrow(RATE).unwrap_err();
     assert_eq!((refused.rule(), refused.exit_code()), ("engine-possible", 2));
-    assert!(refused.to_string().contains(&format!("term, {START}")), "{refused}");
+    assert!(refused.to_string().contains(&format!("paid for, {START}")), "{refused}");
 }
