@@ -29,6 +29,7 @@ pub mod ledger;
 pub mod machines;
 #[cfg(feature = "regtest")]
 pub mod people;
+#[cfg(feature = "regtest")]
 pub mod position;
 #[cfg(feature = "regtest")]
 pub mod reorg;

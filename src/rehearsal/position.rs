@@ -1,5 +1,5 @@
 //! Positions of the rehearsal: the miner's two records for each, the validators' fresh ones, and their
-//! standing ones, from the same seeds as the cast of [`people`].
+//! standing ones, from the same seeds as the cast of [`people`](crate::rehearsal::people).
 //!
 //! | who | record number |
 //! |---|---|

@@ -1,7 +1,7 @@
 //! A dossier held against the chain: who holds the position, and how its contract stands.
 //!
 //! Both are asked for one after the other, so that the price of each can be told. The first takes the
-//! histories of the seals alone ([`title`](crate::engine::title)).
+//! histories of the seals alone ([`title`]).
 
 use std::path::Path;
 

@@ -10,7 +10,7 @@
 //! [`Daemons`] is both together, a [`World`](crate::rehearsal::world::World) like the embedded
 //! node: blocks are dated alike, so the same deal makes the same transactions in both.
 //!
-//! [`Ord`] stands beside them where a stranger is to judge: it reads the same node.
+//! [`struct@Ord`] stands beside them where a stranger is to judge: it reads the same node.
 //!
 //! Each node has a folder of its own among the system's temporary files and loopback ports of its
 //! own, speaks to nobody outside, and ends with its value: killed and removed at drop.
