@@ -136,6 +136,14 @@ impl Receipt {
         message(self.position, &self.subject, self.tip)
     }
 
+    /// Whether it is this validator's for the subject, on a tip that is in the active chain. Whoever was
+    /// away cannot place a receipt on a tip that left it: then the validator gives another.
+    pub fn is_given(&self, validator: u8, subject: &Subject, headers: &Headers) -> bool {
+        self.validator == validator
+            && self.subject == *subject
+            && headers.height_of(self.tip).is_some()
+    }
+
     /// Checks the signature against the ruling keys, which stand in the order of the federation's
     /// record.
     pub fn check(&self, ruling_keys: &[XOnlyPublicKey]) -> Result<()> {

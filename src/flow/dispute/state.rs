@@ -285,12 +285,7 @@ impl State {
     ) -> Result<Vec<Effect>> {
         let seat = Seat::Validator(place);
         let unseen = |subject: &Subject| {
-            // Whoever was away cannot place a receipt on a tip that left the chain: give another.
-            !self.receipts.iter().any(|r| {
-                r.validator == place
-                    && r.subject == *subject
-                    && facts.headers.height_of(r.tip).is_some()
-            })
+            !self.receipts.iter().any(|r| r.is_given(place, subject, &facts.headers))
         };
         let opening = Subject::Opening { digest: id.0 };
         if unseen(&opening) {

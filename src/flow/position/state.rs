@@ -435,12 +435,8 @@ impl State {
         let Some(work) = self.work.get(&stage).filter(|_| open) else { return Vec::new() };
         let due = work.certificates.iter().filter(|(digest, certificate)| {
             let subject = subject(**digest);
-            // Whoever was away cannot place a receipt on a tip that left the chain: give another.
-            let given = work.receipts.iter().any(|receipt| {
-                receipt.validator == place
-                    && receipt.subject == subject
-                    && facts.headers.height_of(receipt.tip).is_some()
-            });
+            let mut receipts = work.receipts.iter();
+            let given = receipts.any(|receipt| receipt.is_given(place, &subject, &facts.headers));
             let full = work.given(place, subject) >= MOST_RECEIPTS;
             !given && !full && proof::stands(terms, stage, certificate, &facts.headers).is_ok()
         });

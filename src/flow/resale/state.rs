@@ -193,12 +193,9 @@ impl State {
             return Ok(Vec::new());
         }
         let subject = Subject::Resale { digest: id.0 };
-        let seen = self.receipts.iter().any(|receipt| {
-            Seat::Validator(receipt.validator) == seat
-                && receipt.subject == subject
-                && facts.headers.height_of(receipt.tip).is_some()
-        });
-        if !seen {
+        let Seat::Validator(place) = seat else { return Ok(Vec::new()) };
+        let mut receipts = self.receipts.iter();
+        if !receipts.any(|receipt| receipt.is_given(place, &subject, &facts.headers)) {
             return Ok(vec![Effect::Receipt(subject)]);
         }
         let Some(opened) = self.opened_at(terms, facts, &id)? else { return Ok(Vec::new()) };

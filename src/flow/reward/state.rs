@@ -379,12 +379,8 @@ impl State {
         let mut effects = Vec::new();
         let calendar = terms.calendar();
         let request = close_request(terms)?;
-        // Whoever was away cannot place a receipt on a tip that left the chain: give another.
-        let given = |subject: &Subject, receipt: &Receipt| {
-            receipt.validator == place
-                && receipt.subject == *subject
-                && facts.headers.height_of(receipt.tip).is_some()
-        };
+        let given =
+            |subject: &Subject, receipt: &Receipt| receipt.is_given(place, subject, &facts.headers);
         let asked = self.evidence.receipts(&request);
         if self.close_asked && !asked.iter().any(|receipt| given(&request, receipt)) {
             effects.push(Effect::Receipt(request));
