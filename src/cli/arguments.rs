@@ -6,16 +6,18 @@ use bitcoin::Network;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::party::Role;
-#[cfg(feature = "regtest")]
-use crate::script::template::Variant;
 use crate::sign::sealed::Stretch;
 
+#[cfg(feature = "regtest")]
+mod demo;
 #[cfg(feature = "gateway")]
 mod gateway;
 mod position;
 mod sale;
 mod work;
 
+#[cfg(feature = "regtest")]
+pub use demo::{DemoArguments, Story};
 #[cfg(feature = "gateway")]
 pub use gateway::{GatewayArguments, GatewayCommand};
 pub use position::{
@@ -41,19 +43,9 @@ pub struct Arguments {
 /// The subjects.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// A whole deal on a Bitcoin network inside this process, told as it happens
+    /// A whole deal and a position's life on Bitcoin networks inside this process, told as they happen
     #[cfg(feature = "regtest")]
-    Demo {
-        /// How the locks' key path is built
-        #[arg(long, value_enum, default_value_t = VariantName::Musig)]
-        variant: VariantName,
-        /// On Bitcoin Core's validation in this process, or on Bitcoin Core and electrs
-        #[arg(long, value_parser = ["embedded", "core"], default_value = "embedded")]
-        world: String,
-        /// Keep everybody's stores and messages in this new folder
-        #[arg(long, value_name = "DIR")]
-        keep: Option<PathBuf>,
-    },
+    Demo(DemoArguments),
     /// Shares and certificates: what work they prove
     #[command(subcommand)]
     Work(WorkCommand),
@@ -99,26 +91,6 @@ pub enum Command {
         #[arg(long, conflicts_with = "about")]
         markdown: bool,
     },
-}
-
-/// A lock's variant by name.
-#[cfg(feature = "regtest")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum VariantName {
-    /// Miner and holder sign it together, as one (MuSig2)
-    Musig,
-    /// It is closed: every spend shows its leaf
-    Nums,
-}
-
-#[cfg(feature = "regtest")]
-impl From<VariantName> for Variant {
-    fn from(name: VariantName) -> Self {
-        match name {
-            VariantName::Musig => Self::Musig,
-            VariantName::Nums => Self::Nums,
-        }
-    }
 }
 
 /// `hashmix seed`

@@ -1,10 +1,11 @@
-//! `hashmix demo`: the first deal, told as it happens.
+//! `hashmix demo`: two stories, told as they happen: the first deal, and a position's life.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use bitcoin::Amount;
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::cli::arguments::{DemoArguments, Story};
 use crate::engine::{Report, Sent};
 use crate::error::{Result, Rule};
 use crate::flow::escrow::outcome::judge;
@@ -14,7 +15,7 @@ use crate::flow::{Event, dispute, escrow, reward};
 use crate::party::Seat;
 use crate::rehearsal::deal::{Ending, LAST_BLOCK, Moment, Trouble, play};
 use crate::rehearsal::ledger::{Account, Ledger, Side};
-use crate::rehearsal::world;
+use crate::rehearsal::world::{self, World};
 use crate::script::template::Variant;
 use crate::work::receipt::Subject;
 
@@ -29,6 +30,8 @@ macro_rules! println {
     }};
 }
 
+mod position;
+
 /// The rehearsal has a folder for stores and messages.
 pub const FOLDER: Rule = Rule::new(
     "demo-folder",
@@ -42,12 +45,12 @@ pub const BALANCE: Rule = Rule::new(
     "report this: a satoshi was lost or made",
 );
 
-/// Plays the deal in the world of this name and tells it. With `keep`, stores and messages stay
-/// there; otherwise they are removed at the end.
-pub fn run(variant: Variant, world: &str, keep: Option<PathBuf>) -> Result<()> {
+/// Plays the stories and tells them. What is not kept is removed at the end.
+pub fn run(arguments: &DemoArguments) -> Result<()> {
+    let DemoArguments { story, variant, world, keep } = arguments;
     let unwritable = |error: std::io::Error| FOLDER.unstored("demo folder", "a new folder", error);
     let temporary;
-    let dir = match &keep {
+    let dir = match keep {
         Some(path) => {
             std::fs::create_dir(path).map_err(unwritable)?;
             path.clone()
@@ -57,31 +60,55 @@ pub fn run(variant: Variant, world: &str, keep: Option<PathBuf>) -> Result<()> {
             temporary.0.clone()
         }
     };
-    let node = world::named(world)?;
-    match world {
-        "core" => {
-            println!("The first deal, on a chain of its own: Bitcoin Core without peers, and")
-        }
-        _ => {
-            println!("The first deal, on a chain of its own: Bitcoin Core's validation in process,")
-        }
+    let folder = |name: &str| {
+        let path = dir.join(name);
+        std::fs::create_dir(&path).map_err(unwritable).map(|()| path)
+    };
+    if *story != Story::Position {
+        deal((*variant).into(), world, &folder("deal")?)?;
     }
-    println!("an Electrum server at {} in front of it.", node.electrum_url());
-    let bar = ProgressBar::new(u64::from(LAST_BLOCK));
-    let style = ProgressStyle::with_template("  {bar:40} {pos}/{len} blocks  {elapsed}");
-    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-    let ending = play(&*node, variant, Trouble::default(), &dir, &mut |moment| match moment {
+    if *story == Story::Both {
+        println!("");
+    }
+    if *story != Story::Deal {
+        position::run(world, &folder("position")?)?;
+    }
+    if let Some(path) = keep {
+        println!("\nStores and messages stay in {}.", path.display());
+    }
+    Ok(())
+}
+
+fn deal(variant: Variant, world: &str, dir: &Path) -> Result<()> {
+    let node = begin("The first deal", world)?;
+    let bar = progress(LAST_BLOCK);
+    let ending = play(&*node, variant, Trouble::default(), dir, &mut |moment| match moment {
         Moment::Block { height, .. } => bar.set_position(u64::from(height)),
         moment => bar.suspend(|| tell(&moment)),
     });
     bar.finish_and_clear();
     let ending = ending?;
     tell_verdict(&ending)?;
-    tell_ledger(&ending.ledger)?;
-    if let Some(path) = keep {
-        println!("\nStores and messages stay in {}.", path.display());
-    }
-    Ok(())
+    tell_ledger(&ending.ledger)
+}
+
+/// A world of this name, introduced.
+fn begin(story: &str, world: &str) -> Result<Box<dyn World>> {
+    let node = world::named(world)?;
+    let what = match world {
+        "core" => "Bitcoin Core without peers, and",
+        _ => "Bitcoin Core's validation in process,",
+    };
+    println!("{story}, on a chain of its own: {what}");
+    println!("an Electrum server at {} in front of it.", node.electrum_url());
+    Ok(node)
+}
+
+fn progress(blocks: u32) -> ProgressBar {
+    let bar = ProgressBar::new(u64::from(blocks));
+    let style = ProgressStyle::with_template("  {bar:40} {pos}/{len} blocks  {elapsed}");
+    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    bar
 }
 
 fn tell(moment: &Moment<'_>) {
@@ -95,7 +122,11 @@ fn tell(moment: &Moment<'_>) {
         Moment::Agreed(terms) => tell_terms(terms),
         Moment::Note(height, text) => println!("{height:>5}  {text}"),
         Moment::Done(height, seat, report) => tell_report(*height, *seat, report),
-        Moment::Stepped(_) | Moment::Restarted(_) | Moment::Reorg(_) | Moment::Block { .. } => {}
+        Moment::Documents(..)
+        | Moment::Stepped(_)
+        | Moment::Restarted(_)
+        | Moment::Reorg(_)
+        | Moment::Block { .. } => {}
     }
 }
 

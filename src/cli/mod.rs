@@ -147,9 +147,7 @@ fn misused(error: &clap::Error) -> Error {
 fn perform(command: Command) -> Result<Done> {
     let lines = match command {
         #[cfg(feature = "regtest")]
-        Command::Demo { variant, world, keep } => {
-            demo::run(variant.into(), &world, keep).map(|()| Vec::new())
-        }
+        Command::Demo(arguments) => demo::run(&arguments).map(|()| Vec::new()),
         Command::Work(WorkCommand::Verify(arguments)) => match arguments.terms.clone() {
             Some(terms) => return certificate::verify(&terms, &arguments),
             None => work::verify_share(arguments),

@@ -293,7 +293,11 @@ pub fn all() -> Vec<Rule> {
         party::FORM,
     ]);
     #[cfg(feature = "regtest")]
-    rules.extend([crate::rehearsal::deal::WALLETS, crate::rehearsal::machines::FOUND]);
+    rules.extend([
+        crate::rehearsal::deal::WALLETS,
+        crate::rehearsal::life::STORY,
+        crate::rehearsal::machines::FOUND,
+    ]);
     #[cfg(feature = "regtest")]
     rules.extend([
         crate::rehearsal::daemons::FOUND,

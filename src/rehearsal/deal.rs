@@ -10,6 +10,7 @@ use crate::engine::{Engine, Report, Sent};
 use crate::error::{Result, Rule};
 use crate::facts::Facts;
 use crate::flow::escrow::terms::{Delivery, EscrowTerms};
+use crate::flow::position::dossier::Dossier;
 use crate::flow::reward::txs::SweepPath;
 use crate::party::Seat;
 use crate::rehearsal::ledger::Ledger;
@@ -66,6 +67,8 @@ pub enum Moment<'a> {
     },
     /// The terms are agreed.
     Agreed(&'a EscrowTerms),
+    /// What is known of a position: anybody may verify it now. Evidence lies there for each contract.
+    Documents(&'a Dossier, &'a [&'a Evidence]),
     /// Something worth a line, at this height.
     Note(u32, String),
 }

@@ -17,7 +17,8 @@
 //! | 196-203 | dispute, close through the holder's leaf |
 //! | 267 | the holder sweeps the rewards |
 //!
-//! Beside it, tricks are rehearsed, and need no chain: [`simulation`].
+//! The life of a position, from its first share to the retirement of its seal, is told beside it
+//! (`life`). And tricks are rehearsed that need no chain: [`simulation`].
 
 #[cfg(feature = "regtest")]
 pub mod daemons;
@@ -25,6 +26,8 @@ pub mod daemons;
 pub mod deal;
 #[cfg(feature = "regtest")]
 pub mod ledger;
+#[cfg(feature = "regtest")]
+pub mod life;
 #[cfg(feature = "regtest")]
 pub mod machines;
 #[cfg(feature = "regtest")]

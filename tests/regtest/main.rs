@@ -1,6 +1,7 @@
 //! Engines with real stores, folders and connections, in the world that
 //! HASHMIX_WORLD names: the embedded node, or Bitcoin Core and electrs. Each module is a story.
 
+mod a_position_lives;
 mod buyer_vanishes_after_second_installment;
 mod everybody_restarts_at_every_step;
 mod letters_that_break_rules;

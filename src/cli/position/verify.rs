@@ -11,15 +11,25 @@ use crate::tx::satoshi::Moved;
 /// Everything that the dossier proves; behind it the refusal, if it is one that nobody should buy.
 pub fn verify(arguments: &DossierArguments, path: &std::path::Path) -> Result<Done> {
     let reading = read(arguments, path)?;
-    let mut lines = position(&reading, arguments.federation.is_some());
-    lines.push(String::new());
-    lines.extend(holders(&reading)?);
-    lines.push(String::new());
-    lines.extend(contract(&reading)?);
+    let mut lines = proven(&reading, arguments.federation.is_some())?;
+    if reading.title.contract().is_some() {
+        lines.push(String::new());
+        lines.extend(summary::of(&reading.standing.terms)?);
+    }
     lines.push(String::new());
     lines.extend(nobody_can_prove(&reading));
     lines.extend(cost(&reading.cost));
     Ok(Done { lines, but: reading.title.check().err() })
+}
+
+/// Issuer, holders, contract and work, without the contract's terms in words.
+pub fn proven(reading: &Reading, pinned: bool) -> Result<Vec<String>> {
+    let mut lines = position(reading, pinned);
+    lines.push(String::new());
+    lines.extend(holders(reading)?);
+    lines.push(String::new());
+    lines.extend(contract(reading)?);
+    Ok(lines)
 }
 
 fn position(reading: &Reading, pinned: bool) -> Vec<String> {
@@ -152,14 +162,11 @@ fn contract(reading: &Reading) -> Result<Vec<String>> {
             standing.files.foreign
         ));
     }
-    if reading.title.contract().is_some() {
-        lines.push(String::new());
-        lines.extend(summary::of(terms)?);
-    }
     Ok(lines)
 }
 
-fn nobody_can_prove(reading: &Reading) -> Vec<String> {
+/// What no server can prove, and the advice that follows.
+pub fn nobody_can_prove(reading: &Reading) -> Vec<String> {
     let mut lines = Vec::new();
     if let Some(seal) = reading.title.seal() {
         lines.extend([

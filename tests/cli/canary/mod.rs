@@ -350,15 +350,18 @@ fn what_holds_a_secret_prints_none_not_even_in_a_panic() {
 }
 
 #[test]
-fn a_whole_deal_leaves_no_secret_in_stores_letters_and_story() {
+fn a_whole_deal_and_a_positions_life_leave_no_secret_in_stores_letters_and_story() {
     let seats = [Seat::Miner, Seat::Holder].into_iter();
     let seats = seats.chain((0..people::VALIDATORS).map(Seat::Validator));
     let mut forms = Forms::default();
     for seat in seats {
         forms.person(&people::name(seat), &people::seed(&people::name(seat)).unwrap());
     }
+    for name in ["first buyer", "second buyer"] {
+        forms.person(name, &people::seed(name).unwrap());
+    }
     let folder = tempfile::tempdir().unwrap();
-    let keep = folder.path().join("deal");
+    let keep = folder.path().join("kept");
     let (mut journals, mut looks) = (0, 0);
     let mut judge = || {
         for (path, mode, held) in files(&keep) {
@@ -386,5 +389,5 @@ fn a_whole_deal_leaves_no_secret_in_stores_letters_and_story() {
     assert!(looks > 1 && journals > 0, "{looks} looks, {journals} journals");
     let stores = files(&keep);
     let stores = stores.iter().filter(|(path, ..)| path.extension().is_some_and(|e| e == "sqlite"));
-    assert_eq!(stores.count(), 5, "everybody has a store");
+    assert_eq!(stores.count(), 5 + 7, "everybody has a store");
 }
