@@ -64,7 +64,8 @@ fn after(old: &Play) -> Play {
 /// What there is to carry over, as events of the contract.
 fn to_carry(old: &Play, new: &Play) -> Vec<Event> {
     let evidence = old.contract.evidence();
-    let words = new.contract.reward().to_carry(new.contract.terms(), evidence);
+    let facts = new.world.facts();
+    let words = new.contract.reward().to_carry(new.contract.terms(), &facts, evidence);
     words.into_iter().map(Event::Reward).collect()
 }
 
