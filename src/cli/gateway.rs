@@ -298,11 +298,7 @@ fn before(entry: &PositionEntry, newest: &Agreed, folder: &Path) -> Result<Vec<B
 }
 
 /// The payees of the file, with the terms that it names; and for each of these the contracts before.
-fn plan(
-    config: &Config,
-    network: Network,
-    folder: &Path,
-) -> Result<(Plan, Vec<Vec<Before>>)> {
+fn plan(config: &Config, network: Network, folder: &Path) -> Result<(Plan, Vec<Vec<Before>>)> {
     let (mut all, mut payees, mut all_before) = (Vec::new(), Vec::new(), Vec::new());
     for entry in &config.payees {
         let mut positions = Vec::new();

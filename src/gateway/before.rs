@@ -87,7 +87,10 @@ impl Seats {
     /// Does at each what is to be done there, and carries over what was proven; answers with what came
     /// of it. One that is in trouble keeps no other waiting; the first trouble is told. Those that are
     /// over are left.
-    pub(super) fn attend(&mut self, newest: &mut Sealer) -> (Vec<Report>, Vec<TermsId>, Result<()>) {
+    pub(super) fn attend(
+        &mut self,
+        newest: &mut Sealer,
+    ) -> (Vec<Report>, Vec<TermsId>, Result<()>) {
         let (mut told, mut left, mut trouble) = (Vec::new(), Vec::new(), Ok(()));
         let mut kept = Vec::new();
         for mut seat in core::mem::take(&mut self.0) {

@@ -14,7 +14,8 @@
 //! A payee is who machines mine for: his name is what stands before the first dot of their user
 //! name. The terms are a contract's, or those of a position that is not issued yet: its machines prove
 //! themselves first ([`super::agreed`]). Of a position that was sold on they are the newest contract's, and
-//! `"before": ["old.json"]` beside them names those before ([`super::before`]). Several positions of one payee share one coinbase by weight. Paths are relative to the
+//! `"before": ["old.json"]` beside them names those before ([`super::before`]), each as a path or, where its parties share a folder of their own, as
+//! `{ "terms": "old.json", "relay": "letters" }`. Several positions of one payee share one coinbase by weight. Paths are relative to the
 //! file's own folder.
 
 use std::collections::BTreeSet;

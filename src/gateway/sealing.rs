@@ -173,7 +173,8 @@ impl SealingThread {
         let (reports, left, attended) = before.attend(sealer);
         reports.iter().for_each(|report| self.tell(report));
         for contract in left {
-            self.floor.tell(format_args!("contract {contract} is over: nothing is left to do there"));
+            self.floor
+                .tell(format_args!("contract {contract} is over: nothing is left to do there"));
         }
         trouble.and(attended)
     }

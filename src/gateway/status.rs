@@ -270,7 +270,8 @@ impl Status {
         let expected = of(&|p| p.expected.into());
         put("slice_expected", "gauge", "Shares that the agreed rate yields in a slice.", &expected);
         let sold = of(&|p| p.sold_on.map_or(0, |sold| sold.before.into()));
-        let about = "Height before which the next contract's terms must be named; 0 if not sold on.";
+        let about =
+            "Height before which the next contract's terms must be named; 0 if not sold on.";
         put("sold_on_height", "gauge", about, &sold);
         let sealed = of(&|p| p.sealed.as_ref().map_or(0, |sealed| sealed.slice.into()));
         put("sealed_slice", "gauge", "Slice that was sealed last.", &sealed);

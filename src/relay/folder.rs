@@ -226,7 +226,8 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let miner = Folder::open(root.path(), Seat::Miner).unwrap();
         let [one, other] = [1, 2].map(|byte| TermsId([byte; 32]));
-        let letter = |id: TermsId| format!("{{\"format\":\"any\",\"contract\":\"{id}\",\"more\":1}}");
+        let letter =
+            |id: TermsId| format!("{{\"format\":\"any\",\"contract\":\"{id}\",\"more\":1}}");
         miner.post(Seat::Miner, "1.json", &letter(one)).unwrap();
         miner.post(Seat::Miner, "2.json", &letter(other)).unwrap();
         miner.post(Seat::Miner, "3.json", "garbage").unwrap();

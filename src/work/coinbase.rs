@@ -283,7 +283,9 @@ impl<'a> Coinbase<'a> {
         };
         let found = if others.is_empty() {
             let ended = others.end();
-            format!("{other:x}, the lock of the holder before the first sale, which ended at height {ended}")
+            format!(
+                "{other:x}, the lock of the holder before the first sale, which ended at height {ended}"
+            )
         } else if paid < due {
             let ended = period(others.end());
             format!("{other:x}, the lock of a holder before, which ended with period {ended}")

@@ -114,7 +114,11 @@ fn work_for_the_holder_before_the_first_sale_is_told_apart_by_the_positions_own_
     // Another position's terms tell nothing of this one.
     let other = position::terms(2, [106, 123, 145]).unwrap().to_json().unwrap();
     let other = desk.put("other.json", other);
-    refused(&["work", "verify", &kept, "--terms", &terms, "--position", &other], "work-argument", 2);
+    refused(
+        &["work", "verify", &kept, "--terms", &terms, "--position", &other],
+        "work-argument",
+        2,
+    );
     let (_, later) = self::sold();
     let later = desk.put("later.json", serde_json::to_string(&later).unwrap());
     let asked = ["work", "verify", &kept, "--terms", &later, "--position", &own];

@@ -94,12 +94,17 @@ impl Farm {
 
     /// The miner's gateway: it mines for the last of these contracts, the n-th, and seals it.
     fn gateway(&self, contracts: &[&EscrowTerms]) -> Gateway {
+        self.gateway_that(true, contracts)
+    }
+
+    /// The same, which seals, or leaves that to the miner.
+    fn gateway_that(&self, seals: bool, contracts: &[&EscrowTerms]) -> Gateway {
         let (newest, before) = contracts.split_last().unwrap();
         let relay = |n: usize| Some(self.letters(u32::try_from(n).unwrap()));
-        let before = before.iter().zip(1..).map(|(terms, n)| Before {
-            terms: (*terms).clone(),
-            relay: relay(n),
-        });
+        let before = before
+            .iter()
+            .zip(1..)
+            .map(|(terms, n)| Before { terms: (*terms).clone(), relay: relay(n) });
         let signs = Signs {
             record: 0,
             before: before.collect(),
@@ -124,7 +129,7 @@ impl Farm {
             home,
             electrum: self.market.url(),
             seed: Some(people::seed(&people::name(Seat::Miner)).unwrap()),
-            positions: vec![Some(signs)],
+            positions: vec![Some(signs).filter(|_| seals)],
         };
         Gateway::start(settings, plan, seals).unwrap()
     }
@@ -248,7 +253,10 @@ fn a_gateway_follows_a_position_through_two_sales_and_loses_no_share() {
         "sold on by {txid}: name the terms of the new contract before height {until_height}, or blocks \
          from there on pay a lock that counts for nobody"
     );
-    assert!(told.ends_with(&words) && told.contains(&new.position().unwrap().to_string()), "{told}");
+    assert!(
+        told.ends_with(&words) && told.contains(&new.position().unwrap().to_string()),
+        "{told}"
+    );
     let status = gateway.status();
     assert!(status.in_words().join("\n").contains(&words));
     let metric = format!("{{position=\"{}\",payee=\"alice\"}} {until_height}\n", farm.market.id);
@@ -259,6 +267,11 @@ fn a_gateway_follows_a_position_through_two_sales_and_loses_no_share() {
     receipted(&gateway, &one, 2);
     mine_to(&gateway, &mut rig, START + 2 * SLICE + 3, 2);
     gateway.stop().unwrap();
+
+    // A gateway that knows none of his secrets sees it too.
+    let blind = farm.gateway_that(false, &[&old]);
+    assert_eq!(line(&blind, "sold on"), told);
+    blind.stop().unwrap();
 
     // Then he names the new terms, and those before: in the midst of a slice, of which nothing is lost.
     let two = RefCell::new(farm.market.table(&new, 1));

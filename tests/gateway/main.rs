@@ -8,10 +8,10 @@ mod a_slice_is_mined_sealed_and_spent;
 mod codes;
 mod desk;
 mod limits;
+mod machines_prove_positions_before_their_issue;
 #[expect(dead_code, reason = "the market of tests/sale, which does more with it")]
 #[path = "../sale/market.rs"]
 mod market;
-mod machines_prove_positions_before_their_issue;
 mod mining;
 mod nodes_come_and_go;
 mod recorded;

@@ -401,7 +401,10 @@ impl State {
         let given =
             |subject: &Subject, receipt: &Receipt| receipt.is_given(place, subject, &facts.headers);
         let asked = self.evidence.receipts(&request);
-        if self.close_asked && over.is_none() && !asked.iter().any(|receipt| given(&request, receipt)) {
+        if self.close_asked
+            && over.is_none()
+            && !asked.iter().any(|receipt| given(&request, receipt))
+        {
             effects.push(Effect::Receipt(request));
         }
         for (digest, SealedCertificate { certificate, receipts }) in self.evidence.digests() {
@@ -411,7 +414,8 @@ impl State {
             let open = calendar.receipts_until(slice).is_some_and(|h| facts.tip() <= h);
             let ended = facts.tip() >= *blocks.end();
             let behind = over.is_some_and(|height| *blocks.start() >= height);
-            if !open || !ended || behind || receipts.iter().any(|receipt| given(&subject, receipt)) {
+            if !open || !ended || behind || receipts.iter().any(|receipt| given(&subject, receipt))
+            {
                 continue;
             }
             if certificate.check(&terms.work()?, &facts.headers).is_ok() {
