@@ -4,6 +4,7 @@
 //! |---|---|
 //! | certificate and terms | the list; for each share rules 2 to 5 |
 //! | and headers | rule 1 for each share, so that what stands counts |
+//! | and the position's own terms | the same; what pays the lock before the first sale is told apart |
 //! | and receipts | whether it is sealed, by the height of each tip |
 //!
 //! A share that a reorg orphaned proves nothing and harms nothing, so the others are counted and it
@@ -13,12 +14,17 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use bitcoin::ScriptBuf;
+
 use crate::cli::Done;
 use crate::cli::arguments::VerifyArguments;
 use crate::cli::dossier::{self, Known};
-use crate::cli::{terms, units};
+use crate::cli::work::ARGUMENT;
+use crate::cli::{file, terms, units};
 use crate::error::{Culprit, Error, Result, Rule};
-use crate::flow::escrow::terms::EscrowTerms;
+use crate::flow::escrow::terms::{EscrowTerms, TERMS_MAX_BYTES};
+use crate::flow::position::proof::Stage;
+use crate::flow::position::terms::PositionTerms;
 use crate::work::agreement::WorkTerms;
 use crate::work::certificate::Certificate;
 use crate::work::coinbase::Coinbase;
@@ -42,7 +48,10 @@ pub const RECEIPT: Rule = Rule::new(
 /// Says what a certificate proves by terms, headers and receipts, as far as they are given.
 pub fn verify(terms_path: &Path, arguments: &VerifyArguments) -> Result<Done> {
     let terms = terms::read(terms_path)?;
-    let work = terms.work()?;
+    let work = match &arguments.position {
+        Some(path) => terms.work()?.sold_by(lock_before(path, &terms)?),
+        None => terms.work()?,
+    };
     let path = arguments.file.as_path();
     let named = |error: Error| error.within(path.display());
     let certificate = dossier::certificate(path, terms.position()?)?;
@@ -73,6 +82,22 @@ pub fn verify(terms_path: &Path, arguments: &VerifyArguments) -> Result<Done> {
         lines.push(format!("open         {open}"));
     }
     Ok(Done { lines, but })
+}
+
+/// The lock that coinbases paid before the position was sold first: its own terms have it, a contract's
+/// do not.
+fn lock_before(path: &Path, terms: &EscrowTerms) -> Result<ScriptBuf> {
+    let position = PositionTerms::from_json(&file::text(path, TERMS_MAX_BYTES)?)
+        .map_err(|error| error.within(path.display()))?;
+    let tenure = terms.tenure.clone();
+    let sold = tenure.and_then(|tenure| {
+        position.sold(&terms.reward.holder, terms.price, tenure).ok().filter(|sold| sold == terms)
+    });
+    if sold.is_none() {
+        let expected = "the terms of the position that the contract is a sale of";
+        return Err(ARGUMENT.misused("--position", expected, path.display()));
+    }
+    Stage::Binding.script(&position)
 }
 
 const LISTED: &str = "proven       the list is in order, no share twice; rules 2-5 for each share";

@@ -22,10 +22,11 @@ use crate::cli::file;
 use crate::cli::{secret, seed};
 use crate::engine::SEAT;
 use crate::error::{Error, Result, Rule};
-use crate::flow::escrow::terms::TERMS_MAX_BYTES;
+use crate::flow::escrow::terms::{EscrowTerms, TERMS_MAX_BYTES};
 use crate::flow::position::proof::{Stage, foreseen};
 use crate::gateway::agreed::{Agreed, Position, RECORD};
-use crate::gateway::config::{CONFIG_MAX_BYTES, Config, NodeEntry, PositionEntry};
+use crate::gateway::before::{Before, in_order};
+use crate::gateway::config::{BeforeEntry, CONFIG_MAX_BYTES, Config, NodeEntry, PositionEntry};
 use crate::gateway::foreman::{Gateway, Settings};
 use crate::gateway::plan::{Payee, Plan};
 use crate::gateway::rates::in_words;
@@ -90,7 +91,7 @@ pub fn run(arguments: &GatewayArguments) -> Result<Vec<String>> {
 pub fn check(arguments: &GatewayArguments) -> Result<Vec<String>> {
     let text = file::text(&arguments.config, CONFIG_MAX_BYTES)?;
     let config = Config::from_json(&text).map_err(|e| e.within(arguments.config.display()))?;
-    let plan = plan(&config, arguments.home.network, folder(&arguments.config))?;
+    let (plan, before) = plan(&config, arguments.home.network, folder(&arguments.config))?;
     plan.rehearse()?;
     let mut lines = vec![
         format!("machines   stratum+tcp://{}", config.listen),
@@ -114,6 +115,11 @@ pub fn check(arguments: &GatewayArguments) -> Result<Vec<String>> {
                 calendar.slice
             ));
             lines.extend(locks(&position.work));
+            let named = plan.places().iter().zip(&before);
+            let named = named.filter(|(places, _)| places.contains(place));
+            for Before { terms, .. } in named.flat_map(|(_, before)| before) {
+                lines.push(format!("    behind contract {}", terms.id()?));
+            }
             if position.work.service_ppm > 0 {
                 lines.push(format!(
                     "    behind {:x}, {} ppm",
@@ -214,13 +220,14 @@ fn read(home: &Home, path: &Path) -> Result<(Settings, Plan, Seals)> {
     let text = file::text(path, CONFIG_MAX_BYTES)?;
     let config = Config::from_json(&text).map_err(|error| error.within(path.display()))?;
     let (network, folder) = (home.network, folder(path));
-    let plan = plan(&config, network, folder)?;
+    let (plan, before) = plan(&config, network, folder)?;
     let nodes = config.nodes.iter().map(|entry| node(entry, folder)).collect::<Result<_>>()?;
     let entries = config.payees.iter().flat_map(|payee| &payee.positions);
     let mut positions: Vec<Option<Signs>> = Vec::new();
-    for (entry, places) in entries.zip(plan.places()) {
+    for ((entry, places), before) in entries.zip(plan.places()).zip(before) {
         let signs = entry.record.map(|record| Signs {
             record,
+            before,
             validators: entry.validators.clone(),
             relay: entry.relay.as_ref().map(|relay| folder.join(relay)),
         });
@@ -274,14 +281,32 @@ fn agreed(entry: &PositionEntry, folder: &Path) -> Result<Agreed> {
     Ok(agreed)
 }
 
-/// The payees of the file, with the terms that it names.
-fn plan(config: &Config, network: Network, folder: &Path) -> Result<Plan> {
-    let (mut all, mut payees) = (Vec::new(), Vec::new());
+/// The contracts before the one that an entry names, in their order.
+fn before(entry: &PositionEntry, newest: &Agreed, folder: &Path) -> Result<Vec<Before>> {
+    let read = |named: &BeforeEntry| {
+        let (path, relay) = match named {
+            BeforeEntry::Terms(path) => (path, entry.relay.as_ref()),
+            BeforeEntry::Apart { terms, relay } => (terms, Some(relay)),
+        };
+        let path = folder.join(path);
+        let text = file::text(&path, TERMS_MAX_BYTES)?;
+        let terms = EscrowTerms::from_json(&text).map_err(|e| e.within(path.display()))?;
+        Ok(Before { terms, relay: relay.map(|relay| folder.join(relay)) })
+    };
+    let contracts = entry.before.iter().map(read).collect::<Result<_>>()?;
+    in_order(newest, contracts).map_err(|error| error.within(folder.join(&entry.terms).display()))
+}
+
+/// The payees of the file, with the terms that it names; and for each of these the contracts before.
+fn plan(config: &Config, network: Network, folder: &Path) -> Result<(Plan, Vec<Vec<Before>>)> {
+    let (mut all, mut payees, mut all_before) = (Vec::new(), Vec::new(), Vec::new());
     for entry in &config.payees {
         let mut positions = Vec::new();
         for position in &entry.positions {
             positions.push((all.len(), position.weight));
-            all.push(agreed(position, folder)?);
+            let newest = agreed(position, folder)?;
+            all_before.push(before(position, &newest, folder)?);
+            all.push(newest);
         }
         let own = match &entry.own {
             Some(own) => {
@@ -293,7 +318,7 @@ fn plan(config: &Config, network: Network, folder: &Path) -> Result<Plan> {
         let (name, longest) = (entry.name.clone(), entry.coinbase_bytes);
         payees.push(Payee { name, positions, own, longest });
     }
-    Plan::new(network, all, payees)
+    Ok((Plan::new(network, all, payees)?, all_before))
 }
 
 fn node(entry: &NodeEntry, folder: &Path) -> Result<Node> {

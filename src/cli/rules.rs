@@ -230,6 +230,7 @@ pub fn all() -> Vec<Rule> {
         cli::gateway::STATUS,
         crate::gateway::agreed::PAST,
         crate::gateway::agreed::RECORD,
+        crate::gateway::before::BEFORE,
         crate::gateway::collector::ONCE,
         crate::gateway::config::FORM,
         crate::gateway::config::PAYEES,

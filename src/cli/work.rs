@@ -52,6 +52,7 @@ pub fn verify_share(arguments: VerifyArguments) -> Result<Vec<String>> {
     let given = [
         ("--electrum", chain.electrum.is_some()),
         ("--home", chain.home.is_some()),
+        ("--position", arguments.position.is_some()),
         ("--receipt", !arguments.receipt.is_empty()),
     ];
     if let Some((name, _)) = given.into_iter().find(|(_, given)| *given) {

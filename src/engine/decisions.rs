@@ -163,14 +163,20 @@ impl Engine {
     }
 
     /// Says what was proven under the contract before, as far as this one pays for it and nobody has
-    /// said it here; answers with the number of words.
+    /// said it here; answers with the number of words. One that cannot be said now keeps no other
+    /// waiting: the first trouble is told when the rest is said.
     pub fn carry(&mut self, before: &Evidence) -> Result<usize> {
-        let words = self.contract.reward().to_carry(self.contract.terms(), before);
+        let facts = self.facts()?;
+        let words = self.contract.reward().to_carry(self.contract.terms(), &facts, before);
         let count = words.len();
+        let mut trouble = Ok(());
         for word in words {
-            self.say(Event::Reward(word))?;
+            match self.say(Event::Reward(word)) {
+                Err(error @ (Error::Broken(_) | Error::Storage(_))) => return Err(error),
+                outcome => trouble = trouble.and(outcome),
+            }
         }
-        Ok(count)
+        trouble.map(|()| count)
     }
 
     /// Publishes the last state that the holder has signed: the miner's own signature under it.

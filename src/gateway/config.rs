@@ -13,7 +13,9 @@
 //! ```
 //! A payee is who machines mine for: his name is what stands before the first dot of their user
 //! name. The terms are a contract's, or those of a position that is not issued yet: its machines prove
-//! themselves first ([`super::agreed`]). Several positions of one payee share one coinbase by weight. Paths are relative to the
+//! themselves first ([`super::agreed`]). Of a position that was sold on they are the newest contract's, and
+//! `"before": ["old.json"]` beside them names those before ([`super::before`]), each as a path or, where its parties share a folder of their own, as
+//! `{ "terms": "old.json", "relay": "letters" }`. Several positions of one payee share one coinbase by weight. Paths are relative to the
 //! file's own folder.
 
 use std::collections::BTreeSet;
@@ -116,6 +118,10 @@ pub struct PositionEntry {
     /// The file with its terms: a contract's, or a position's that is not issued yet (`position.json` of
     /// its dossier).
     pub terms: PathBuf,
+    /// The contracts before, whose place these terms take: where the gateway seals, the miner keeps his
+    /// seat in each as long as there is something to do.
+    #[serde(default)]
+    pub before: Vec<BeforeEntry>,
     /// Its part of the coinbase, relative to the other weights.
     #[serde(default = "one")]
     pub weight: u64,
@@ -128,6 +134,21 @@ pub struct PositionEntry {
     /// The folder that miner, holder and validators share, if they do.
     #[serde(default)]
     pub relay: Option<PathBuf>,
+}
+
+/// A contract before, in the file.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged)]
+pub enum BeforeEntry {
+    /// The file with its terms; its parties share the folder of the newest contract's, if they share one.
+    Terms(PathBuf),
+    /// The same where they share another one.
+    Apart {
+        /// The file with its terms.
+        terms: PathBuf,
+        /// The folder that they share.
+        relay: PathBuf,
+    },
 }
 
 /// The part of a coinbase that belongs to no position.
@@ -260,6 +281,8 @@ mod tests {
             ("\"alice\"", "\"\"", "gateway-config-payees"),
             ("[{ \"terms\": \"a.json\" }]", "[]", "gateway-config-payees"),
             ("\"a.json\"", "\"a.json\", \"weight\": 0", "gateway-config-payees"),
+            ("\"a.json\"", "\"a.json\", \"before\": \"b.json\"", "gateway-config-form"),
+            ("\"a.json\"", "\"a.json\", \"before\": [{ \"relay\": \"r\" }]", "gateway-config-form"),
             ("\"a.json\"", "\"a.json\", \"weight\": 4294967296", "gateway-config-payees"),
             (
                 "\"payees\": [",

@@ -14,7 +14,7 @@ use crate::gateway::collector::Collector;
 use crate::gateway::crew::Crew;
 use crate::gateway::job::Job;
 use crate::gateway::plan::Plan;
-use crate::gateway::status::{FoundBlock, NodeStatus, SealedSlice};
+use crate::gateway::status::{FoundBlock, NodeStatus, SealedSlice, SoldOn};
 use crate::work::extended_job::Find;
 
 /// The gateway's own folder can be used.
@@ -53,6 +53,8 @@ pub(super) struct Standing {
     pub(super) blocks: VecDeque<FoundBlock>,
     /// Of each position: what was sealed last, and what keeps the sealing.
     pub(super) sealed: Vec<(Option<SealedSlice>, Option<String>)>,
+    /// Of each position: what sold it on, if anything did.
+    pub(super) sold: Vec<Option<SoldOn>>,
 }
 
 #[derive(Debug)]

@@ -12,6 +12,7 @@
 //! |---|---|
 //! | [`config`] | what a gateway is told in its file |
 //! | [`agreed`] | what is mined for: a contract, or the proofs before a position is issued |
+//! | [`before`] | the contracts before, of a position that was sold on |
 //! | [`plan`] | whom a coinbase pays, and the jobs that come of a template |
 //! | [`nodes`], `blocks` | what our nodes offer, and where a block goes; blocks on the disk until one has it |
 //! | [`foreman`], [`floor`] | everything together, and the loop that moves it; what its threads share |
@@ -39,6 +40,7 @@
 //! | [`server`] | sockets, threads and the clock |
 
 pub mod agreed;
+pub mod before;
 mod blocks;
 pub mod board;
 pub mod collector;

@@ -89,6 +89,7 @@ fn positions(floor: &Floor, standing: &Standing, open: &[OpenSlice]) -> Vec<Posi
                 expected: position.work.expected,
                 blocks: (done.unwrap_or(0), calendar.slice),
                 lock_changes: change,
+                sold_on: standing.sold.get(*place).copied().flatten(),
                 sealed,
                 trouble: refused.clone().or(trouble),
             });

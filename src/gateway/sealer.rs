@@ -20,11 +20,12 @@ use crate::canonical;
 use crate::chain::electrum::Electrum;
 use crate::engine::{Engine, Report};
 use crate::error::{Error, Result};
+use crate::flow::escrow::coins::Ending;
 use crate::flow::escrow::terms::EscrowTerms;
 use crate::flow::word::Word;
 use crate::flow::{Event, reward};
 use crate::headers::Headers;
-use crate::id::{CertificateDigest, tagged_hash};
+use crate::id::{CertificateDigest, TermsId, tagged_hash};
 use crate::party::Seat;
 use crate::relay::folder::{Folder, folder_name};
 use crate::sign::seed::Seed;
@@ -37,7 +38,7 @@ use crate::work::certificate::Certificate;
 use crate::work::receipt::Subject;
 
 /// The miner's seat, as far as it is not in the terms.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Miner<'a> {
     /// The folder of his store.
     pub home: &'a Path,
@@ -83,7 +84,8 @@ impl Sealer {
         let signer = || signer(miner, network);
         let own = miner.home.join("contracts").join(terms.id()?.to_string()).join("letters");
         let root = miner.relay.clone().unwrap_or(own);
-        let letters = Folder::open(root, Seat::Miner)?;
+        // At several contracts of one position he may share one folder.
+        let letters = Folder::open(root, Seat::Miner)?.at(terms.id()?);
         let store = Store::open(miner.home.join("store.sqlite"))?;
         let chain = Electrum::connect(miner.electrum, network)?;
         let engine = Engine::open(Seat::Miner, terms, store, chain, signer()?, letters.clone())?;
@@ -91,9 +93,35 @@ impl Sealer {
         Ok(Self { engine, requests: signer()?, letters, couriers, upto: 0 })
     }
 
-    /// The active chain, from before the contract's first block.
-    pub fn headers(&mut self) -> Result<Headers> {
-        self.engine.facts().map(|facts| facts.headers)
+    /// The contract.
+    pub fn contract(&self) -> TermsId {
+        self.engine.contract().id()
+    }
+
+    /// The active chain, from before the contract's first block, and how the escrow ended there.
+    pub fn look(&mut self) -> Result<(Headers, Option<Ending>)> {
+        let facts = self.engine.facts()?;
+        let ending = self.engine.contract().locked().ending(&facts)?;
+        Ok((facts.headers, ending))
+    }
+
+    /// Says here what was proven at a seat of the contract before, as far as it is news; answers with
+    /// the number of words.
+    pub fn carry(&mut self, before: &Self) -> Result<usize> {
+        self.engine.carry(before.engine.contract().evidence())
+    }
+
+    /// Whether nothing is left to do at this seat: the escrow has ended, as deep as one has to lie
+    /// before states are signed on it, and no receipt is due any more.
+    pub fn is_over(&mut self) -> Result<bool> {
+        let (headers, ending) = self.look()?;
+        let Some(ending) = ending else { return Ok(false) };
+        let (tip, contract) = (headers.tip(), self.engine.contract());
+        let (terms, calendar) = (contract.terms(), contract.terms().calendar());
+        let depth = tip.saturating_add(1).saturating_sub(ending.height);
+        let mut said = contract.evidence().certificates().iter();
+        let due = said.any(|one| calendar.receipts_until(one.certificate.slice) >= Some(tip));
+        Ok(depth >= terms.delays.state_depth && !due)
     }
 
     /// Whether the certificate with this digest was said.

@@ -19,17 +19,20 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
-use bitcoin::Network;
+use bitcoin::{Network, ScriptBuf};
 
 use crate::chain::electrum::Electrum;
 use crate::engine::{Report, kind};
 use crate::error::{Error, Result};
+use crate::flow::Contract;
+use crate::flow::escrow::coins::Ending;
 use crate::flow::position::proof::{self, SETTLED};
 use crate::gateway::agreed::Position;
+use crate::gateway::before::{Before, Seats};
 use crate::gateway::collector::Sealing;
 use crate::gateway::floor::{Floor, HOME, locked};
 use crate::gateway::sealer::{Lacking, Miner, Sealer};
-use crate::gateway::status::SealedSlice;
+use crate::gateway::status::{SealedSlice, SoldOn};
 use crate::header_sync::GuardedChain;
 use crate::headers::Headers;
 use crate::sign::seed::Seed;
@@ -61,6 +64,9 @@ pub struct Seals {
 pub struct Signs {
     /// The number of the miner's record in its terms.
     pub record: u32,
+    /// The contracts before, in the order of their transfers: the miner keeps his seat in each until
+    /// nothing is left to do there.
+    pub before: Vec<Before>,
     /// The validators' servers.
     pub validators: Vec<String>,
     /// The folder that the parties share.
@@ -78,10 +84,33 @@ pub(super) struct SealingThread {
 enum Way {
     /// Nobody was reached yet.
     Closed,
-    /// Headers alone; certificates wait as files.
-    Files(Box<GuardedChain>, Store, u32),
-    /// The miner's engine.
-    Signs(Box<Sealer>),
+    /// Headers alone, and the escrow's outputs where there is one; certificates wait as files.
+    Files(Box<Files>),
+    /// The miner's engine, and his seats at the contracts before.
+    Signs(Box<Sealer>, Seats),
+}
+
+/// A position that is sealed elsewhere.
+struct Files {
+    chain: GuardedChain,
+    store: Store,
+    /// First height whose header is needed.
+    first: u32,
+    contract: Option<Contract>,
+}
+
+impl Files {
+    fn look(&mut self) -> Result<(Headers, Option<Ending>)> {
+        let Self { chain, store, first, contract } = self;
+        let Some(contract) = contract else {
+            chain.sync(store, &mut |_, _| {})?;
+            return Ok((chain.headers(*first)?, None));
+        };
+        let scripts: Vec<ScriptBuf> = contract.locked().scripts().cloned().collect();
+        let facts = chain.facts(store, &scripts, *first)?;
+        let ending = contract.locked().ending(&facts)?;
+        Ok((facts.headers, ending))
+    }
 }
 
 impl SealingThread {
@@ -129,18 +158,41 @@ impl SealingThread {
         if matches!(way, Way::Closed) {
             *way = self.open(position)?;
         }
-        let headers = self.headers(way)?;
+        let (headers, ending) = self.look(way)?;
+        self.note_sale(position, ending);
         // One slice that cannot be sealed or said keeps no other waiting; the first trouble is told.
         let mut trouble = Ok(());
         for slice in self.due(position, headers.tip()) {
             trouble = trouble.and(self.seal(position, slice, &headers, way));
         }
-        let Way::Signs(sealer) = way else { return trouble };
+        let Way::Signs(sealer, before) = way else { return trouble };
         for report in sealer.step()? {
             self.tell(&report);
         }
         self.count_receipts(position, sealer, headers.tip());
-        trouble
+        let (reports, left, attended) = before.attend(sealer);
+        reports.iter().for_each(|report| self.tell(report));
+        for contract in left {
+            self.floor
+                .tell(format_args!("contract {contract} is over: nothing is left to do there"));
+        }
+        trouble.and(attended)
+    }
+
+    /// Tells, once, that the contract was sold on while it is the newest that the file names.
+    fn note_sale(&self, position: usize, ending: Option<Ending>) {
+        let held = self.floor.plan.positions().get(position);
+        let Some(terms) = held.and_then(Position::contract) else { return };
+        let resale = ending.filter(|ending| ending.resold);
+        let now = resale.map(|sale| SoldOn { by: sale.by, before: sale.next_period(terms) });
+        let mut standing = locked(&self.floor.standing);
+        let Some(known) = standing.sold.get_mut(position) else { return };
+        let news = now.filter(|_| *known != now);
+        *known = now;
+        drop(standing);
+        if let (Some(sold), Some(held)) = (news, held) {
+            self.floor.tell(format_args!("position {} was {sold}", held.id));
+        }
     }
 
     /// Seals a slice, writes its certificate into a file, and says it.
@@ -156,8 +208,8 @@ impl SealingThread {
         self.write(&certificate, number)?;
         self.sealed(position, &certificate, number, headers)?;
         match way {
-            Way::Signs(sealer) => sealer.say(certificate),
-            Way::Files(..) | Way::Closed => Ok(()),
+            Way::Signs(sealer, _) => sealer.say(certificate),
+            Way::Files(_) | Way::Closed => Ok(()),
         }
     }
 
@@ -226,13 +278,15 @@ impl SealingThread {
                     relay: signs.relay.clone(),
                     validators: &signs.validators,
                 };
-                Way::Signs(Box::new(Sealer::open(terms.clone(), &miner)?))
+                let before = Seats::open(&signs.before, &miner)?;
+                Way::Signs(Box::new(Sealer::open(terms.clone(), &miner)?), before)
             }
             _ => {
                 let electrum = Electrum::connect(&self.seals.electrum, self.seals.network)?;
                 let store = Store::open(self.seals.home.join("store.sqlite"))?;
-                let first = held.headers_from()?;
-                Way::Files(Box::new(GuardedChain::new(electrum)), store, first)
+                let (chain, first) = (GuardedChain::new(electrum), held.headers_from()?);
+                let contract = held.contract().cloned().map(Contract::new).transpose()?;
+                Way::Files(Box::new(Files { chain, store, first, contract }))
             }
         };
         self.catch_up(position, &mut way)?;
@@ -242,12 +296,12 @@ impl SealingThread {
     /// Certificates that were frozen before the process ended, and perhaps neither written nor said;
     /// and those that were said under the contract before, where its term goes on under another.
     fn catch_up(&self, position: usize, way: &mut Way) -> Result<()> {
-        let headers = self.headers(way)?;
+        let (headers, _) = self.look(way)?;
         let tip = headers.tip();
         let mut slices: BTreeMap<u32, bool> = BTreeMap::new();
         for sealed in locked(&self.floor.collector).sealed()? {
             if sealed.position == position {
-                let said = matches!(&*way, Way::Signs(sealer) if sealer.has_said(sealed.digest));
+                let said = matches!(&*way, Way::Signs(sealer, _) if sealer.has_said(sealed.digest));
                 *slices.entry(sealed.slice).or_default() |= !said;
             }
         }
@@ -266,7 +320,7 @@ impl SealingThread {
                 let certificate = self.whole(position, number, certificate, &headers)?;
                 self.write(&certificate, number)?;
                 self.sealed(position, &certificate, number, &headers)?;
-                if let (true, Way::Signs(sealer)) = (counts, &mut *way)
+                if let (true, Way::Signs(sealer, _)) = (counts, &mut *way)
                     && let Err(error) = sealer.say(certificate)
                 {
                     self.floor.tell(error);
@@ -280,13 +334,11 @@ impl SealingThread {
         self.floor.plan.positions().get(position)?.work.calendar().receipts_until(slice)
     }
 
-    fn headers(&self, way: &mut Way) -> Result<Headers> {
+    /// The chain, and how the escrow ended there.
+    fn look(&self, way: &mut Way) -> Result<(Headers, Option<Ending>)> {
         match way {
-            Way::Signs(sealer) => sealer.headers(),
-            Way::Files(chain, store, first) => {
-                chain.sync(store, &mut |_, _| {})?;
-                chain.headers(*first)
-            }
+            Way::Signs(sealer, _) => sealer.look(),
+            Way::Files(files) => files.look(),
             Way::Closed => Err(HOME.broken("sealing", "an open way", "a closed one")),
         }
     }

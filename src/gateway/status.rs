@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use bitcoin::BlockHash;
+use bitcoin::{BlockHash, Txid};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Culprit, Result, Rule};
@@ -128,10 +128,34 @@ pub struct PositionStatus {
     /// The next height whose coinbase pays another lock, because the holder changes there.
     #[serde(default)]
     pub lock_changes: Option<u32>,
+    /// What has sold the contract on, if its successor's terms are not named yet.
+    #[serde(default)]
+    pub sold_on: Option<SoldOn>,
     /// The certificate that was sealed last.
     pub sealed: Option<SealedSlice>,
     /// What keeps the sealing, if anything does.
     pub trouble: Option<String>,
+}
+
+/// A resale that ended the contract which is mined for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SoldOn {
+    /// The transaction.
+    pub by: Txid,
+    /// The first height at which coinbases may have to pay another lock.
+    pub before: u32,
+}
+
+impl core::fmt::Display for SoldOn {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let Self { by, before } = self;
+        write!(
+            f,
+            "sold on by {by}: name the terms of the new contract before height {before}, or blocks \
+             from there on pay a lock that counts for nobody"
+        )
+    }
 }
 
 /// A certificate that was sealed.
@@ -245,6 +269,10 @@ impl Status {
         put("slice_shares", "gauge", "Shares of that slice so far.", &of(&|p| p.shares));
         let expected = of(&|p| p.expected.into());
         put("slice_expected", "gauge", "Shares that the agreed rate yields in a slice.", &expected);
+        let sold = of(&|p| p.sold_on.map_or(0, |sold| sold.before.into()));
+        let about =
+            "Height before which the next contract's terms must be named; 0 if not sold on.";
+        put("sold_on_height", "gauge", about, &sold);
         let sealed = of(&|p| p.sealed.as_ref().map_or(0, |sealed| sealed.slice.into()));
         put("sealed_slice", "gauge", "Slice that was sealed last.", &sealed);
         let receipts = of(&|p| {
@@ -343,6 +371,7 @@ impl PositionStatus {
         if let Some(height) = self.lock_changes {
             lines.push(format!("  lock     the next holder's from height {height} on"));
         }
+        lines.extend(self.sold_on.map(|sold| format!("  sale     {sold}")));
         if let Some(sealed) = &self.sealed {
             lines.push(format!(
                 "  sealed   slice {}: {} shares, {} receipts, {}",

@@ -14,7 +14,10 @@ use std::io::{ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use serde::Deserialize;
+
 use crate::error::{Culprit, Result, Rule};
+use crate::id::TermsId;
 use crate::party::Seat;
 
 /// The shared folder can be read and written.
@@ -38,6 +41,14 @@ pub const MESSAGE_MAX_BYTES: u64 = 8_388_608;
 pub struct Folder {
     root: PathBuf,
     seat: Seat,
+    /// Whose letters are read, if not everybody's.
+    contract: Option<TermsId>,
+}
+
+/// What a letter says of itself, if it says that.
+#[derive(Deserialize)]
+struct Addressed {
+    contract: TermsId,
 }
 
 /// Name of a seat's folder.
@@ -48,12 +59,18 @@ pub fn folder_name(seat: Seat) -> String {
 impl Folder {
     /// Opens (and makes) the seat's folders under `root`.
     pub fn open(root: impl Into<PathBuf>, seat: Seat) -> Result<Self> {
-        let folder = Self { root: root.into(), seat };
+        let folder = Self { root: root.into(), seat, contract: None };
         for part in ["inbox", "dossier", "refused"] {
             let path = folder.path(seat, part);
             fs::create_dir_all(&path).map_err(|error| failed(&path, error))?;
         }
         Ok(folder)
+    }
+
+    /// The same place for whoever sits at several contracts: letters that name another contract than
+    /// this one are left in the inbox, for whoever reads that one's.
+    pub fn at(self, contract: TermsId) -> Self {
+        Self { contract: Some(contract), ..self }
     }
 
     /// Puts a message into `to`'s inbox. The same message again changes nothing.
@@ -75,12 +92,22 @@ impl Folder {
             let entry = entry.map_err(|error| failed(&inbox, error))?;
             if let Ok(name) = entry.file_name().into_string()
                 && !name.starts_with('.')
+                && self.is_ours(&name)
             {
                 names.push(name);
             }
         }
         names.sort();
         Ok(names)
+    }
+
+    /// Whether a letter is for whoever reads here. What cannot be read, or names no contract, is: it is
+    /// refused by rule.
+    fn is_ours(&self, name: &str) -> bool {
+        let Some(ours) = self.contract else { return true };
+        let named = self.read(name).ok();
+        let named = named.and_then(|text| serde_json::from_str::<Addressed>(&text).ok());
+        named.is_none_or(|letter| letter.contract == ours)
     }
 
     /// When a message came into the inbox.
@@ -192,6 +219,21 @@ mod tests {
         holder.file("1-first.json").unwrap();
         miner.post(Seat::Holder, "1-first.json", "a").unwrap();
         assert_eq!(holder.letters().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn letters_of_another_contract_are_left_to_whoever_sits_there() {
+        let root = tempfile::tempdir().unwrap();
+        let miner = Folder::open(root.path(), Seat::Miner).unwrap();
+        let [one, other] = [1, 2].map(|byte| TermsId([byte; 32]));
+        let letter =
+            |id: TermsId| format!("{{\"format\":\"any\",\"contract\":\"{id}\",\"more\":1}}");
+        miner.post(Seat::Miner, "1.json", &letter(one)).unwrap();
+        miner.post(Seat::Miner, "2.json", &letter(other)).unwrap();
+        miner.post(Seat::Miner, "3.json", "garbage").unwrap();
+        assert_eq!(miner.letters().unwrap().len(), 3);
+        assert_eq!(miner.clone().at(one).letters().unwrap(), ["1.json", "3.json"]);
+        assert_eq!(miner.at(other).letters().unwrap(), ["2.json", "3.json"]);
     }
 
     #[test]

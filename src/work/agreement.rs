@@ -330,6 +330,15 @@ impl WorkTerms {
         locks
     }
 
+    /// The same terms, which know the lock that coinbases paid before the position was sold first. It is
+    /// due at no height, and a refusal names it.
+    pub fn sold_by(mut self, lock: ScriptBuf) -> Self {
+        if self.locks().iter().all(|(_, known)| **known != *lock) {
+            self.earlier.insert(0, Earlier { until: self.first, lock });
+        }
+        self
+    }
+
     /// What rules 2-5 demand of the coinbase and hash of a share in a slice.
     pub fn demand(&self, slice: u32) -> Demand<'_> {
         Demand {

@@ -281,7 +281,12 @@ impl<'a> Coinbase<'a> {
         let period = |height: &u32| {
             terms.calendar().period_of(*height).map_or(0, |period| period.saturating_add(1))
         };
-        let found = if paid < due {
+        let found = if others.is_empty() {
+            let ended = others.end();
+            format!(
+                "{other:x}, the lock of the holder before the first sale, which ended at height {ended}"
+            )
+        } else if paid < due {
             let ended = period(others.end());
             format!("{other:x}, the lock of a holder before, which ended with period {ended}")
         } else {

@@ -26,6 +26,7 @@ use serde::{Deserialize, Serialize};
 use crate::amount::{bounded, portion};
 use crate::error::{Culprit, Error, Result, Rule};
 use crate::headers::Headers;
+use crate::height::Calendar;
 use crate::id::CertificateDigest;
 use crate::work::agreement::{Entitlement, WorkTerms};
 use crate::work::credit::{PERIOD, agreed, below_half, credit, fill};
@@ -194,8 +195,17 @@ fn in_time(measure: &Measure<'_>, exhibit: &Exhibit<'_>) -> bool {
     let slice = exhibit.certificate.slice;
     let sealed = kth_height(exhibit.verified.seals.iter().copied(), measure.k, measure.headers);
     let proven = measure.proofs.get(&exhibit.digest).copied();
-    let by = |height: Option<u32>, until: Option<u32>| height.is_some() && height <= until;
-    by(sealed, calendar.receipts_until(slice)) || by(proven, calendar.proofs_until(slice))
+    by_receipts(&calendar, slice, sealed) || by_proof(&calendar, slice, proven)
+}
+
+/// Whether receipts whose k-th names this height seal a certificate of a slice.
+pub(crate) fn by_receipts(calendar: &Calendar, slice: u32, sealed: Option<u32>) -> bool {
+    sealed.is_some() && sealed <= calendar.receipts_until(slice)
+}
+
+/// Whether a transaction at this height that carries its digest does.
+pub(crate) fn by_proof(calendar: &Calendar, slice: u32, proven: Option<u32>) -> bool {
+    proven.is_some() && proven <= calendar.proofs_until(slice)
 }
 
 /// Why a share is not counted.

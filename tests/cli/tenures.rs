@@ -1,17 +1,21 @@
 //! A position that was sold again: its terms in words, what a coinbase has to pay when, and why work that
 //! pays the wrong holder counts for nobody.
 
-use bitcoin::ScriptBuf;
+use bitcoin::{Amount, Network, ScriptBuf};
 use hashmix::flow::escrow::terms::{EscrowTerms, Tenure};
 use hashmix::flow::reward::coins;
 use hashmix::id::PositionId;
+use hashmix::party::{Role, Seat};
+use hashmix::rehearsal::{people, position};
 use hashmix::script::template::Variant;
+use hashmix::sign::record::record;
 use hashmix::work::agreement::Earlier;
 use hashmix::work::certificate::Certificate;
 
 use crate::certificates::certificate;
 use crate::desk::{Desk, ok, refused, rehearsed};
 
+const NETWORK: Network = Network::Regtest;
 const POSITION: PositionId = PositionId([5; 32]);
 
 fn lock(terms: &EscrowTerms) -> ScriptBuf {
@@ -79,6 +83,46 @@ fn work_for_the_wrong_holder_is_refused_with_the_reason() {
     // The first period was settled by the contract before.
     let settled = shown(&before, 0);
     refused(&["work", "verify", &settled, "--terms", &terms], "work-share-slice", 3);
+}
+
+#[test]
+fn work_for_the_holder_before_the_first_sale_is_told_apart_by_the_positions_own_terms() {
+    let desk = Desk::new();
+    let position = position::terms(1, [106, 123, 145]).unwrap();
+    let signer = people::signer(Seat::Holder, NETWORK).unwrap();
+    let payout = signer.address().into_unchecked();
+    let buyer = record(&signer, Role::Holder, NETWORK, "position 1", payout).unwrap();
+    let tenure = Tenure { position: POSITION, transfer: 1, first: 0, earlier: Vec::new() };
+    let price = Amount::from_sat(60_000_000);
+    let sold = position.sold(&buyer, price, tenure).unwrap();
+    let terms = desk.put("sold.json", serde_json::to_string(&sold).unwrap());
+    let own = desk.put("position.json", position.to_json().unwrap());
+    let shown = |of: &EscrowTerms| {
+        let certificate = Certificate { position: POSITION, ..certificate(of, 150) };
+        desk.put("certificate.json", certificate.to_json())
+    };
+    let right = shown(&sold);
+    ok(&["work", "verify", &right, "--terms", &terms, "--position", &own]);
+    // The miner goes on mining for himself.
+    let kept = shown(&position.contract(price));
+    refused(&["work", "verify", &kept, "--terms", &terms], "work-pay-lock", 3);
+    let asked = ["work", "verify", &kept, "--terms", &terms, "--position", &own];
+    let line = refused(&asked, "work-pay-holder", 3);
+    let reason = "the lock of the holder before the first sale, which ended at height 144";
+    assert!(line.contains(reason), "{line}");
+    assert!(line.contains(&format!("{:x} from height 145 to 216", lock(&sold))), "{line}");
+    // Another position's terms tell nothing of this one.
+    let other = position::terms(2, [106, 123, 145]).unwrap().to_json().unwrap();
+    let other = desk.put("other.json", other);
+    refused(
+        &["work", "verify", &kept, "--terms", &terms, "--position", &other],
+        "work-argument",
+        2,
+    );
+    let (_, later) = self::sold();
+    let later = desk.put("later.json", serde_json::to_string(&later).unwrap());
+    let asked = ["work", "verify", &kept, "--terms", &later, "--position", &own];
+    refused(&asked, "work-argument", 2);
 }
 
 #[cfg(feature = "gateway")]

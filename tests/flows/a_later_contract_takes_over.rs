@@ -4,13 +4,16 @@
 //! The term has six periods of one slice each. The new contract pays from the third on; the lock
 //! changes with the fifth.
 
-use bitcoin::{Amount, ScriptBuf};
+use bitcoin::absolute::LockTime;
+use bitcoin::hashes::Hash;
+use bitcoin::transaction::Version;
+use bitcoin::{Amount, OutPoint, ScriptBuf, Transaction, TxIn, TxOut, Txid};
 use hashmix::error::Error;
-use hashmix::flow::Event;
-use hashmix::flow::escrow::outcome::{close_request, judge};
+use hashmix::flow::escrow::outcome::{close_request, judge, proof_script};
 use hashmix::flow::escrow::terms::{EscrowTerms, Tenure};
 use hashmix::flow::reward::coins;
 use hashmix::flow::reward::state::{Event as RewardEvent, MOST_CARRIED};
+use hashmix::flow::{Effect, Event};
 use hashmix::id::PositionId;
 use hashmix::party::Seat;
 use hashmix::script::template::Variant;
@@ -64,7 +67,8 @@ fn after(old: &Play) -> Play {
 /// What there is to carry over, as events of the contract.
 fn to_carry(old: &Play, new: &Play) -> Vec<Event> {
     let evidence = old.contract.evidence();
-    let words = new.contract.reward().to_carry(new.contract.terms(), evidence);
+    let facts = new.world.facts();
+    let words = new.contract.reward().to_carry(new.contract.terms(), &facts, evidence);
     words.into_iter().map(Event::Reward).collect()
 }
 
@@ -79,7 +83,20 @@ fn certified(certificate: Certificate) -> Event {
 /// A receipt of the contract before for its certificate of a slice.
 fn receipt(old: &Play, slice: u32, validator: u8) -> Receipt {
     let (digest, _) = sealed(old, slice);
-    old.world.receipt(validator, Subject::Certificate { slice, digest }, old.world.tip())
+    let until = terms().calendar().receipts_until(slice).unwrap();
+    let subject = Subject::Certificate { slice, digest };
+    old.world.receipt(validator, subject, old.world.tip().min(until))
+}
+
+/// A transaction that spends an input of somebody's, if there is one before, then this outpoint.
+fn spend(before: Option<OutPoint>, outpoint: OutPoint, output: Vec<TxOut>) -> Transaction {
+    let input = before.into_iter().chain([outpoint]);
+    let input = input.map(|previous_output| TxIn { previous_output, ..TxIn::default() }).collect();
+    Transaction { version: Version::TWO, lock_time: LockTime::ZERO, input, output }
+}
+
+fn somebodys(byte: u8) -> OutPoint {
+    OutPoint::new(Txid::from_byte_array([byte; 32]), 0)
 }
 
 fn sealed(old: &Play, slice: u32) -> (hashmix::id::CertificateDigest, Certificate) {
@@ -204,6 +221,139 @@ fn only_what_k_validators_have_seen_is_shown_by_others_than_the_miner() {
     }
     // Where nothing came before, nobody seals but the miner.
     assert_eq!(old.judge(HOLDER, &word), "flow-speaker");
+}
+
+#[test]
+fn what_k_validators_have_seen_too_late_is_the_miners_alone_to_show() {
+    let old = before(2);
+    let mut new = after(&old);
+    let (digest, certificate) = sealed(&old, 2);
+    let (word, subject) = (certified(certificate), Subject::Certificate { slice: 2, digest });
+    let until = terms().calendar().receipts_until(2).unwrap();
+    let waits = |new: &Play| {
+        let refused = new.contract.admit(&new.world.facts(), HOLDER, &word).unwrap_err();
+        assert!(matches!(refused, Error::Unavailable(_)), "{refused}");
+        refused.rule()
+    };
+    let late: Vec<_> = (0..3).map(|place| old.world.receipt(place, subject, until + 1)).collect();
+    new.say(HOLDER, carried(late.clone())).unwrap();
+    assert_eq!(waits(&new), "reward-carried");
+    assert_eq!(new.judge(Seat::Miner, &word), "admitted");
+    // One in time is not enough, and neither are others of the same validator.
+    new.say(HOLDER, carried(vec![old.world.receipt(0, subject, until)])).unwrap();
+    new.say(HOLDER, carried(vec![old.world.receipt(0, subject, until - 1)])).unwrap();
+    assert_eq!(waits(&new), "reward-carried");
+    new.say(HOLDER, carried(vec![old.world.receipt(1, subject, until)])).unwrap();
+    assert_eq!(new.judge(HOLDER, &word), "admitted");
+    // Nor is it carried over.
+    let mut slow = through(2, 2);
+    slow.world.mine_to(55);
+    let certificate = slow.world.certificate(2, 2);
+    let digest = certificate.digest();
+    slow.say(Seat::Miner, certified(certificate)).unwrap();
+    slow.world.mine_to(until + 1);
+    for place in [0, 1] {
+        let subject = Subject::Certificate { slice: 2, digest };
+        let receipt = slow.world.receipt(place, subject, until + 1);
+        let word = Event::Reward(RewardEvent::Receipted(receipt));
+        slow.say(Seat::Validator(place), word).unwrap();
+    }
+    assert_eq!(to_carry(&slow, &after(&slow)), []);
+}
+
+#[test]
+fn what_a_block_has_the_digest_of_is_carried_over_without_receipts() {
+    let until = terms().calendar().proofs_until(2).unwrap();
+    for (mined, counts) in [(until, true), (until + 1, false)] {
+        let mut old = through(2, 18);
+        old.world.mine_to(55);
+        let certificate = old.world.certificate(2, 18);
+        let digest = certificate.digest();
+        old.say(Seat::Miner, certified(certificate.clone())).unwrap();
+        // Validators are silent, and the miner helps himself.
+        old.world.mine_to(mined - 1);
+        let payout = terms().reward.miner.payout_script();
+        let paid = TxOut { value: payout.minimal_non_dust(), script_pubkey: payout.clone() };
+        let proof = TxOut { value: Amount::ZERO, script_pubkey: proof_script(digest) };
+        old.world.send(spend(None, somebodys(7), vec![proof, paid]));
+        assert_eq!(to_carry(&old, &after(&old)), [], "it lies in no block yet");
+        old.world.mine_to(mined);
+
+        let mut new = after(&old);
+        // Who follows the new contract sees it: the miner is the same.
+        assert!(new.contract.watched().contains(&payout));
+        let word = certified(certificate);
+        if !counts {
+            assert_eq!(to_carry(&old, &new), []);
+            assert_eq!(new.judge(HOLDER, &word), "reward-carried");
+            continue;
+        }
+        assert_eq!(to_carry(&old, &new), std::slice::from_ref(&word));
+        new.say(HOLDER, word).unwrap();
+        assert_eq!(to_carry(&old, &new), []);
+        new.ripen(2);
+        let verdict = judge(&later(), &new.world.facts(), new.contract.evidence(), 2).unwrap();
+        assert_eq!(verdict.periods[0].shares, 18);
+    }
+}
+
+/// Whether a validator would receipt now, and what.
+fn receipts(play: &Play) -> Vec<Subject> {
+    let effects = play.next(V2).into_iter();
+    let receipt = |effect| match effect {
+        Effect::Receipt(subject) => Some(subject),
+        _ => None,
+    };
+    effects.filter_map(receipt).collect()
+}
+
+#[test]
+fn validators_receipt_nothing_behind_the_close_of_a_contract() {
+    let mut open = through(2, 2);
+    open.world.mine_to(51);
+    let close = spend(None, open.world.coin().outpoint, Vec::new());
+    let mut closed = open.clone();
+    closed.world.send(close);
+    closed.world.mine_to(52);
+    for play in [&mut open, &mut closed] {
+        play.world.mine_to(55);
+        let certificate = play.world.certificate(2, 2);
+        play.say(Seat::Miner, certified(certificate)).unwrap();
+        // A block that a reorg takes has closed nothing.
+        assert_eq!(receipts(play).len(), 1, "the close is not deep");
+        play.say(Seat::Miner, Event::Reward(RewardEvent::CloseAsked)).unwrap();
+        assert_eq!(receipts(play).len(), 2);
+        play.world.mine_to(57);
+    }
+    assert_eq!(receipts(&open).len(), 2);
+    assert_eq!(receipts(&closed), []);
+}
+
+#[test]
+fn behind_a_resale_validators_receipt_what_ends_before_another_lock_may_be_due() {
+    let mut old = through(2, 2);
+    let resale = spend(Some(somebodys(8)), old.world.coin().outpoint, Vec::new());
+    old.world.send(resale.clone());
+    old.world.mine_to(46);
+    let locked = old.contract.locked();
+    let ending = locked.ending(&old.world.facts()).unwrap().unwrap();
+    assert_eq!((ending.by, ending.height, ending.resold), (resale.compute_txid(), 44, true));
+    assert_eq!(ending.next_period(locked), 56);
+    // The slice that runs is proven where the miner sits: its receipts are good in the next contract.
+    for (slice, due) in [(2, 1), (3, 0)] {
+        let end = *terms().calendar().slice_blocks(slice).unwrap().end();
+        old.world.mine_to(end);
+        let certificate = old.world.certificate(slice, 2);
+        old.say(Seat::Miner, certified(certificate)).unwrap();
+        assert_eq!(receipts(&old).len(), due, "slice {slice}");
+        for place in [0, 1] {
+            old.act(Seat::Validator(place));
+        }
+    }
+    assert_eq!(to_carry(&old, &after(&old)).len(), 2);
+    // Without the block that holds it nothing is sold.
+    old.world.rewind_to(43);
+    assert_eq!(old.contract.locked().ending(&old.world.facts()).unwrap(), None);
 }
 
 fn subject(old: &Play) -> Subject {

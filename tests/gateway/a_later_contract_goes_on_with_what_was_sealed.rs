@@ -39,7 +39,7 @@ fn gateway(site: &Site, terms: &EscrowTerms) -> Gateway {
     let alice = Payee { name: "alice".into(), positions: vec![(0, 1)], own: None, longest: 250 };
     let plan = Plan::new(NETWORK, vec![terms.clone()], vec![alice]).unwrap();
     let relay = Some(site.dir.path().join("messages"));
-    let signs = Signs { record: 0, validators: Vec::new(), relay };
+    let signs = Signs { record: 0, before: Vec::new(), validators: Vec::new(), relay };
     site.gateway_of(vec![site.node()], plan, vec![Some(signs)])
 }
 

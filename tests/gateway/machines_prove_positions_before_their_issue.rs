@@ -198,7 +198,11 @@ fn check(site: &Site, terms: &PositionTerms, more: &str, network: &str) -> (Opti
     std::fs::write(folder.join("position.json"), terms.to_json().unwrap()).unwrap();
     let mut entry = json!({ "terms": "position.json" });
     if !more.is_empty() {
-        entry[more] = json!(1);
+        entry[more] = match more {
+            "relay" => json!("letters"),
+            "validators" => json!(["http://127.0.0.1:1"]),
+            _ => json!(1),
+        };
     }
     let config = json!({
         "format": "hashmix gateway 1",
@@ -240,6 +244,8 @@ fn an_operator_is_told_of_stages_and_of_positions_that_cannot_be_proven() {
         (terms(1, [50, 98, 300]), "", "regtest", "gateway-position-past"),
         (good.clone(), "", "signet", "gateway-position-network"),
         (good.clone(), "record", "regtest", "gateway-position-record"),
+        (good.clone(), "relay", "regtest", "gateway-position-record"),
+        (good.clone(), "validators", "regtest", "gateway-position-record"),
     ] {
         let (code, said) = check(&site, &terms, more, network);
         assert!(code != Some(0) && said.contains(&format!("[{rule}]")), "{rule}: {said}");

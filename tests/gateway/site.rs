@@ -70,7 +70,7 @@ impl Site {
             Payee { name: "alice".into(), positions: vec![(0, 1)], own: None, longest: 250 };
         let plan = Plan::new(NETWORK, vec![self.terms.clone()], vec![alice]).unwrap();
         let relay = Some(self.dir.path().join("messages"));
-        let signs = Signs { record: 0, validators: Vec::new(), relay };
+        let signs = Signs { record: 0, before: Vec::new(), validators: Vec::new(), relay };
         self.gateway_of(nodes, plan, vec![Some(signs)])
     }
 

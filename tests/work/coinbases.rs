@@ -218,6 +218,7 @@ examine! {
     pays_the_holder: PAY_HOLDER, "refused (miner)", made {
         accepts {
             of_the_last_period_before_a_change => |m| holders(m, &[(2, 1), (3, 8)], 7),
+            who_never_was_another => |m| m.terms = m.terms.clone().sold_by(script(8)),
             of_the_first_period_after_one => |m| holders(m, &[(1, 7)], 1),
             beside_the_one_before => |m| {
                 holders(m, &[(1, 7)], 1);
@@ -227,6 +228,14 @@ examine! {
         refuses {
             who_has_sold => |m| holders(m, &[(1, 1)], 7),
             who_has_sold_before_the_last_sale => |m| holders(m, &[(1, 1), (2, 8)], 7),
+            who_kept_it_until_its_first_sale => |m| {
+                m.terms.lock = script(7);
+                m.terms = m.terms.clone().sold_by(script(1));
+            },
+            who_kept_it_until_its_first_sale_of_two => |m| {
+                holders(m, &[(3, 8)], 7);
+                m.terms = m.terms.clone().sold_by(script(1));
+            },
             who_has_bought_and_has_to_wait => |m| holders(m, &[(2, 7)], 1),
             who_has_bought_what_another_has_to_wait_for => |m| holders(m, &[(2, 7), (3, 1)], 8),
         }

@@ -45,6 +45,10 @@ pub struct VerifyArguments {
         conflicts_with_all = ["script", "address", "target", "service", "cap"]
     )]
     pub terms: Option<PathBuf>,
+    /// Certificate: the file with the position's own terms (position.json of its dossier); work that goes
+    /// on paying the lock before the first sale is then refused as that
+    #[arg(long, value_name = "FILE", requires = "terms")]
+    pub position: Option<PathBuf>,
     /// Certificate: where headers come from.
     #[command(flatten)]
     pub chain: ChainArguments,

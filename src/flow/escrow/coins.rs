@@ -76,6 +76,31 @@ pub enum Progress {
     },
 }
 
+/// How an escrow ended, in a block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ending {
+    /// The transaction that ended it.
+    pub by: Txid,
+    /// Its height.
+    pub height: u32,
+    /// Whether it is a resale: there a seal stands before the escrow, which a settlement spends alone.
+    pub resold: bool,
+}
+
+impl Ending {
+    /// First height at which coinbases may have to pay another lock, as far as these terms tell: that of
+    /// the next period.
+    pub fn next_period(&self, terms: &EscrowTerms) -> u32 {
+        let calendar = terms.calendar();
+        let passed = self.height.checked_sub(calendar.start);
+        let passed = passed.and_then(|blocks| blocks.checked_div(calendar.period));
+        passed.map_or(calendar.start, |periods| {
+            let blocks = calendar.period.saturating_mul(periods.saturating_add(1));
+            calendar.start.saturating_add(blocks)
+        })
+    }
+}
+
 /// Follows the escrow from its funding through every re-lock.
 ///
 /// The oldest output that pays exactly the price into lock 0 is the funding; nobody gains from a
@@ -159,6 +184,22 @@ impl Locked {
     /// How far the escrow has come: the same as [`progress`].
     pub fn progress(&self, facts: &Facts) -> Result<Progress> {
         follow(&self.terms, facts, |index| self.lock(index))
+    }
+
+    /// How the escrow ended, once a block says so.
+    pub fn ending(&self, facts: &Facts) -> Result<Option<Ending>> {
+        let Progress::Ended { by, height: Some(height) } = self.progress(facts)? else {
+            return Ok(None);
+        };
+        let second = facts.transactions.get(&by).and_then(|seen| seen.tx.input.get(1));
+        let resold = second.is_some_and(|input| {
+            let OutPoint { txid, vout } = input.previous_output;
+            let before = facts.transactions.get(&txid);
+            let vout = usize::try_from(vout).unwrap_or(usize::MAX);
+            let spent = before.and_then(|seen| seen.tx.output.get(vout));
+            spent.is_some_and(|out| self.scripts().any(|script| *script == out.script_pubkey))
+        });
+        Ok(Some(Ending { by, height, resold }))
     }
 
     /// The scripts that a watcher of the contract follows: every lock up to one re-lock a period.

@@ -21,7 +21,7 @@
 //!
 //! | word | said by | refused when |
 //! |---|---|---|
-//! | `Certified` | the miner; under a tenure anybody, once it is sealed | a share breaks a rule of [`work`](crate::work), or is not of this contract |
+//! | `Certified` | the miner; under a tenure anybody, once it was sealed in time | a share breaks a rule of [`work`](crate::work), or is not of this contract |
 //! | `Receipted` | the validator who signed | the signature is not his |
 //! | `Carried` | anybody | the contract has no tenure; a receipt is of another position, of a slice that is not paid for here, or not signed by its validator; all are known |
 //! | `CloseAsked` | the miner | somebody else says it |
@@ -33,8 +33,13 @@
 //!
 //! A contract that came with a transfer of its position ([`Tenure`](crate::flow::escrow::terms::Tenure))
 //! begins while work is under way. What was sealed under the contract before is said again here:
-//! `Carried` receipts first, then the certificates; both prove themselves. What the new contract does
+//! `Carried` receipts first, then the certificates; both prove themselves. A certificate whose digest is
+//! in a block needs no receipts: both contracts watch where the miner is paid. What the new contract does
 //! not pay for is refused. A request to close is made in one contract and binds no other.
+//!
+//! A receipt costs validators a signature and everybody a word, so they give none where it means nothing:
+//! once a close of the escrow is deep, for no slice; once a resale is, for none that begins in a later
+//! period than the resale. Of the others receipts are good in the next contract.
 //!
 //! Every sweep pays the payout script in the holder's record, whoever asks for it, and owes
 //! nothing but its own fee: the miner was paid at the source.

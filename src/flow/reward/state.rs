@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::canonical;
 use crate::error::{Culprit, Error, Result, Rule};
 use crate::facts::{Coin, Facts};
+use crate::flow::escrow::coins::Locked;
 use crate::flow::escrow::outcome::{close_request, proofs, yardstick};
 use crate::flow::escrow::terms::{EscrowTerms, FEES};
 use crate::flow::reward::coins;
@@ -20,8 +21,9 @@ use crate::tx::draft::Draft;
 use crate::tx::signed::Signed;
 use crate::work::certificate::Certificate;
 use crate::work::evidence::{Evidence, SealedCertificate};
-use crate::work::receipt::{Receipt, Subject};
+use crate::work::receipt::{Receipt, Subject, sealed_height};
 use crate::work::share::PARENT;
+use crate::work::verdict::{by_proof, by_receipts};
 
 /// A signature answers a request that was made.
 pub const ASKED: Rule = Rule::new(
@@ -222,23 +224,35 @@ impl State {
     }
 
     /// What there is to say here of what was proven under the contract before: receipts first, then
-    /// what they seal. Saying it makes it disappear from the next answer.
-    pub fn to_carry(&self, terms: &EscrowTerms, before: &Evidence) -> Vec<Event> {
+    /// what they seal, or what a block has the digest of. That needs no receipt: both contracts have the
+    /// same miner, and whoever follows this one sees the transactions that pay him. Saying it makes it
+    /// disappear from the next answer.
+    pub fn to_carry(&self, terms: &EscrowTerms, facts: &Facts, before: &Evidence) -> Vec<Event> {
         if terms.tenure.is_none() || before.position() != self.evidence.position() {
             return Vec::new();
         }
         let slices = terms.calendar().paid_slices();
-        let k = usize::from(terms.reward.federation.threshold);
+        let proofs = proofs(terms, facts);
+        let said: BTreeSet<_> = self.evidence.digests().map(|(digest, _)| digest).collect();
         let (mut receipts, mut certificates) = (Vec::new(), Vec::new());
         for (digest, sealed) in before.digests() {
             let slice = sealed.certificate.slice;
-            let validators: BTreeSet<u8> = sealed.receipts.iter().map(|r| r.validator).collect();
-            if !slices.contains(&slice) || validators.len() < k {
+            if !slices.contains(&slice) {
                 continue;
             }
-            let known = self.evidence.receipts(&Subject::Certificate { slice, digest });
-            receipts.extend(sealed.receipts.iter().filter(|r| !known.contains(r)).cloned());
-            if self.evidence.digests().all(|(known, _)| known != digest) {
+            let subject = Subject::Certificate { slice, digest };
+            let known = self.evidence.receipts(&subject);
+            let news: Vec<_> = sealed.receipts.iter().filter(|r| !known.contains(r)).collect();
+            // Nothing is asked of signatures where there is nothing to say.
+            if news.is_empty() && said.contains(&digest) {
+                continue;
+            }
+            let seen = seen_in_time(terms, facts, &subject, &sealed.receipts);
+            if !seen && !by_proof(&terms.calendar(), slice, proofs.get(&digest).copied()) {
+                continue;
+            }
+            receipts.extend(news.into_iter().filter(|_| seen).cloned());
+            if !said.contains(&digest) {
                 certificates.push(Event::Certified(sealed.certificate.clone()));
             }
         }
@@ -248,7 +262,7 @@ impl State {
     }
 
     /// What `seat` does now.
-    pub fn next(&self, terms: &EscrowTerms, facts: &Facts, seat: Seat) -> Result<Vec<Effect>> {
+    pub fn next(&self, terms: &Locked, facts: &Facts, seat: Seat) -> Result<Vec<Effect>> {
         let mut effects = Vec::new();
         if let Seat::Validator(place) = seat {
             effects.extend(self.receipts_due(terms, facts, place)?);
@@ -322,18 +336,22 @@ impl State {
         if from == Seat::Miner || terms.tenure.is_none() {
             return check_speaker(from, from == Seat::Miner, "certificate", "the miner");
         }
-        let digest = certificate.digest();
-        let subject = Subject::Certificate { slice: certificate.slice, digest };
-        let validators: BTreeSet<u8> =
-            self.evidence.receipts(&subject).iter().map(|receipt| receipt.validator).collect();
-        let k = usize::from(terms.reward.federation.threshold);
-        if validators.len() >= k || proofs(terms, facts).contains_key(&digest) {
+        let (slice, digest) = (certificate.slice, certificate.digest());
+        let subject = Subject::Certificate { slice, digest };
+        let receipts = self.evidence.receipts(&subject);
+        let proven = proofs(terms, facts).get(&digest).copied();
+        if seen_in_time(terms, facts, &subject, receipts)
+            || by_proof(&terms.calendar(), slice, proven)
+        {
             return Ok(());
         }
+        let k = terms.reward.federation.threshold;
+        let until = terms.calendar().receipts_until(slice);
+        let until = until.map_or("none".to_owned(), |height| height.to_string());
         Err(CARRIED.unavailable(
-            format_args!("certificate of slice {} from the {from}", certificate.slice),
-            format_args!("receipts of {k} validators first"),
-            validators.len(),
+            format_args!("certificate of slice {} from the {from}", slice.saturating_add(1)),
+            format_args!("receipts of {k} validators first, with tips up to height {until}"),
+            format_args!("{} receipts", receipts.len()),
         ))
     }
 
@@ -375,23 +393,29 @@ impl State {
         Err(POSITION.refuses(from.into(), "position", self.evidence.position(), found))
     }
 
-    fn receipts_due(&self, terms: &EscrowTerms, facts: &Facts, place: u8) -> Result<Vec<Effect>> {
+    fn receipts_due(&self, terms: &Locked, facts: &Facts, place: u8) -> Result<Vec<Effect>> {
         let mut effects = Vec::new();
         let calendar = terms.calendar();
+        let over = receipts_end(terms, facts)?;
         let request = close_request(terms)?;
         let given =
             |subject: &Subject, receipt: &Receipt| receipt.is_given(place, subject, &facts.headers);
         let asked = self.evidence.receipts(&request);
-        if self.close_asked && !asked.iter().any(|receipt| given(&request, receipt)) {
+        if self.close_asked
+            && over.is_none()
+            && !asked.iter().any(|receipt| given(&request, receipt))
+        {
             effects.push(Effect::Receipt(request));
         }
         for (digest, SealedCertificate { certificate, receipts }) in self.evidence.digests() {
             let slice = certificate.slice;
             let subject = Subject::Certificate { slice, digest };
-            let over = calendar.slice_blocks(slice).map(|blocks| *blocks.end());
+            let Some(blocks) = calendar.slice_blocks(slice) else { continue };
             let open = calendar.receipts_until(slice).is_some_and(|h| facts.tip() <= h);
-            let ended = over.is_some_and(|height| facts.tip() >= height);
-            if !open || !ended || receipts.iter().any(|receipt| given(&subject, receipt)) {
+            let ended = facts.tip() >= *blocks.end();
+            let behind = over.is_some_and(|height| *blocks.start() >= height);
+            if !open || !ended || behind || receipts.iter().any(|receipt| given(&subject, receipt))
+            {
                 continue;
             }
             if certificate.check(&terms.work()?, &facts.headers).is_ok() {
@@ -400,6 +424,33 @@ impl State {
         }
         Ok(effects)
     }
+}
+
+/// Whether k validators had seen a certificate in time, as the verdict will ask.
+fn seen_in_time(
+    terms: &EscrowTerms,
+    facts: &Facts,
+    subject: &Subject,
+    receipts: &[Receipt],
+) -> bool {
+    let (Subject::Certificate { slice, .. }, Ok(position)) = (subject, terms.position()) else {
+        return false;
+    };
+    let federation = &terms.reward.federation;
+    let (keys, k) = (federation.ruling_keys(), usize::from(federation.threshold));
+    let sealed = sealed_height(position, subject, receipts, &keys, k, &facts.headers);
+    by_receipts(&terms.calendar(), *slice, sealed)
+}
+
+/// The height from which on a receipt for a slice means nothing here, if the escrow has ended and lies
+/// as deep as one on which states are signed. After a close that is every height. What a resale ends
+/// goes on under the next contract, where receipts of this one are good, until the next period begins:
+/// from there on coinbases may pay another lock, and by then the miner knows the terms that say so.
+fn receipts_end(terms: &Locked, facts: &Facts) -> Result<Option<u32>> {
+    let Some(ending) = terms.ending(facts)? else { return Ok(None) };
+    let depth = facts.tip().saturating_add(1).saturating_sub(ending.height);
+    let over = if ending.resold { ending.next_period(terms) } else { 0 };
+    Ok((depth >= terms.delays.state_depth).then_some(over))
 }
 
 /// Our server may lag behind the miner's, or be on another branch for a while: a share whose parent
