@@ -15,11 +15,7 @@ use crate::town::{HEIGHTS, SHARES, Town, all_well, enrol, proven, step};
 #[test]
 fn issuing_beyond_what_certificates_prove_is_refused_with_numbers() {
     let town = Town::new();
-    let terms = cast::terms(1, HEIGHTS).unwrap();
-    let (mut miner, mut validators) = (town.miner(1, &terms), town.validators(1, &terms));
-    enrol(&mut miner, 1);
-    all_well(&mut validators);
-    miner.say(Event::Asked).unwrap();
+    let (terms, mut miner, mut validators) = town.asked(1, HEIGHTS);
     let foreseen = foreseen(&terms).unwrap();
     let shares = town.mine(from_ref(&terms), Stage::Onboarding, SHARES);
     let headers = miner.facts().unwrap().headers;
@@ -82,16 +78,7 @@ fn anothers_shares_and_an_address_twice_are_refused() {
 #[test]
 fn money_that_is_not_the_miners_pays_for_no_issue_of_his() {
     let mut town = Town::new();
-    let terms = cast::terms(1, HEIGHTS).unwrap();
-    let (mut miner, mut validators) = (town.miner(1, &terms), town.validators(1, &terms));
-    enrol(&mut miner, 1);
-    all_well(&mut validators);
-    miner.say(Event::Asked).unwrap();
-    for stage in Stage::BOTH {
-        let shares = town.mine(from_ref(&terms), stage, SHARES);
-        miner.say(proven(&terms, stage, &shares)).unwrap();
-        all_well(&mut validators);
-    }
+    let (terms, mut miner, mut validators) = town.ready(1, HEIGHTS);
     let (_, funding) = town.fund(from_ref(&terms), false);
     town.blocks(1);
     miner.say(Event::Funded { funding, batch: Vec::new() }).unwrap();
@@ -106,11 +93,7 @@ fn money_that_is_not_the_miners_pays_for_no_issue_of_his() {
 #[test]
 fn work_that_is_shown_late_gets_no_receipts() {
     let town = Town::new();
-    let terms = cast::terms(1, HEIGHTS).unwrap();
-    let (mut miner, mut validators) = (town.miner(1, &terms), town.validators(1, &terms));
-    enrol(&mut miner, 1);
-    all_well(&mut validators);
-    miner.say(Event::Asked).unwrap();
+    let (terms, mut miner, mut validators) = town.asked(1, HEIGHTS);
     let shares = town.mine(from_ref(&terms), Stage::Onboarding, SHARES);
     let until = Stage::Onboarding.receipts_until(&terms);
     // The last block at which a receipt is in time: one validator gives his, the others sleep.
@@ -168,16 +151,7 @@ fn a_reward_lock_serves_one_position() {
 #[test]
 fn an_issue_that_comes_with_the_term_is_too_late_whatever_was_proven() {
     let mut town = Town::new();
-    let terms = cast::terms(1, HEIGHTS).unwrap();
-    let (mut miner, mut validators) = (town.miner(1, &terms), town.validators(1, &terms));
-    enrol(&mut miner, 1);
-    all_well(&mut validators);
-    miner.say(Event::Asked).unwrap();
-    for stage in Stage::BOTH {
-        let shares = town.mine(from_ref(&terms), stage, SHARES);
-        miner.say(proven(&terms, stage, &shares)).unwrap();
-        (0..2).for_each(|_| all_well(&mut validators));
-    }
+    let (terms, mut miner, mut validators) = town.ready(1, HEIGHTS);
     let (_, funding) = town.fund(from_ref(&terms), true);
     town.mine_to(HEIGHTS[2] + 20);
     miner.say(Event::Funded { funding, batch: Vec::new() }).unwrap();
@@ -198,16 +172,7 @@ fn slip(town: &Town, terms: &PositionTerms, name: &str, event: Event) -> PathBuf
 #[test]
 fn of_two_fundings_nobody_signs_either_until_one_is_gone() {
     let mut town = Town::new();
-    let terms = cast::terms(1, HEIGHTS).unwrap();
-    let (mut miner, mut validators) = (town.miner(1, &terms), town.validators(1, &terms));
-    enrol(&mut miner, 1);
-    all_well(&mut validators);
-    miner.say(Event::Asked).unwrap();
-    for stage in Stage::BOTH {
-        let shares = town.mine(from_ref(&terms), stage, SHARES);
-        miner.say(proven(&terms, stage, &shares)).unwrap();
-        (0..2).for_each(|_| all_well(&mut validators));
-    }
+    let (terms, mut miner, mut validators) = town.ready(1, HEIGHTS);
     let (_, other) = town.fund(from_ref(&terms), true);
     town.blocks(1);
     let (_, first) = town.fund(from_ref(&terms), true);

@@ -20,17 +20,7 @@ fn parent() -> Txid {
 #[test]
 fn a_position_is_issued_as_a_child_of_the_federations_inscription() {
     let mut town = Town::new();
-    let terms = cast::terms(1, HEIGHTS).unwrap();
-    let (mut miner, mut validators) = (town.miner(1, &terms), town.validators(1, &terms));
-    enrol(&mut miner, 1);
-    all_well(&mut validators);
-    miner.say(Event::Asked).unwrap();
-    for stage in Stage::BOTH {
-        let shares = town.mine(from_ref(&terms), stage, SHARES);
-        miner.say(proven(&terms, stage, &shares)).unwrap();
-        all_well(&mut validators);
-        all_well(&mut validators[..1]);
-    }
+    let (terms, mut miner, mut validators) = town.ready(1, HEIGHTS);
     let funding = town.fund_inscribed(&terms, parent());
     town.blocks(1);
     miner.say(Event::Funded { funding, batch: Vec::new() }).unwrap();

@@ -12,6 +12,8 @@
 
 use std::path::{Path, PathBuf};
 
+use bitcoin::Txid;
+
 use crate::cli::dossier::{Folder, read_folder};
 use crate::cli::file::{self, Readers};
 use crate::error::{Culprit, Result, Rule};
@@ -83,8 +85,9 @@ pub fn write(folder: &Path, dossier: &Dossier) -> Result<()> {
 }
 
 /// Adds the issue to the dossier in a folder; whether it was not there. Another one is refused, not
-/// written over: somebody has to look where it is from.
-pub fn write_issue(folder: &Path, issue: &Issue) -> Result<bool> {
+/// written over, unless it is one of the `dead`, which no block can hold any more: somebody has to look
+/// where it is from.
+pub fn write_issue(folder: &Path, issue: &Issue, dead: &[Txid]) -> Result<bool> {
     let path = folder.join(ISSUE);
     if !path.exists() {
         file::write(&path, issue.to_json()?.as_bytes(), Readers::Anyone)?;
@@ -94,6 +97,14 @@ pub fn write_issue(folder: &Path, issue: &Issue) -> Result<bool> {
         .map_err(|error| error.within(path.display()))?;
     match held == *issue {
         true => Ok(false),
+        false if dead.contains(&held.txid) => {
+            // Kept beside it: nothing of a dossier is written over.
+            let aside = folder.join(format!("issue-dead-{}.json", held.txid));
+            std::fs::rename(&path, &aside)
+                .map_err(|error| FOLDER.unstored(aside.display(), "a free name", error))?;
+            file::write(&path, issue.to_json()?.as_bytes(), Readers::Anyone)?;
+            Ok(true)
+        }
         false => {
             let expected = format_args!("the issue {} of these words", issue.txid).to_string();
             let found = format_args!("another file, of {}", held.txid).to_string();

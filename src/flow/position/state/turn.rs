@@ -26,7 +26,7 @@ impl State {
             all().filter(|place| !done.contains(place)).map(Seat::Validator).collect()
         };
         let miner = || vec![Seat::Miner];
-        let signed: BTreeSet<u8> = self.signed.keys().copied().collect();
+        let signed: BTreeSet<u8> = self.signatures(terms)?.into_keys().collect();
         let sealed = |stage| self.sealed(terms, stage, &facts.headers);
         let (by, what) = if let Some((txid, height)) = self.issued(terms, facts)? {
             let what = match height {
@@ -46,7 +46,7 @@ impl State {
             (others(&self.granted), "grant the lock".to_owned())
         } else if sealed(Stage::Binding)?.is_none() {
             self.turn_of_work(terms, facts, Stage::Binding)
-        } else if self.funded.is_none() {
+        } else if self.funded.is_empty() {
             (miner(), "fund the issue".to_owned())
         } else if signed.len() < k(terms) {
             (others(&signed), format!("sign the issue: {} of {} have", signed.len(), k(terms)))
