@@ -5,12 +5,12 @@ use std::slice::from_ref;
 
 use hashmix::flow::position::proof::{Stage, critical, foreseen};
 use hashmix::flow::position::terms::PositionTerms;
-use hashmix::flow::position::word::{Event, PositionWord};
+use hashmix::flow::position::word::Event;
 use hashmix::party::{Role, Seat};
 use hashmix::rehearsal::position as cast;
 use hashmix::sign::record::record;
 
-use crate::town::{HEIGHTS, SHARES, Town, all_well, enrol, proven, step};
+use crate::town::{HEIGHTS, SHARES, Town, all_well, enrol, proven, slip, step};
 
 #[test]
 fn issuing_beyond_what_certificates_prove_is_refused_with_numbers() {
@@ -156,17 +156,6 @@ fn an_issue_that_comes_with_the_term_is_too_late_whatever_was_proven() {
     town.mine_to(HEIGHTS[2] + 20);
     miner.say(Event::Funded { funding, batch: Vec::new() }).unwrap();
     assert_eq!(step(&mut validators), ["position-issue-early"; 3]);
-}
-
-/// A word of the miner's in the dossier, whatever his own store holds.
-fn slip(town: &Town, terms: &PositionTerms, name: &str, event: Event) -> PathBuf {
-    let (id, signer) = (terms.id().unwrap(), cast::miner(1).unwrap());
-    let message = PositionWord::message(id, Seat::Miner, &event).unwrap();
-    let signature = signer.sign_digest(message).unwrap();
-    let word = PositionWord::new(id, Seat::Miner, event, signature);
-    let path = town.dossier(1).join("words").join(name);
-    std::fs::write(&path, word.to_json().unwrap()).unwrap();
-    path
 }
 
 #[test]

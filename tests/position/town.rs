@@ -13,7 +13,7 @@ use hashmix::flow::position::coins::POSTAGE;
 use hashmix::flow::position::proof::Stage;
 use hashmix::flow::position::terms::PositionTerms;
 use hashmix::flow::position::txs::{Funding, Inscription};
-use hashmix::flow::position::word::Event;
+use hashmix::flow::position::word::{Event, PositionWord};
 use hashmix::flow::position::{coins, txs};
 use hashmix::header_sync::GuardedChain;
 use hashmix::party::Seat;
@@ -64,7 +64,8 @@ impl Town {
         mine_to(&*self.world, height);
     }
 
-    fn electrum(&self) -> Electrum {
+    /// A connection of its own.
+    pub(crate) fn electrum(&self) -> Electrum {
         Electrum::connect(&self.world.electrum_url(), Network::Regtest).unwrap()
     }
 
@@ -250,6 +251,12 @@ impl Town {
         tx
     }
 
+    /// The script of an output of any transaction.
+    pub(crate) fn script_of(&self, outpoint: OutPoint) -> ScriptBuf {
+        let tx = self.electrum().transaction(outpoint.txid).unwrap();
+        tx.output[usize::try_from(outpoint.vout).unwrap()].script_pubkey.clone()
+    }
+
     /// Replaces the last blocks by one more, the first of which holds `transactions`: what they spend
     /// was spent otherwise before.
     pub(crate) fn reorg_with(&self, depth: u32, transactions: Vec<Transaction>) {
@@ -312,6 +319,17 @@ pub(crate) fn mine_slice(
     }
     mine_to(world, stage.judged_from(&terms[0]));
     all
+}
+
+/// A word of the first miner's in the dossier, whatever his own store holds.
+pub(crate) fn slip(town: &Town, terms: &PositionTerms, name: &str, event: Event) -> PathBuf {
+    let (id, signer) = (terms.id().unwrap(), cast::miner(1).unwrap());
+    let message = PositionWord::message(id, Seat::Miner, &event).unwrap();
+    let signature = signer.sign_digest(message).unwrap();
+    let word = PositionWord::new(id, Seat::Miner, event, signature);
+    let path = town.dossier(1).join("words").join(name);
+    std::fs::write(&path, word.to_json().unwrap()).unwrap();
+    path
 }
 
 /// The miner proves that his address is his.

@@ -124,8 +124,12 @@ fn row(reading: &Reading) -> String {
     )
 }
 
-fn warning(reading: &Reading) -> Option<String> {
-    reading.title.check().err().map(|error| format!("  {error}"))
+/// What a glance must not miss, a line each.
+fn warning(reading: &Reading) -> Vec<String> {
+    let unsound = reading.title.check().err().map(|error| format!("  {error}"));
+    let late = reading.late().map(|late| format!("  {late}"));
+    let refused = reading.refused.iter().map(|(name, error)| format!("  {name}: {error}"));
+    unsound.into_iter().chain(late).chain(refused).collect()
 }
 
 fn summary(reading: &Reading) -> String {
@@ -199,7 +203,11 @@ fn timeline(reading: &Reading) -> Timeline {
             Some(Cell { begin: *blocks.start(), end: behind(*blocks.end()), delivered })
         })
         .collect();
-    events.push((calendar.start, "the term begins".to_owned()));
+    let begins = match title.issued.height >= calendar.start {
+        true => "the term begins, before the position is issued",
+        false => "the term begins",
+    };
+    events.push((calendar.start, begins.to_owned()));
     events.push((calendar.end(), "the term ends".to_owned()));
     if let Some(Progress::Ended { height: Some(height), .. }) = reading.standing.escrow {
         events.push((height, "the escrow was closed".to_owned()));

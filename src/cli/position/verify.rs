@@ -14,6 +14,8 @@ pub fn verify(arguments: &DossierArguments, path: &std::path::Path) -> Result<Do
     let mut lines = position(&reading, arguments.federation.is_some());
     lines.push(String::new());
     lines.extend(holders(&reading)?);
+    let refused = reading.refused.iter();
+    lines.extend(refused.map(|(name, error)| format!("refused      {name}: {error}")));
     lines.push(String::new());
     lines.extend(contract(&reading)?);
     lines.push(String::new());
@@ -28,7 +30,7 @@ fn position(reading: &Reading, pinned: bool) -> Vec<String> {
     let signers: Vec<String> = issued.signers.iter().map(ToString::to_string).collect();
     let delivery = &terms.delivery;
     let calendar = terms.contract(bitcoin::Amount::ZERO).calendar();
-    vec![
+    let mut lines = vec![
         format!("position     {}", issued.position),
         format!(
             "issued       in block {} by {} of {} validators ({})",
@@ -56,7 +58,9 @@ fn position(reading: &Reading, pinned: bool) -> Vec<String> {
             "rewards      to the holder's lock, {} of every 1000000 sat to the miner at once",
             terms.reward.service_ppm
         ),
-    ]
+    ];
+    lines.extend(reading.late().map(|late| format!("late         {late}")));
+    lines
 }
 
 fn holders(reading: &Reading) -> Result<Vec<String>> {

@@ -41,6 +41,7 @@ pub mod coins;
 pub mod dead;
 pub mod dossier;
 pub mod enrolment;
+pub mod papers;
 pub mod proof;
 pub mod state;
 pub mod terms;
