@@ -133,9 +133,11 @@ pub fn receipt(path: &Path) -> Result<Receipt> {
     Receipt::from_json(&text).map_err(|error| error.within(path.display()))
 }
 
-/// What a folder held beside evidence.
+/// What a folder held of evidence, and beside it.
 #[derive(Debug, Default)]
 pub struct Folder {
+    /// Certificates and receipts that were read, those in words included.
+    pub read: [usize; 2],
     /// Files that are no certificate or receipt.
     pub foreign: usize,
     /// Why files that begin like a certificate are none.
@@ -154,7 +156,7 @@ pub fn read_folder(folder: &Path, terms: &EscrowTerms, evidence: &mut Evidence) 
     }
     // The order of names, so that a folder reads the same everywhere.
     paths.sort();
-    let (mut foreign, mut damaged) = (0usize, Vec::new());
+    let ([mut certificates, mut receipts], mut foreign, mut damaged) = ([0usize; 2], 0usize, Vec::new());
     if paths.len() > MOST_FILES {
         let expected = format_args!("at most {MOST_FILES} files").to_string();
         let found = format_args!("{}: the last by name are not read", paths.len()).to_string();
@@ -163,8 +165,14 @@ pub fn read_folder(folder: &Path, terms: &EscrowTerms, evidence: &mut Evidence) 
     }
     for path in paths {
         match kept(&path, terms) {
-            Ok(Kept::Certificates(all)) => all.into_iter().for_each(|one| evidence.add(one)),
-            Ok(Kept::Receipts(all)) => all.into_iter().for_each(|one| evidence.add_receipt(one)),
+            Ok(Kept::Certificates(all)) => {
+                certificates = certificates.saturating_add(all.len());
+                all.into_iter().for_each(|one| evidence.add(one));
+            }
+            Ok(Kept::Receipts(all)) => {
+                receipts = receipts.saturating_add(all.len());
+                all.into_iter().for_each(|one| evidence.add_receipt(one));
+            }
             Ok(Kept::Damaged(error)) => damaged.push(error.within(path.display())),
             // What is neither is passed over, as a verdict passes it over.
             Ok(Kept::Neither) | Err(Error::Refused { .. }) => foreign = foreign.saturating_add(1),
@@ -172,7 +180,7 @@ pub fn read_folder(folder: &Path, terms: &EscrowTerms, evidence: &mut Evidence) 
             Err(other) => damaged.push(other.within(path.display())),
         }
     }
-    Ok(Folder { foreign, damaged })
+    Ok(Folder { read: [certificates, receipts], foreign, damaged })
 }
 
 /// Refuses a folder without a store.

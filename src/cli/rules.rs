@@ -154,8 +154,8 @@ pub fn all() -> Vec<Rule> {
         flow::position::papers::WAITS,
         engine::issuing::SCRIPT,
         engine::issuing::COPY,
-        engine::issuing::JUDGED,
-        engine::issuing::TOGETHER,
+        flow::position::state::JUDGED,
+        flow::position::state::TOGETHER,
         cli::position::NUMBERS,
     ]);
     rules.extend([tx::satoshi::FOLLOWED]);

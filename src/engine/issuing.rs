@@ -71,19 +71,6 @@ pub const COPY: Rule = Rule::new(
     "a validator's store holds every word that he has said",
     "go on with the newest store; from an old copy nothing is signed for this position any more",
 );
-/// Each position of a batch is judged.
-pub const JUDGED: Rule = Rule::new(
-    "position-issue-work",
-    "a validator signs an issue when he has judged the work of each of its positions",
-    "let him attest the dossiers of the other positions first",
-);
-/// Each position of a batch is in it by its own miner's word.
-pub const TOGETHER: Rule = Rule::new(
-    "position-issue-together",
-    "a validator signs the issue of a batch when he has taken the same funding word, with the same batch, of each of its positions' miners",
-    "say the same funding at every position of the batch, and let him attest their dossiers",
-);
-
 /// The kind under which words lie in the store.
 const WORD: &str = "position-word";
 
@@ -133,6 +120,7 @@ impl Issuing {
         dossier: &Path,
     ) -> Result<Self> {
         terms.check()?;
+        terms.check_provable()?;
         let (seats, ours) = (terms.reward.seats(), signer.keys().communication);
         let record = seats.record(seat).filter(|_| seat != Seat::Holder);
         if record.map(|record| record.record.communication) != Some(ours) {
@@ -437,29 +425,12 @@ impl Issuing {
 
     /// The other positions of the batch, by what was taken at their dossiers and this chain.
     fn judge_others(&self, facts: &Facts) -> Result<()> {
-        let ours = self.state.funding().map(|funding| (funding, self.state.batch(&self.terms)));
         for one in self.state.batch(&self.terms).iter().filter(|one| **one != self.terms) {
             let mut state = State::default();
             for (word, _) in taken(&self.store, one)? {
                 state.apply(word.from, &word.event);
             }
-            if !state.proven(one, &facts.headers)? {
-                let place = format_args!("position {}", one.id()?).to_string();
-                return Err(JUDGED.unavailable(place, "its work, judged", "not yet"));
-            }
-            // Nobody's position, and nobody's money, goes into a batch by the word of somebody else.
-            let said = state.funding().map(|funding| (funding, state.batch(one)));
-            if said != ours {
-                let place = format_args!("position {}", one.id()?).to_string();
-                let found = match said {
-                    Some((funding, all)) => {
-                        format!("funding {} of {} positions", funding.outpoint, all.len())
-                    }
-                    None => "no funding yet".to_owned(),
-                };
-                let expected = "its miner's word of the same funding and batch";
-                return Err(TOGETHER.unavailable(place, expected, found));
-            }
+            self.state.check_beside(&self.terms, one, &state, &facts.headers)?;
         }
         Ok(())
     }

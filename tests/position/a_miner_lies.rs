@@ -1,12 +1,10 @@
 //! Too little work, another's work, an address twice, another's money.
 
-use std::path::PathBuf;
 use std::slice::from_ref;
 
 use hashmix::flow::position::proof::{Stage, critical, foreseen};
-use hashmix::flow::position::terms::PositionTerms;
 use hashmix::flow::position::word::Event;
-use hashmix::party::{Role, Seat};
+use hashmix::party::Role;
 use hashmix::rehearsal::position as cast;
 use hashmix::sign::record::record;
 

@@ -4,18 +4,16 @@ use std::slice::from_ref;
 
 use bitcoin::TxOut;
 use hashmix::engine::issuing::Issuing;
-use hashmix::flow::position::proof::Stage;
 use hashmix::flow::position::word::Event;
 use hashmix::rehearsal::people;
-use hashmix::rehearsal::position as cast;
 use hashmix::rehearsal::reorg::replace;
 
-use crate::town::{HEIGHTS, SHARES, Town, all_well, enrol, proven, step};
+use crate::town::{HEIGHTS, Town, all_well, step};
 
 /// Everything is said but for the signatures, and a block on the binding holds the funding.
 fn funded() -> (Town, Vec<Issuing>) {
     let mut town = Town::new();
-    let (terms, mut miner, mut validators) = town.ready(1, HEIGHTS);
+    let (terms, mut miner, validators) = town.ready(1, HEIGHTS);
     let (_, funding) = town.fund(from_ref(&terms), true);
     town.blocks(1);
     miner.say(Event::Funded { funding, batch: Vec::new() }).unwrap();

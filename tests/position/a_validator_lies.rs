@@ -11,7 +11,7 @@ use hashmix::id::CertificateDigest;
 use hashmix::rehearsal::position as cast;
 use hashmix::work::receipt::{self, Receipt, Subject};
 
-use crate::town::{HEIGHTS, SHARES, Town, all_well, enrol};
+use crate::town::{HEIGHTS, SHARES, Town, all_well};
 
 /// The miner has shown his onboarding, and two validators have given a receipt.
 fn onboarded() -> (Town, PositionTerms, Vec<Issuing>, CertificateDigest) {

@@ -5,13 +5,12 @@ use std::slice::from_ref;
 use bitcoin::hashes::Hash;
 use bitcoin::{Amount, OutPoint, Txid};
 use hashmix::flow::position::coins::{self, POSTAGE};
-use hashmix::flow::position::proof::Stage;
 use hashmix::flow::position::txs::{self, Funding, Inscription};
 use hashmix::flow::position::word::Event;
 use hashmix::rehearsal::position as cast;
 use hashmix::tx::satoshi::{Moved, Place, follow};
 
-use crate::town::{HEIGHTS, SHARES, Town, all_well, enrol, proven};
+use crate::town::{HEIGHTS, Town, all_well};
 
 fn parent() -> Txid {
     Txid::from_byte_array([7; 32])

@@ -94,7 +94,10 @@ pub fn read_evidence(
     for name in EVIDENCE {
         let inner = folder.join(name);
         if inner.is_dir() {
-            let Folder { foreign, damaged } = read_folder(&inner, terms, evidence)?;
+            let Folder { read, foreign, damaged } = read_folder(&inner, terms, evidence)?;
+            for (sum, more) in whole.read.iter_mut().zip(read) {
+                *sum = sum.saturating_add(more);
+            }
             whole.foreign = whole.foreign.saturating_add(foreign);
             whole.damaged.extend(damaged);
         }

@@ -142,6 +142,7 @@ pub(super) fn new(arguments: &NewArguments) -> Result<Vec<String>> {
         fees: numbers.fees,
     };
     terms.check()?;
+    terms.check_provable()?;
     wallet::make(&arguments.out)?;
     let path = arguments.out.join(super::TERMS);
     file::write(&path, terms.to_json()?.as_bytes(), Readers::Anyone)?;

@@ -150,6 +150,14 @@ impl Reading {
         ))
     }
 
+    /// What credit rests on, for people.
+    pub fn rests_on(&self) -> String {
+        let [certificates, receipts] = self.standing.files.read;
+        format!(
+            "credit rests on {certificates} certificates and {receipts} receipts in this folder's certificates, receipts, rulings and words, and on digests in blocks; what is not there counts for nothing"
+        )
+    }
+
     /// What the contract in force has paid the miner, and what its escrow holds (satoshis).
     pub fn paid(&self) -> Option<(Amount, Amount)> {
         let price = self.standing.terms.price;

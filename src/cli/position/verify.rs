@@ -149,6 +149,7 @@ fn contract(reading: &Reading) -> Result<Vec<String>> {
         lines.push("in the contract in force".to_owned());
         lines.extend(show::summary(terms, shown));
     }
+    lines.push(format!("work         {}", reading.rests_on()));
     lines.extend(standing.files.damaged.iter().map(|error| format!("damaged      {error}")));
     if standing.files.foreign > 0 {
         lines.push(format!(

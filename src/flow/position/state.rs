@@ -4,7 +4,7 @@ mod fundings;
 mod turn;
 
 use fundings::MOST_FUNDINGS;
-pub use fundings::Paid;
+pub use fundings::{JUDGED, Paid, TOGETHER};
 pub use turn::Turn;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -170,11 +170,6 @@ impl PositionTerms {
             let found = format!("{found:?}");
             return Err(SLICES.refuses(Culprit::Sender, place, expected, found));
         }
-        if receipt_span < SETTLED {
-            let expected = format!("at least {SETTLED} blocks");
-            let found = format!("{receipt_span} blocks");
-            return Err(RECEIPTS.refuses(Culprit::Sender, "receipt_span", expected, found));
-        }
         let most = self.contract(Amount::ZERO).work()?.most_shares();
         let bytes = most.saturating_mul(SHARE_BYTES);
         if usize::try_from(bytes).unwrap_or(usize::MAX) > WORD_MAX_BYTES {
@@ -184,6 +179,17 @@ impl PositionTerms {
         }
         if self.efficiency == 0 {
             return Err(EFFICIENCY.refuses(Culprit::Miner, place, "at least 1", 0));
+        }
+        Ok(())
+    }
+
+    /// Refuses terms whose work nobody could prove in time: of what is issued already it is not asked.
+    pub fn check_provable(&self) -> Result<()> {
+        let receipt_span = self.delivery.receipt_span;
+        if receipt_span < SETTLED {
+            let expected = format!("at least {SETTLED} blocks");
+            let found = format!("{receipt_span} blocks");
+            return Err(RECEIPTS.refuses(Culprit::Sender, "receipt_span", expected, found));
         }
         Ok(())
     }

@@ -6,14 +6,28 @@ use bitcoin::secp256k1::schnorr;
 use bitcoin::{OutPoint, ScriptBuf, Txid};
 
 use super::{AGAIN, ORDER, State, together, watched};
-use crate::error::{Culprit, Result};
+use crate::error::{Culprit, Result, Rule};
 use crate::facts::Facts;
 use crate::flow::position::dead::Dead;
 use crate::flow::position::terms::PositionTerms;
 use crate::flow::position::txs::{self, Funding};
+use crate::headers::Headers;
 use crate::party::Seat;
 use crate::tx::draft::Draft;
 use crate::tx::signed::Signed;
+
+/// Each position of a batch is judged.
+pub const JUDGED: Rule = Rule::new(
+    "position-issue-work",
+    "a validator signs an issue when he has judged the work of each of its positions",
+    "let him attest the dossiers of the other positions first",
+);
+/// Each position of a batch is in it by its own miner's word.
+pub const TOGETHER: Rule = Rule::new(
+    "position-issue-together",
+    "a validator signs the issue of a batch when he has taken the same funding word, with the same batch, of each of its positions' miners",
+    "say the same funding at every position of the batch, and let him attest their dossiers",
+);
 
 /// Most fundings of a position, those of dead issues included.
 pub(super) const MOST_FUNDINGS: usize = 8;
@@ -140,6 +154,34 @@ impl State {
             }
         }
         Ok(())
+    }
+
+    /// Refuses to sign for another position of the batch, by what was said there: its work is judged, and
+    /// its miner has said that he is in it. Nobody's position, and nobody's money, goes into a batch by
+    /// the word of somebody else.
+    pub fn check_beside(
+        &self,
+        terms: &PositionTerms,
+        other: &PositionTerms,
+        state: &State,
+        headers: &Headers,
+    ) -> Result<()> {
+        let place = format!("position {}", other.id()?);
+        if !state.proven(other, headers)? {
+            return Err(JUDGED.unavailable(place, "its work, judged", "not yet"));
+        }
+        let said = state.funding().map(|funding| (funding, state.batch(other)));
+        if said == self.funding().map(|funding| (funding, self.batch(terms))) {
+            return Ok(());
+        }
+        let found = match said {
+            Some((funding, all)) => {
+                format!("funding {} of {} positions", funding.outpoint, all.len())
+            }
+            None => "no funding yet".to_owned(),
+        };
+        let expected = "its miner's word of the same funding and batch";
+        Err(TOGETHER.unavailable(place, expected, found))
     }
 
     /// The signatures of the issue that may be signed now, by validators' places.
