@@ -156,7 +156,8 @@ pub fn read_folder(folder: &Path, terms: &EscrowTerms, evidence: &mut Evidence) 
     }
     // The order of names, so that a folder reads the same everywhere.
     paths.sort();
-    let ([mut certificates, mut receipts], mut foreign, mut damaged) = ([0usize; 2], 0usize, Vec::new());
+    let ([mut certificates, mut receipts], mut foreign, mut damaged) =
+        ([0usize; 2], 0usize, Vec::new());
     if paths.len() > MOST_FILES {
         let expected = format_args!("at most {MOST_FILES} files").to_string();
         let found = format_args!("{}: the last by name are not read", paths.len()).to_string();

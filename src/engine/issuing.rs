@@ -411,7 +411,8 @@ impl Issuing {
                     return Err(FUNDING.unavailable(place, spend.prevout.value, "no such output"));
                 }
             }
-            let unspent = |outpoint: &OutPoint| view.coins.get(outpoint).is_some_and(Option::is_some);
+            let unspent =
+                |outpoint: &OutPoint| view.coins.get(outpoint).is_some_and(Option::is_some);
             if let Some(outpoint) = self.state.excluding().find(unspent) {
                 let place = format!("{}, output {outpoint}", view.place);
                 return Err(DEAD.unavailable(place, "a spent output", "an unspent one"));

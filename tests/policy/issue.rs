@@ -98,10 +98,13 @@ fn proven(number: u32, counts: [usize; 2]) -> State {
         let some = &mined.shares[place][..counts[place]];
         let certificate = cast::certificate(&terms, stage, some).unwrap();
         let subject = Subject::Certificate { slice: 0, digest: certificate.digest() };
-        state.apply(Seat::Miner, &match stage {
-            Stage::Onboarding => Event::Onboarded(certificate),
-            Stage::Binding => Event::Bound(certificate),
-        });
+        state.apply(
+            Seat::Miner,
+            &match stage {
+                Stage::Onboarding => Event::Onboarded(certificate),
+                Stage::Binding => Event::Bound(certificate),
+            },
+        );
         let position = stage.position(&terms).unwrap();
         let tip = mined.headers[usize::try_from(stage.judged_from(&terms)).unwrap()].block_hash();
         let message = receipt::message(position, &subject, tip);
@@ -201,9 +204,7 @@ impl Bench for Asked {
         let facts = Facts { headers, transactions };
         self.state.issue(&terms(1), &facts)?;
         match &self.beside {
-            Some(beside) => {
-                self.state.check_beside(&terms(1), &terms(2), beside, &facts.headers)
-            }
+            Some(beside) => self.state.check_beside(&terms(1), &terms(2), beside, &facts.headers),
             None => Ok(()),
         }
     }
@@ -212,8 +213,7 @@ impl Bench for Asked {
 /// A position alone, paid for a block ago.
 fn alone() -> Asked {
     let (tx, funding) = payment(from_ref(&terms(1)), 1, from_ref(&terms(1)));
-    let mut asked =
-        Asked { state: State::default(), beside: None, seen: Vec::new(), tip: PAID };
+    let mut asked = Asked { state: State::default(), beside: None, seen: Vec::new(), tip: PAID };
     asked.paid_by(tx, funding);
     asked
 }

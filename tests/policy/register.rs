@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use hashmix::cli::rules;
 use hashmix::error::Rule;
-use hashmix::policy::{self, Reasoned, carried};
 use hashmix::policy::issue::RULES as ISSUE;
+use hashmix::policy::{self, Reasoned, carried};
 use hashmix::validator::reasons;
 
 use crate::examine::Examined;

@@ -11,6 +11,7 @@ use hashmix::flow::position::dead::{Dead, Lost};
 use hashmix::flow::position::terms::PositionTerms;
 use hashmix::flow::position::txs::{self, Funding};
 use hashmix::flow::position::word::Event;
+use hashmix::party::Seat;
 
 use crate::town::{Town, all_well, slip, step};
 
@@ -62,7 +63,9 @@ fn a_position_whose_funding_a_reorg_took_is_issued_from_another_one() {
         signed();
     let issue = txs::issue(from_ref(&terms), funding).unwrap();
     let kept = town.electrum().transaction(issue.txid()).unwrap();
-    town.reorg_with(1, vec![elsewhere.clone()]);
+    town.reorg_with(1, vec![elsewhere]);
+    let turn = miner.turn().unwrap();
+    assert!(turn.by == [Seat::Miner] && turn.what.contains("in no block"), "{}", turn.what);
 
     // Two blocks lie on what took the money: one too few.
     let waits = miner.dead(from_ref(&payment)).unwrap_err();
@@ -193,6 +196,8 @@ fn of_two_inscribed_issues_of_one_parent_the_loser_is_issued_behind_the_winner()
     assert_eq!(step(&mut loser.2[1..]), ["position-issue-funding"; 2]);
     town.blocks(2);
     assert_eq!(loser.1.dead(&[]).unwrap_err().exit_code(), 5);
+    let turn = loser.1.turn().unwrap().what;
+    assert!(turn.starts_with(&format!("{won} spends")) && turn.contains("3 blocks"), "{turn}");
     town.blocks(1);
     let instead = loser.1.dead(&[]).unwrap();
     assert_eq!((instead.issue, instead.outpoint, instead.lost.len()), (lost, at(&first), 0));

@@ -161,9 +161,8 @@ impl Town {
         &self,
         heights: [u32; 3],
     ) -> [(PositionTerms, Issuing, Vec<Issuing>); N] {
-        let mut all: [_; N] = std::array::from_fn(|place| {
-            self.asked(u32::try_from(place).unwrap() + 1, heights)
-        });
+        let mut all: [_; N] =
+            std::array::from_fn(|place| self.asked(u32::try_from(place).unwrap() + 1, heights));
         let batch: Vec<PositionTerms> = all.iter().map(|(terms, ..)| terms.clone()).collect();
         for stage in Stage::BOTH {
             let shares = self.mine(&batch, stage, 12);

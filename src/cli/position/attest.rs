@@ -75,7 +75,14 @@ pub(super) fn status(dossier: &Path, folder: &Folder, url: &str) -> Result<Vec<S
     }
     lines.extend(looked.refused.iter().map(|(name, error)| format!("refused  {name}: {error}")));
     if let Some(issue) = &looked.issue {
-        lines.extend(written(dossier, issue, &looked.dead)?);
+        match written(dossier, issue, &looked.dead) {
+            Ok(line) => lines.extend(line),
+            // Another file lies there; whoever looks is told, and sees how the position stands.
+            Err(error @ (Error::Refused { .. } | Error::Usage(_))) => {
+                lines.push(format!("refused  issue.json: {error}"));
+            }
+            Err(error) => return Err(error),
+        }
     }
     lines.extend(turn(&looked.turn));
     Ok(lines)

@@ -49,8 +49,7 @@ pub fn read(folder: &Path) -> Result<Papers> {
     let path = folder.join(ISSUE);
     let issue = Issue::from_json(&file::text(&path, DOCUMENT_MAX_BYTES)?)
         .map_err(|error| error.within(path.display()))?;
-    let mut papers =
-        Papers::new(terms, issue).map_err(|error| error.within(folder.display()))?;
+    let mut papers = Papers::new(terms, issue).map_err(|error| error.within(folder.display()))?;
     let inner = folder.join(TRANSFERS);
     let names = match names(&inner) {
         Ok(names) => names,

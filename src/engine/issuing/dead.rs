@@ -12,10 +12,18 @@ use crate::flow::position::state::Event;
 /// Most transactions of the script of a spent output.
 const MOST: usize = 500;
 
-/// The script whose history proves what a word says of a dead issue, if it is such a word. One that
-/// strangers use too is refused: a validator does not read an exchange's history for a miner.
-pub(super) fn script_asked(electrum: &Electrum, event: &Event) -> Result<Option<ScriptBuf>> {
+/// The script whose history proves what a word says of a dead issue, if it is such a word and the script
+/// is not among the `watched` ones. One that strangers use too is refused: a validator does not read an
+/// exchange's history for a miner.
+pub(super) fn script_asked(
+    electrum: &Electrum,
+    watched: &[ScriptBuf],
+    event: &Event,
+) -> Result<Option<ScriptBuf>> {
     let Event::FundedAgain { instead, .. } = event else { return Ok(None) };
+    if watched.contains(&instead.script) {
+        return Ok(None);
+    }
     refuse_busy(electrum, &instead.script)?;
     Ok(Some(instead.script.clone()))
 }
@@ -33,13 +41,15 @@ impl Issuing {
     /// What the chain shows, with the history of the script that an event about a dead issue rests on;
     /// `None` for other events, which `facts` tell enough of.
     pub(super) fn facts_about(&mut self, event: &Event) -> Result<Option<Facts>> {
-        let Some(script) = script_asked(self.chain.electrum(), event)? else { return Ok(None) };
-        self.facts_with(script).map(Some)
+        let (watched, _) = self.asked()?;
+        let script = script_asked(self.chain.electrum(), &watched, event)?;
+        script.map(|script| self.facts_with(script)).transpose()
     }
 
     fn facts_with(&mut self, script: ScriptBuf) -> Result<Facts> {
         let (mut scripts, first) = self.asked()?;
         if !scripts.contains(&script) {
+            refuse_busy(self.chain.electrum(), &script)?;
             scripts.push(script);
         }
         self.chain.facts(&mut self.store, &scripts, first)
@@ -54,15 +64,16 @@ impl Issuing {
         let inputs: Vec<_> = inputs
             .map(|spend| (spend.outpoint, Some(spend.prevout.script_pubkey.clone())))
             .collect();
-        let mut left: Vec<(Vec<Lost>, Vec<(OutPoint, Option<ScriptBuf>)>)> = vec![(Vec::new(), inputs)];
+        let mut left: Vec<(Vec<Lost>, Vec<(OutPoint, Option<ScriptBuf>)>)> =
+            vec![(Vec::new(), inputs)];
         let mut missing: Option<Error> = None;
         while let Some((lost, inputs)) = left.pop() {
             for (outpoint, script) in inputs {
                 if let Some(script) = script {
                     let lost = lost.clone();
                     let dead = Dead { issue, lost, outpoint, script: script.clone() };
-                    let found = refuse_busy(self.chain.electrum(), &script)
-                        .and_then(|()| self.facts_with(script))
+                    let found = self
+                        .facts_with(script)
                         .and_then(|facts| dead.check(&draft, self.terms.profile, &facts));
                     match found {
                         Ok(()) => return Ok(dead),

@@ -41,7 +41,7 @@ pub fn look(
     let refused = in_any_order(words.names()?, |name| {
         let word = PositionWord::from_json(&words.read(name)?)?;
         word.verify(terms)?;
-        let about = dead::script_asked(chain.electrum(), &word.event)?;
+        let about = dead::script_asked(chain.electrum(), &state.watched(terms)?, &word.event)?;
         let more = about.map(|script| {
             let scripts = state.watched(terms)?.into_iter().chain([script]);
             chain.facts(store, &scripts.collect::<Vec<_>>(), first)

@@ -31,10 +31,8 @@ impl Issuing {
         // The parent of an inscription is nobody's funding: whoever comes after spends it again.
         let funding = draft.spends().iter().enumerate().filter(|(input, _)| *input != PARENT_INPUT);
         names.extend(funding.map(|(_, spend)| (fundings, spend.outpoint.to_string())));
-        let free: Vec<Entry> = names
-            .into_iter()
-            .map(|entry| self.free_entry(entry, txid))
-            .collect::<Result<_>>()?;
+        let free: Vec<Entry> =
+            names.into_iter().map(|entry| self.free_entry(entry, txid)).collect::<Result<_>>()?;
         for (scope, name) in &free {
             self.store.remember(scope, name, txid.as_byte_array())?;
         }

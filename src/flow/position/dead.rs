@@ -69,15 +69,17 @@ impl Dead {
             DEAD.refuses(Culprit::Miner, &place, expected, found)
         };
         if issue.txid() != self.issue {
-            return Err(refuse(&format_args!("the issue {} that was paid for", issue.txid()), &"another"));
+            return Err(refuse(
+                &format_args!("the issue {} that was paid for", issue.txid()),
+                &"another",
+            ));
         }
         if self.lost.len() > MOST_LOST {
             let expected = format!("at most {MOST_LOST} lost transactions");
             return Err(refuse(&expected, &self.lost.len()));
         }
         let mut excluded = self.issue;
-        let mut inputs: Vec<OutPoint> =
-            issue.spends().iter().map(|spend| spend.outpoint).collect();
+        let mut inputs: Vec<OutPoint> = issue.spends().iter().map(|spend| spend.outpoint).collect();
         for Lost(tx) in &self.lost {
             let txid = tx.compute_txid();
             if !inputs.iter().any(|input| input.txid == txid) {

@@ -10,8 +10,8 @@ use crate::error::{Culprit, Result, Rule};
 use crate::flow::escrow::terms::{
     Delays, Delivery, EscrowTerms, Fees, TERMS_FORMAT, TERMS_MAX_BYTES, Tenure,
 };
-use crate::flow::reward::terms::RewardTerms;
 use crate::flow::position::proof::SETTLED;
+use crate::flow::reward::terms::RewardTerms;
 use crate::flow::word::WORD_MAX_BYTES;
 use crate::id::{TermsId, tagged_hash};
 use crate::party::{Federation, Record, check_distinct};
