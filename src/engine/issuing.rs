@@ -24,10 +24,12 @@
 //! ([`dead`](crate::flow::position::dead)): that is asked when it is taken and again before it is signed.
 
 mod dead;
+mod files;
 mod look;
 mod once;
 mod rivals;
 
+pub use files::FILES;
 pub use look::{Looked, look};
 
 use std::collections::BTreeSet;
@@ -45,7 +47,7 @@ use crate::facts::{Facts, View};
 use crate::flow::position::dead::DEAD;
 use crate::flow::position::dossier::Issue;
 use crate::flow::position::enrolment::registration;
-use crate::flow::position::proof::Stage;
+use crate::flow::position::proof::{Stage, check_provable};
 use crate::flow::position::state::{self, Effect, Event, FUNDING, ONCE, State, Turn};
 use crate::flow::position::terms::PositionTerms;
 use crate::flow::position::word::PositionWord;
@@ -120,7 +122,7 @@ impl Issuing {
         dossier: &Path,
     ) -> Result<Self> {
         terms.check()?;
-        terms.check_provable()?;
+        check_provable(&terms)?;
         let (seats, ours) = (terms.reward.seats(), signer.keys().communication);
         let record = seats.record(seat).filter(|_| seat != Seat::Holder);
         if record.map(|record| record.record.communication) != Some(ours) {
@@ -266,7 +268,9 @@ impl Issuing {
     }
 
     fn read_words(&mut self, facts: &Facts, told: &mut Vec<Told>) -> Result<()> {
-        let names = self.words.names()?.into_iter();
+        let (names, more) = files::names(&self.words)?;
+        told.extend(more.map(|(name, error)| Told::Refused(name, error)));
+        let names = names.into_iter();
         let left: Vec<String> = names.filter(|name| !self.read.contains(name)).collect();
         self.rivals = rivals::rivals(&self.words, &left, &self.state, &self.terms)?;
         let refused = in_any_order(left, |name| {
@@ -282,7 +286,7 @@ impl Issuing {
     }
 
     fn read_word(&mut self, name: &str, facts: &Facts, told: &mut Vec<Told>) -> Result<()> {
-        let text = self.words.read(name)?;
+        let text = files::text(&self.words, name)?;
         let word = PositionWord::from_json(&text)?;
         word.verify(&self.terms)?;
         if self.known.contains(&word.id()?) {

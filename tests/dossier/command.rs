@@ -10,6 +10,9 @@ use hashmix::cli::arguments::DossierArguments;
 use hashmix::cli::position::folder;
 use hashmix::cli::position::reading::read;
 use hashmix::flow::escrow::terms::EscrowTerms;
+use hashmix::flow::word::Word;
+use hashmix::flow::{Event, reward};
+use hashmix::party::Seat;
 use hashmix::rehearsal::machines::Machines;
 use hashmix::rehearsal::world::{World, chosen};
 use hashmix::work::receipt::{Receipt, Subject, message};
@@ -29,11 +32,16 @@ struct Town {
 impl Town {
     /// The position issued; its dossier lies in the folder.
     fn issued() -> Self {
+        Self::issued_behind(101)
+    }
+
+    /// The same, by an issue that confirms in the block behind a height.
+    fn issued_behind(height: u32) -> Self {
         let world = chosen().unwrap();
         let pays = |value| vec![bitcoin::TxOut { value, script_pubkey: anybody() }];
         world.mine(1, &pays).unwrap();
         let coinbase = world.block(1).unwrap().txdata[0].clone();
-        world.mine(100, &|value: Amount| vec![coin(value.to_sat(), anybody())]).unwrap();
+        world.mine(height - 1, &|value: Amount| vec![coin(value.to_sat(), anybody())]).unwrap();
         let source = OutPoint::new(coinbase.compute_txid(), 0);
         let story = Story::issued("rehearsal", source, coinbase.output[0].value);
         let dir = tempfile::tempdir().unwrap();
@@ -94,7 +102,17 @@ impl Town {
             let digest = *message(position, &subject, tip).as_ref();
             let signature = validator("rehearsal", place, 1).sign_digest(digest).unwrap();
             let receipt = Receipt { position, subject, validator: place, tip, signature };
-            put("receipts", format!("{slice}_{place}.json"), receipt.to_json());
+            // One lies there alone, the other in a word of the contract.
+            if place == 0 {
+                put("receipts", format!("{slice}_{place}.json"), receipt.to_json());
+                continue;
+            }
+            let event = Event::Reward(reward::state::Event::Receipted(receipt));
+            let (seat, contract) = (Seat::Validator(place), terms.id().unwrap());
+            let said = Word::message(contract, seat, &event).unwrap();
+            let signature = validator("rehearsal", place, 1).sign_digest(said).unwrap();
+            let word = Word::new(contract, seat, event, signature);
+            put("words", format!("{slice}_{place}.json"), word.to_json().unwrap());
         }
     }
 
@@ -178,6 +196,8 @@ fn a_position_that_was_sold_twice_is_verified_for_at_most_25_questions_and_15_kb
         "40000000 sat into his escrow",
         pays.as_str(),
         "0 of 40000000 sat paid, 40000000 sat unpaid",
+        // Of the contract before the words are no evidence in this one.
+        "work         credit rests on 3 certificates and 4 receipts in this folder's",
         "that the seal is still unspent",
         "gettxout",
         "Who must act by when",
@@ -297,6 +317,33 @@ fn a_seal_among_many_coins_is_looked_for_up_to_a_bound() {
         assert!(line.contains("title-busy") && line.contains("at most 500"), "{line}");
         town.mine(1);
     }
+}
+
+#[test]
+fn an_issue_that_comes_with_the_term_is_told() {
+    let told = |height: u32| {
+        let town = Town::issued_behind(height);
+        let verified = town.hashmix(&["verify"], &town.dossier(), None);
+        assert_eq!(verified.status.code(), Some(0));
+        let [listed, shown] =
+            ["list", "show"].map(|c| text(&town.hashmix(&[c], &town.dossier(), None).stdout));
+        (text(&verified.stdout), listed, shown)
+    };
+    let (verified, listed, shown) = told(START - 2);
+    assert!(!verified.contains("late") && !listed.contains("into the term"), "{verified}{listed}");
+    assert!(!shown.contains("before the position is issued"), "{shown}");
+    assert!(shown.contains("credit rests on 0 certificates"), "{shown}");
+    assert!(listed.contains("delivered: by the certificates"), "{listed}");
+    // In the second block of the second period.
+    let (verified, listed, shown) = told(START + 12);
+    let periods = terms("rehearsal").delivery.periods;
+    let late = format!(
+        "issued 14 blocks into the term, in period 2 of {periods}: {} whole periods were left",
+        periods - 2
+    );
+    assert!(verified.contains(&format!("late         {late}")), "{verified}");
+    assert!(listed.contains(&late) && shown.contains(&late), "{listed}{shown}");
+    assert!(shown.contains("the term begins, before the position is issued"), "{shown}");
 }
 
 #[test]

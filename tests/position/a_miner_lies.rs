@@ -2,13 +2,14 @@
 
 use std::slice::from_ref;
 
+use hashmix::engine::issuing::Told;
 use hashmix::flow::position::proof::{Stage, critical, foreseen};
 use hashmix::flow::position::word::Event;
 use hashmix::party::Role;
 use hashmix::rehearsal::position as cast;
 use hashmix::sign::record::record;
 
-use crate::town::{HEIGHTS, SHARES, Town, all_well, enrol, proven, slip, step};
+use crate::town::{HEIGHTS, SHARES, Town, all_well, enrol, proven, rule, slip, step};
 
 #[test]
 fn issuing_beyond_what_certificates_prove_is_refused_with_numbers() {
@@ -181,4 +182,34 @@ fn of_two_fundings_nobody_signs_either_until_one_is_gone() {
     miner.step().unwrap();
     let turn = miner.turn().unwrap();
     assert!(turn.what.starts_with("issued at height"), "{}", turn.what);
+}
+
+#[test]
+fn whatever_lies_among_the_words_stops_nobody() {
+    let town = Town::new();
+    let (terms, mut miner, mut validators) = town.asked(1, HEIGHTS);
+    let words = town.dossier(1).join("words");
+    std::fs::create_dir(words.join("a folder.json")).unwrap();
+    std::os::unix::fs::symlink("/nowhere", words.join("a link.json")).unwrap();
+    std::fs::write(words.join("no text.json"), [0xff; 9]).unwrap();
+    for number in 0..100 {
+        std::fs::write(words.join(format!("{number}.json")), "{}").unwrap();
+    }
+    let shares = town.mine(from_ref(&terms), Stage::Onboarding, SHARES);
+    miner.say(proven(&terms, Stage::Onboarding, &shares)).unwrap();
+    for one in &mut validators {
+        let told = one.step().unwrap();
+        let refused: Vec<_> = told
+            .iter()
+            .filter_map(|told| match told {
+                Told::Refused(name, error) => Some((name.as_str(), rule(error))),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(refused.iter().filter(|(_, rule)| *rule == "word-form").count(), 100);
+        assert_eq!(refused.iter().filter(|(_, rule)| rule.starts_with("relay-")).count(), 3);
+        assert_eq!(refused.len(), 103, "{refused:?}");
+    }
+    let turn = miner.turn().unwrap();
+    assert!(turn.what.starts_with("grant the lock") || turn.what.starts_with("mine heights"));
 }

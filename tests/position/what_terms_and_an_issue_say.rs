@@ -5,7 +5,7 @@ use std::slice::from_ref;
 use bitcoin::hashes::{Hash, sha256};
 use bitcoin::{Amount, OutPoint};
 use hashmix::flow::position::coins::{self, POSTAGE};
-use hashmix::flow::position::proof::{Stage, foreseen};
+use hashmix::flow::position::proof::{Stage, check_provable, foreseen};
 use hashmix::flow::position::terms::PositionTerms;
 use hashmix::flow::position::txs::{self, Funding};
 use hashmix::flow::reward;
@@ -194,14 +194,14 @@ fn each_field_of_the_terms_is_held_to_something() {
     // The nearest that is good: a slice is judged by the last block at which it is receipted, and the
     // largest certificate fits a word.
     let mut near = good.clone();
-    near.delivery.receipt_span = 5;
-    near.check().and(near.check_provable()).unwrap();
+    (near.delivery.receipt_span, near.delivery.proof_span) = (5, 5);
+    near.check().and(check_provable(&near)).unwrap();
     for span in [1, 4] {
         let mut short = good.clone();
         short.delivery.receipt_span = span;
         // What is issued already with such terms is read for ever.
         short.check().unwrap();
-        let refused = short.check_provable().unwrap_err();
+        let refused = check_provable(&short).unwrap_err();
         assert_eq!(refused.rule(), "position-receipt-span");
         assert_eq!(refused.fault().found, format!("{span} blocks"));
     }

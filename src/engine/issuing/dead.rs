@@ -12,6 +12,9 @@ use crate::flow::position::state::Event;
 /// Most transactions of the script of a spent output.
 const MOST: usize = 500;
 
+/// What a transaction spends, and the script of it if anybody knows.
+type Input = (OutPoint, Option<ScriptBuf>);
+
 /// The script whose history proves what a word says of a dead issue, if it is such a word and the script
 /// is not among the `watched` ones. One that strangers use too is refused: a validator does not read an
 /// exchange's history for a miner.
@@ -64,8 +67,7 @@ impl Issuing {
         let inputs: Vec<_> = inputs
             .map(|spend| (spend.outpoint, Some(spend.prevout.script_pubkey.clone())))
             .collect();
-        let mut left: Vec<(Vec<Lost>, Vec<(OutPoint, Option<ScriptBuf>)>)> =
-            vec![(Vec::new(), inputs)];
+        let mut left: Vec<(Vec<Lost>, Vec<Input>)> = vec![(Vec::new(), inputs)];
         let mut missing: Option<Error> = None;
         while let Some((lost, inputs)) = left.pop() {
             for (outpoint, script) in inputs {
@@ -94,7 +96,7 @@ impl Issuing {
     }
 
     /// What a transaction spends, with the scripts as far as the server knows them.
-    fn scripts_of(&self, tx: &Transaction) -> Result<Vec<(OutPoint, Option<ScriptBuf>)>> {
+    fn scripts_of(&self, tx: &Transaction) -> Result<Vec<Input>> {
         let mut found = Vec::with_capacity(tx.input.len());
         for input in &tx.input {
             let outpoint = input.previous_output;

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use bitcoin::Txid;
 
-use super::{dead, in_any_order};
+use super::{dead, files, in_any_order};
 use crate::error::{Error, Result};
 use crate::facts::Facts;
 use crate::flow::position::dossier::Issue;
@@ -38,8 +38,9 @@ pub fn look(
     let (mut state, words) = (State::default(), Words::open(dossier.join("words"))?);
     let first = state::headers_from(terms);
     let facts = chain.facts(store, &state.watched(terms)?, first)?;
-    let refused = in_any_order(words.names()?, |name| {
-        let word = PositionWord::from_json(&words.read(name)?)?;
+    let (names, more) = files::names(&words)?;
+    let mut refused = in_any_order(names, |name| {
+        let word = PositionWord::from_json(&files::text(&words, name)?)?;
         word.verify(terms)?;
         let about = dead::script_asked(chain.electrum(), &state.watched(terms)?, &word.event)?;
         let more = about.map(|script| {
@@ -51,6 +52,7 @@ pub fn look(
         state.apply(word.from, &word.event);
         Ok(())
     })?;
+    refused.extend(more);
     let facts = chain.facts(store, &state.watched(terms)?, first)?;
     let (turn, issue) = (state.turn(terms, &facts)?, seen(&state, terms, &facts)?);
     Ok(Looked { turn, refused, issue, dead: state.dead().collect() })

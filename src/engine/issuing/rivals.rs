@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 
 use bitcoin::Txid;
 
+use super::files;
 use crate::error::{Culprit, Error, Result};
 use crate::flow::position::state::{AGAIN, Event, State};
 use crate::flow::position::terms::PositionTerms;
@@ -34,7 +35,7 @@ pub(super) fn rivals(
     let mut named: Vec<(String, Option<Txid>)> = Vec::new();
     for name in left {
         // What nobody can read is told when it is read.
-        let word = match words.read(name).and_then(|text| PositionWord::from_json(&text)) {
+        let word = match files::text(words, name).and_then(|text| PositionWord::from_json(&text)) {
             Ok(word) => word,
             Err(Error::Refused { .. } | Error::Unavailable(_)) => continue,
             Err(error) => return Err(error),

@@ -10,7 +10,6 @@ use crate::error::{Culprit, Result, Rule};
 use crate::flow::escrow::terms::{
     Delays, Delivery, EscrowTerms, Fees, TERMS_FORMAT, TERMS_MAX_BYTES, Tenure,
 };
-use crate::flow::position::proof::SETTLED;
 use crate::flow::reward::terms::RewardTerms;
 use crate::flow::word::WORD_MAX_BYTES;
 use crate::id::{TermsId, tagged_hash};
@@ -40,12 +39,6 @@ pub const SLICES: Rule = Rule::new(
     "position-slices",
     "the onboarding slice ends before the binding slice begins, and the binding slice before the term",
     "correct the two heights, or let the term start later",
-);
-/// A slice can be judged while receipts are given.
-pub const RECEIPTS: Rule = Rule::new(
-    "position-receipt-span",
-    "receipts are given until 5 blocks behind a slice or later: before that block its time is not known, and no certificate can be judged",
-    "raise `receipt_span` to 5 at least",
 );
 /// A certificate can be shown.
 pub const SIZE: Rule = Rule::new(
@@ -179,17 +172,6 @@ impl PositionTerms {
         }
         if self.efficiency == 0 {
             return Err(EFFICIENCY.refuses(Culprit::Miner, place, "at least 1", 0));
-        }
-        Ok(())
-    }
-
-    /// Refuses terms whose work nobody could prove in time: of what is issued already it is not asked.
-    pub fn check_provable(&self) -> Result<()> {
-        let receipt_span = self.delivery.receipt_span;
-        if receipt_span < SETTLED {
-            let expected = format!("at least {SETTLED} blocks");
-            let found = format!("{receipt_span} blocks");
-            return Err(RECEIPTS.refuses(Culprit::Sender, "receipt_span", expected, found));
         }
         Ok(())
     }
