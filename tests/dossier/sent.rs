@@ -1,5 +1,6 @@
 //! Which of the transfers that somebody sent are true.
 
+use hashmix::cli::position::folder;
 use hashmix::flow::position::dossier::Transfer;
 use hashmix::flow::position::papers::Papers;
 use hashmix::flow::position::title::{Chosen, choose};
@@ -115,4 +116,23 @@ fn what_is_of_another_position_or_of_no_number_is_no_paper_of_this_one() {
     assert_eq!(rules[..2], ["title-position", "title-numbers"]);
     assert_eq!(rules.len(), 3);
     assert!(chosen(&story, &papers).0.is_empty());
+}
+
+#[test]
+fn the_file_of_an_issue_that_died_makes_room_and_no_other_does() {
+    let story = story();
+    let dir = tempfile::tempdir().unwrap();
+    let (first, mut second) = (story.issue.clone(), story.issue.clone());
+    second.txid = second.funding.txid;
+    assert!(folder::write_issue(dir.path(), &first, &[]).unwrap());
+    assert!(!folder::write_issue(dir.path(), &first, &[]).unwrap());
+    for dead in [&[][..], &[second.txid]] {
+        let refused = folder::write_issue(dir.path(), &second, dead).unwrap_err();
+        assert_eq!(refused.rule(), "title-issued");
+    }
+    assert!(folder::write_issue(dir.path(), &second, &[first.txid]).unwrap());
+    let text = |name: &str| std::fs::read_to_string(dir.path().join(name)).unwrap();
+    assert_eq!(text("issue.json"), second.to_json().unwrap());
+    let aside = format!("issue-dead-{}.json", first.txid);
+    assert_eq!(text(&aside), first.to_json().unwrap());
 }

@@ -11,15 +11,18 @@ pub const FILES: Rule = Rule::new(
     "take out of the folder what is no word of this position",
 );
 
+/// Names of files, and what is told of the others.
+type Names = (Vec<String>, Option<(String, Error)>);
+
 /// Most files that are read.
 const MOST: usize = 4_096;
 
 /// The names of the files to read, and a refusal if there are more.
-pub(super) fn names(words: &Words) -> Result<(Vec<String>, Option<(String, Error)>)> {
+pub(super) fn names(words: &Words) -> Result<Names> {
     Ok(bounded(words.names()?))
 }
 
-fn bounded(mut names: Vec<String>) -> (Vec<String>, Option<(String, Error)>) {
+fn bounded(mut names: Vec<String>) -> Names {
     let count = names.len();
     // `validator-2-receipted-0123456789abcdef.json`
     let ours = |name: &str| name.starts_with("miner-") || name.starts_with("validator-");
