@@ -97,6 +97,12 @@ pub const BROADCAST: Rule = Rule::new(
     "the server passes the transaction on",
     "read the server's reason; the coins may be spent or the fee too low",
 );
+/// What strangers pay to a script is read up to a bound.
+pub const CROWDED: Rule = Rule::new(
+    "chain-crowded",
+    "a script that is read has at most 20,000 transactions",
+    "somebody pays it again and again, to be in the way; ask a node of your own what has spent the output",
+);
 /// A fee estimate is within reason.
 pub const FEE_RATE: Rule = Rule::new(
     "chain-fee-rate",
@@ -106,6 +112,9 @@ pub const FEE_RATE: Rule = Rule::new(
 
 /// Times a reading is begun again because the tip moved.
 const REREADS: u32 = 5;
+/// Most transactions of one script that are read. The scripts of a position are public, and anybody can
+/// pay them; what spends them is few, but the protocol has no question for that.
+const MOST_OF_A_SCRIPT: usize = 20_000;
 /// Questions in one batch: few enough that neither side's buffers block the other.
 const BATCH: usize = 100;
 /// Highest estimate that is believed, in sat/vB.
@@ -304,6 +313,7 @@ impl Electrum {
             for answer in self.wire.batch("blockchain.scripthash.get_history", params)? {
                 let history =
                     answers::history(&answer).map_err(|e| self.wire.garbled("history", e))?;
+                refuse_crowded(self.wire.place(), history.len())?;
                 for (txid, height) in history {
                     if heights.insert(txid, height).is_some_and(|before| before != height) {
                         return Ok(None);
@@ -429,6 +439,15 @@ impl Electrum {
             format_args!("{REREADS} readings with a moving tip"),
         )
     }
+}
+
+/// Refuses a script that too many transactions touch, before any of them is read.
+fn refuse_crowded(place: String, count: usize) -> Result<()> {
+    if count <= MOST_OF_A_SCRIPT {
+        return Ok(());
+    }
+    let expected = format!("at most {MOST_OF_A_SCRIPT} transactions of a script");
+    Err(CROWDED.unavailable(place, expected, count))
 }
 
 fn script_hash(script: &Script) -> Param {

@@ -27,7 +27,7 @@ use crate::work::receipt::Receipt;
 /// A folder of evidence can be read.
 pub const FOLDER: Rule = Rule::new(
     "work-show-folder",
-    "the folder with certificates and receipts can be read",
+    "the folder with certificates and receipts can be read, and has at most 20,000 files",
     "check the path and its permissions",
 );
 
@@ -37,6 +37,10 @@ pub const STORED: Rule = Rule::new(
     "the folder named with --home holds a store",
     "correct the path, or name a server with --electrum too, and the headers are kept there",
 );
+
+/// Most files of evidence in a folder: certificates of all slices of a term, and three times their
+/// receipts.
+const MOST_FILES: usize = 20_000;
 
 /// The kind of an entry that holds a word.
 const WORD: &str = "word";
@@ -129,9 +133,11 @@ pub fn receipt(path: &Path) -> Result<Receipt> {
     Receipt::from_json(&text).map_err(|error| error.within(path.display()))
 }
 
-/// What a folder held beside evidence.
+/// What a folder held of evidence, and beside it.
 #[derive(Debug, Default)]
 pub struct Folder {
+    /// Certificates and receipts that were read, those in words included.
+    pub read: [usize; 2],
     /// Files that are no certificate or receipt.
     pub foreign: usize,
     /// Why files that begin like a certificate are none.
@@ -150,18 +156,32 @@ pub fn read_folder(folder: &Path, terms: &EscrowTerms, evidence: &mut Evidence) 
     }
     // The order of names, so that a folder reads the same everywhere.
     paths.sort();
-    let (mut foreign, mut damaged) = (0usize, Vec::new());
+    let ([mut certificates, mut receipts], mut foreign, mut damaged) =
+        ([0usize; 2], 0usize, Vec::new());
+    if paths.len() > MOST_FILES {
+        let expected = format_args!("at most {MOST_FILES} files").to_string();
+        let found = format_args!("{}: the last by name are not read", paths.len()).to_string();
+        damaged.push(FOLDER.misused(folder.display(), expected, found));
+        paths.truncate(MOST_FILES);
+    }
     for path in paths {
         match kept(&path, terms) {
-            Ok(Kept::Certificates(all)) => all.into_iter().for_each(|one| evidence.add(one)),
-            Ok(Kept::Receipts(all)) => all.into_iter().for_each(|one| evidence.add_receipt(one)),
+            Ok(Kept::Certificates(all)) => {
+                certificates = certificates.saturating_add(all.len());
+                all.into_iter().for_each(|one| evidence.add(one));
+            }
+            Ok(Kept::Receipts(all)) => {
+                receipts = receipts.saturating_add(all.len());
+                all.into_iter().for_each(|one| evidence.add_receipt(one));
+            }
             Ok(Kept::Damaged(error)) => damaged.push(error.within(path.display())),
             // What is neither is passed over, as a verdict passes it over.
             Ok(Kept::Neither) | Err(Error::Refused { .. }) => foreign = foreign.saturating_add(1),
-            Err(other) => return Err(other),
+            // A file that nobody may read, among others that anybody may.
+            Err(other) => damaged.push(other.within(path.display())),
         }
     }
-    Ok(Folder { foreign, damaged })
+    Ok(Folder { read: [certificates, receipts], foreign, damaged })
 }
 
 /// Refuses a folder without a store.

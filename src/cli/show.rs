@@ -58,7 +58,7 @@ pub fn show(arguments: &ShowArguments) -> Result<Vec<String>> {
     lines.push(String::new());
     let summary = summary(&terms, &shown);
     lines.extend(summary.iter().cloned());
-    let Folder { foreign, damaged } = folder;
+    let Folder { foreign, damaged, .. } = folder;
     lines.extend(damaged.iter().map(|error| format!("damaged      {error}")));
     if foreign > 0 {
         lines.push(format!("passed over  {foreign} files that are no certificate or receipt"));

@@ -13,33 +13,43 @@
 //! |---|---|---|---|
 //! | scripts | a script | terms | no address and no lock serves two positions |
 //! | terms | `issue` | txid | no position is issued twice |
+//! | terms | `issue 2` .. | txid | the one before it can be in no block any more |
 //! | fundings | an outpoint | txid | no output pays for two issues |
+//! | fundings | an outpoint, `2` .. | txid | the same: it was left over of a dead one |
 //!
 //! All of it is on the disk before the word that rests on it leaves. Before he signs the issue of a
 //! batch he judges each of its positions again, by the words that he has taken at its own dossier; its
 //! miner must have said the same funding and the same batch there. Of two fundings in a dossier nobody
-//! takes or signs either.
+//! takes or signs either, unless the second says why the issue that the first paid for is dead
+//! ([`dead`](crate::flow::position::dead)): that is asked when it is taken and again before it is signed.
 
+mod dead;
+mod files;
+mod look;
+mod once;
 mod rivals;
+
+pub use files::FILES;
+pub use look::{Looked, look};
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
 use bitcoin::hashes::Hash;
 use bitcoin::secp256k1::schnorr;
-use bitcoin::{Script, TapSighash, Txid};
+use bitcoin::{OutPoint, Script, TapSighash, Txid};
 
 use crate::chain::electrum::Electrum;
 use crate::chain::view::Source;
 use crate::engine::{POSSIBLE, READABLE, SEAT};
 use crate::error::{Culprit, Error, Result, Rule};
 use crate::facts::{Facts, View};
+use crate::flow::position::dead::DEAD;
 use crate::flow::position::dossier::Issue;
 use crate::flow::position::enrolment::registration;
-use crate::flow::position::proof::Stage;
+use crate::flow::position::proof::{Stage, check_provable};
 use crate::flow::position::state::{self, Effect, Event, FUNDING, ONCE, State, Turn};
 use crate::flow::position::terms::PositionTerms;
-use crate::flow::position::txs::PARENT_INPUT;
 use crate::flow::position::word::PositionWord;
 use crate::header_sync::GuardedChain;
 use crate::id::{WordId, tagged_hash};
@@ -63,19 +73,6 @@ pub const COPY: Rule = Rule::new(
     "a validator's store holds every word that he has said",
     "go on with the newest store; from an old copy nothing is signed for this position any more",
 );
-/// Each position of a batch is judged.
-pub const JUDGED: Rule = Rule::new(
-    "position-issue-work",
-    "a validator signs an issue when he has judged the work of each of its positions",
-    "let him attest the dossiers of the other positions first",
-);
-/// Each position of a batch is in it by its own miner's word.
-pub const TOGETHER: Rule = Rule::new(
-    "position-issue-together",
-    "a validator signs the issue of a batch when he has taken the same funding word, with the same batch, of each of its positions' miners",
-    "say the same funding at every position of the batch, and let him attest their dossiers",
-);
-
 /// The kind under which words lie in the store.
 const WORD: &str = "position-word";
 
@@ -125,6 +122,7 @@ impl Issuing {
         dossier: &Path,
     ) -> Result<Self> {
         terms.check()?;
+        check_provable(&terms)?;
         let (seats, ours) = (terms.reward.seats(), signer.keys().communication);
         let record = seats.record(seat).filter(|_| seat != Seat::Holder);
         if record.map(|record| record.record.communication) != Some(ours) {
@@ -201,17 +199,16 @@ impl Issuing {
     /// before.
     pub fn issue(&mut self, sent: bool) -> Result<Option<Issue>> {
         let facts = self.facts()?;
-        let Some(funding) = self.state.funding() else { return Ok(None) };
-        if !sent && self.state.issued(&self.terms, &facts)?.is_none() {
-            return Ok(None);
+        if let Some(seen) = look::seen(&self.state, &self.terms, &facts)? {
+            return Ok(Some(seen));
         }
+        let Some(funding) = self.state.funding().filter(|_| sent) else { return Ok(None) };
         let txid = self.state.draft(&self.terms)?.txid();
         Issue::among(&self.terms, self.state.batch(&self.terms), txid, funding)
     }
 
     fn asked(&self) -> Result<(Vec<bitcoin::ScriptBuf>, u32)> {
-        let scripts = state::watched(self.state.batch(&self.terms), self.state.funding())?;
-        Ok((scripts, state::headers_from(&self.terms)))
+        Ok((self.state.watched(&self.terms)?, state::headers_from(&self.terms)))
     }
 
     /// Reads the dossier's words and does everything that is ours to do now.
@@ -258,7 +255,8 @@ impl Issuing {
 
     fn speak(&mut self, event: Event, facts: &Facts) -> Result<()> {
         self.check_copy()?;
-        self.state.admit(&self.terms, facts, self.seat, &event)?;
+        let more = self.facts_about(&event)?;
+        self.state.admit(&self.terms, more.as_ref().unwrap_or(facts), self.seat, &event)?;
         let id = self.terms.id()?;
         let signature = self.signer.sign_digest(PositionWord::message(id, self.seat, &event)?)?;
         let word = PositionWord::new(id, self.seat, event, signature);
@@ -270,7 +268,9 @@ impl Issuing {
     }
 
     fn read_words(&mut self, facts: &Facts, told: &mut Vec<Told>) -> Result<()> {
-        let names = self.words.names()?.into_iter();
+        let (names, more) = files::names(&self.words)?;
+        told.extend(more.map(|(name, error)| Told::Refused(name, error)));
+        let names = names.into_iter();
         let left: Vec<String> = names.filter(|name| !self.read.contains(name)).collect();
         self.rivals = rivals::rivals(&self.words, &left, &self.state, &self.terms)?;
         let refused = in_any_order(left, |name| {
@@ -286,7 +286,7 @@ impl Issuing {
     }
 
     fn read_word(&mut self, name: &str, facts: &Facts, told: &mut Vec<Told>) -> Result<()> {
-        let text = self.words.read(name)?;
+        let text = files::text(&self.words, name)?;
         let word = PositionWord::from_json(&text)?;
         word.verify(&self.terms)?;
         if self.known.contains(&word.id()?) {
@@ -296,6 +296,8 @@ impl Issuing {
         if word.from == self.seat && self.seat != Seat::Miner {
             self.forgotten = Some(name.to_owned());
         }
+        let more = self.facts_about(&word.event)?;
+        let facts = more.as_ref().unwrap_or(facts);
         self.state.admit(&self.terms, facts, word.from, &word.event)?;
         self.take(&word, &text)?;
         told.push(Told::Heard(word.from, word.event));
@@ -398,7 +400,8 @@ impl Issuing {
         if txid != draft.txid() {
             return Err(ONCE.broken("issue", txid, draft.txid()));
         }
-        let outpoints: Vec<_> = spends.iter().map(|spend| spend.outpoint).collect();
+        let mut outpoints: Vec<_> = spends.iter().map(|spend| spend.outpoint).collect();
+        outpoints.extend(self.state.excluding());
         for view in self.check_sources(facts, &outpoints)? {
             for spend in spends {
                 let coin = view.coins.get(&spend.outpoint).and_then(Option::as_ref);
@@ -412,55 +415,27 @@ impl Issuing {
                     return Err(FUNDING.unavailable(place, spend.prevout.value, "no such output"));
                 }
             }
-        }
-        self.judge_others(facts)?;
-        let mut names: Vec<([u8; 32], String)> = Vec::new();
-        for one in self.state.batch(&self.terms) {
-            names.push((one.id()?.0, "issue".to_owned()));
-        }
-        let fundings = tagged_hash("hashmix/fundings/1", &[]);
-        // The parent of an inscription is nobody's funding: whoever comes after spends it again.
-        let funding = outpoints.iter().enumerate().filter(|(input, _)| *input != PARENT_INPUT);
-        names.extend(funding.map(|(_, outpoint)| (fundings, outpoint.to_string())));
-        for (scope, name) in &names {
-            let held = self.store.recall(scope, name)?;
-            if let Some(held) = held.filter(|held| held != txid.as_byte_array()) {
-                let held = Txid::from_slice(&held).map_or("another".to_owned(), |t| t.to_string());
-                return Err(ONCE.refuses(Culprit::Miner, name, held, txid));
+            let unspent =
+                |outpoint: &OutPoint| view.coins.get(outpoint).is_some_and(Option::is_some);
+            if let Some(outpoint) = self.state.excluding().find(unspent) {
+                let place = format!("{}, output {outpoint}", view.place);
+                return Err(DEAD.unavailable(place, "a spent output", "an unspent one"));
             }
         }
-        for (scope, name) in &names {
-            self.store.remember(scope, name, txid.as_byte_array())?;
-        }
+        self.judge_others(facts)?;
+        self.remember_issue(&ours)?;
         let signatures = self.sign(&ours)?;
         Ok(Event::IssueSigned { signatures })
     }
 
     /// The other positions of the batch, by what was taken at their dossiers and this chain.
     fn judge_others(&self, facts: &Facts) -> Result<()> {
-        let ours = self.state.funding().map(|funding| (funding, self.state.batch(&self.terms)));
         for one in self.state.batch(&self.terms).iter().filter(|one| **one != self.terms) {
             let mut state = State::default();
             for (word, _) in taken(&self.store, one)? {
                 state.apply(word.from, &word.event);
             }
-            if !state.proven(one, &facts.headers)? {
-                let place = format_args!("position {}", one.id()?).to_string();
-                return Err(JUDGED.unavailable(place, "its work, judged", "not yet"));
-            }
-            // Nobody's position, and nobody's money, goes into a batch by the word of somebody else.
-            let said = state.funding().map(|funding| (funding, state.batch(one)));
-            if said != ours {
-                let place = format_args!("position {}", one.id()?).to_string();
-                let found = match said {
-                    Some((funding, all)) => {
-                        format!("funding {} of {} positions", funding.outpoint, all.len())
-                    }
-                    None => "no funding yet".to_owned(),
-                };
-                let expected = "its miner's word of the same funding and batch";
-                return Err(TOGETHER.unavailable(place, expected, found));
-            }
+            self.state.check_beside(&self.terms, one, &state, &facts.headers)?;
         }
         Ok(())
     }
@@ -499,7 +474,7 @@ impl Issuing {
     }
 
     /// Whatever a validator says rests on the chain: his sources must show one.
-    fn check_sources(&self, facts: &Facts, outpoints: &[bitcoin::OutPoint]) -> Result<Vec<View>> {
+    fn check_sources(&self, facts: &Facts, outpoints: &[OutPoint]) -> Result<Vec<View>> {
         let (scripts, first) = self.asked()?;
         let own = View::of_server(self.chain.electrum().place(), facts, outpoints)?;
         let mut views = vec![own];
@@ -547,29 +522,6 @@ fn in_any_order(
         }
         left = rest.into_iter().map(|(name, _)| name).collect();
     }
-}
-
-/// How a position stands, for somebody who has no seat there: whose turn it is, and which words are
-/// refused. Nothing is kept but headers.
-pub fn look(
-    terms: &PositionTerms,
-    store: &mut Store,
-    chain: &mut GuardedChain,
-    dossier: &Path,
-) -> Result<(Turn, Vec<(String, Error)>)> {
-    let (mut state, words) = (State::default(), Words::open(dossier.join("words"))?);
-    let first = state::headers_from(terms);
-    let seals = state::watched(core::slice::from_ref(terms), None)?;
-    let facts = chain.facts(store, &seals, first)?;
-    let refused = in_any_order(words.names()?, |name| {
-        let word = PositionWord::from_json(&words.read(name)?)?;
-        word.verify(terms)?;
-        state.admit(terms, &facts, word.from, &word.event)?;
-        state.apply(word.from, &word.event);
-        Ok(())
-    })?;
-    let facts = chain.facts(store, &state::watched(state.batch(terms), state.funding())?, first)?;
-    Ok((state.turn(terms, &facts)?, refused))
 }
 
 /// A word's file: who, what, and the first digits of its id.

@@ -9,10 +9,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use bitcoin::{ScriptBuf, Transaction, Txid};
 
 use crate::chain::electrum::{Electrum, TRANSACTION};
-use crate::error::{Result, Rule};
+use crate::error::{Error, Result, Rule};
 use crate::facts::Facts;
 use crate::flow::position::dossier::Dossier;
-use crate::flow::position::title::{self, Known, Need, Title, Traced};
+use crate::flow::position::papers::Papers;
+use crate::flow::position::title::{self, Chosen, Known, Need, Title, Traced};
 use crate::header_sync::GuardedChain;
 use crate::store::Store;
 
@@ -52,18 +53,63 @@ impl Reader<'_> {
     }
 }
 
-/// Follows the seal from its issue on; answers the title, and the height of the tip.
+/// A dossier that was judged by the chain.
+#[derive(Clone, Debug)]
+pub struct Judged {
+    /// What is true of it.
+    pub dossier: Dossier,
+    /// Who holds the position.
+    pub title: Title,
+    /// Height of the tip.
+    pub tip: u32,
+    /// Files that are none of its true transfers, by name, and why.
+    pub refused: Vec<(String, Error)>,
+}
+
+/// Judges what somebody sent of a dossier: a false transfer is told, and the true ones are followed.
+pub fn judge(reader: &mut Reader<'_>, papers: &Papers) -> Result<Judged> {
+    let scripts = papers.scripts()?.into_iter().collect();
+    let asked = |known: Known<'_>| {
+        let Chosen { dossier, refused } = match title::choose(papers, known)? {
+            Ok(chosen) => chosen,
+            Err(needs) => return Ok(Err(needs)),
+        };
+        Ok(match title::trace(&dossier, known)? {
+            Traced::Known(title) => Ok((dossier, *title, refused)),
+            Traced::Needs(needs) => Err(needs),
+        })
+    };
+    let ((dossier, title, refused), tip) = follow(reader, scripts, asked)?;
+    Ok(Judged { dossier, title, tip, refused })
+}
+
+/// Follows the seal of a dossier that is held to be true from its issue on; answers the title, and the
+/// height of the tip.
 pub fn trace(reader: &mut Reader<'_>, dossier: &Dossier) -> Result<(Title, u32)> {
-    let mut scripts: BTreeSet<ScriptBuf> = dossier.scripts()?.into_iter().collect();
+    let scripts = dossier.scripts()?.into_iter().collect();
+    follow(reader, scripts, |known| {
+        Ok(match title::trace(dossier, known)? {
+            Traced::Known(title) => Ok(*title),
+            Traced::Needs(needs) => Err(needs),
+        })
+    })
+}
+
+/// Reads what the answer needs, until there is one.
+fn follow<T>(
+    reader: &mut Reader<'_>,
+    mut scripts: BTreeSet<ScriptBuf>,
+    mut answer: impl FnMut(Known<'_>) -> Result<Result<T, Vec<Need>>>,
+) -> Result<(T, u32)> {
     let mut others: BTreeMap<Txid, Transaction> = BTreeMap::new();
     loop {
         let asked: Vec<ScriptBuf> = scripts.iter().cloned().collect();
         let facts = reader.facts(&asked)?;
         let mut needs = loop {
             let known = Known { facts: &facts, scripts: &scripts, others: &others };
-            match title::trace(dossier, known)? {
-                Traced::Known(title) => return Ok((*title, facts.tip())),
-                Traced::Needs(needs) => {
+            match answer(known)? {
+                Ok(found) => return Ok((found, facts.tip())),
+                Err(needs) => {
                     let before = others.len();
                     for need in &needs {
                         if let Need::Transaction(txid) = need {

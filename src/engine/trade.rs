@@ -13,12 +13,13 @@
 use bitcoin::hashes::Hash;
 use bitcoin::{TapSighash, Transaction};
 
-use crate::engine::title::{Reader, trace};
+use crate::engine::title::{Judged, Reader, judge, trace};
 use crate::error::{Culprit, Result, Rule};
 use crate::facts::{Coin, Facts};
 use crate::flow::contract::Contract;
 use crate::flow::escrow::outcome::check_outcome;
 use crate::flow::position::dossier::Dossier;
+use crate::flow::position::papers::Papers;
 use crate::flow::position::title::Title;
 use crate::flow::sale::coins::{check_offer, held_seal, waits, watched};
 use crate::flow::sale::consent::{CONSENT_FORMAT, Consent, Party, Piece};
@@ -185,12 +186,13 @@ impl Trader {
     pub fn prove(
         &mut self,
         offer: &Offer,
-        dossier: &Dossier,
+        papers: &Papers,
         pinned: Option<RecordId>,
-    ) -> Result<Title> {
-        let title = self.title(dossier)?;
-        check_title(&offer.offer, dossier, &title, pinned)?;
-        Ok(title)
+    ) -> Result<(Dossier, Title)> {
+        let mut reader = Reader::Guarded(&mut self.chain, &mut self.store);
+        let Judged { dossier, title, .. } = judge(&mut reader, papers)?;
+        check_title(&offer.offer, &dossier, &title, pinned)?;
+        Ok((dossier, title))
     }
 
     fn facts_of(

@@ -24,6 +24,7 @@
 
 pub mod carried;
 pub mod exchange;
+pub mod issue;
 pub mod leaf;
 pub mod outputs;
 pub mod resale;

@@ -10,6 +10,9 @@ use hashmix::cli::arguments::DossierArguments;
 use hashmix::cli::position::folder;
 use hashmix::cli::position::reading::read;
 use hashmix::flow::escrow::terms::EscrowTerms;
+use hashmix::flow::word::Word;
+use hashmix::flow::{Event, reward};
+use hashmix::party::Seat;
 use hashmix::rehearsal::machines::Machines;
 use hashmix::rehearsal::world::{World, chosen};
 use hashmix::work::receipt::{Receipt, Subject, message};
@@ -29,11 +32,16 @@ struct Town {
 impl Town {
     /// The position issued; its dossier lies in the folder.
     fn issued() -> Self {
+        Self::issued_behind(101)
+    }
+
+    /// The same, by an issue that confirms in the block behind a height.
+    fn issued_behind(height: u32) -> Self {
         let world = chosen().unwrap();
         let pays = |value| vec![bitcoin::TxOut { value, script_pubkey: anybody() }];
         world.mine(1, &pays).unwrap();
         let coinbase = world.block(1).unwrap().txdata[0].clone();
-        world.mine(100, &|value: Amount| vec![coin(value.to_sat(), anybody())]).unwrap();
+        world.mine(height - 1, &|value: Amount| vec![coin(value.to_sat(), anybody())]).unwrap();
         let source = OutPoint::new(coinbase.compute_txid(), 0);
         let story = Story::issued("rehearsal", source, coinbase.output[0].value);
         let dir = tempfile::tempdir().unwrap();
@@ -94,7 +102,17 @@ impl Town {
             let digest = *message(position, &subject, tip).as_ref();
             let signature = validator("rehearsal", place, 1).sign_digest(digest).unwrap();
             let receipt = Receipt { position, subject, validator: place, tip, signature };
-            put("receipts", format!("{slice}_{place}.json"), receipt.to_json());
+            // One lies there alone, the other in a word of the contract.
+            if place == 0 {
+                put("receipts", format!("{slice}_{place}.json"), receipt.to_json());
+                continue;
+            }
+            let event = Event::Reward(reward::state::Event::Receipted(receipt));
+            let (seat, contract) = (Seat::Validator(place), terms.id().unwrap());
+            let said = Word::message(contract, seat, &event).unwrap();
+            let signature = validator("rehearsal", place, 1).sign_digest(said).unwrap();
+            let word = Word::new(contract, seat, event, signature);
+            put("words", format!("{slice}_{place}.json"), word.to_json().unwrap());
         }
     }
 
@@ -178,6 +196,8 @@ fn a_position_that_was_sold_twice_is_verified_for_at_most_25_questions_and_15_kb
         "40000000 sat into his escrow",
         pays.as_str(),
         "0 of 40000000 sat paid, 40000000 sat unpaid",
+        // Of the contract before the words are no evidence in this one.
+        "work         credit rests on 3 certificates and 4 receipts in this folder's",
         "that the seal is still unspent",
         "gettxout",
         "Who must act by when",
@@ -300,7 +320,34 @@ fn a_seal_among_many_coins_is_looked_for_up_to_a_bound() {
 }
 
 #[test]
-fn a_folder_that_is_no_dossier_and_a_file_that_is_none_are_refused_by_name() {
+fn an_issue_that_comes_with_the_term_is_told() {
+    let told = |height: u32| {
+        let town = Town::issued_behind(height);
+        let verified = town.hashmix(&["verify"], &town.dossier(), None);
+        assert_eq!(verified.status.code(), Some(0));
+        let [listed, shown] =
+            ["list", "show"].map(|c| text(&town.hashmix(&[c], &town.dossier(), None).stdout));
+        (text(&verified.stdout), listed, shown)
+    };
+    let (verified, listed, shown) = told(START - 2);
+    assert!(!verified.contains("late") && !listed.contains("into the term"), "{verified}{listed}");
+    assert!(!shown.contains("before the position is issued"), "{shown}");
+    assert!(shown.contains("credit rests on 0 certificates"), "{shown}");
+    assert!(listed.contains("delivered: by the certificates"), "{listed}");
+    // In the second block of the second period.
+    let (verified, listed, shown) = told(START + 12);
+    let periods = terms("rehearsal").delivery.periods;
+    let late = format!(
+        "issued 14 blocks into the term, in period 2 of {periods}: {} whole periods were left",
+        periods - 2
+    );
+    assert!(verified.contains(&format!("late         {late}")), "{verified}");
+    assert!(listed.contains(&late) && shown.contains(&late), "{listed}{shown}");
+    assert!(shown.contains("the term begins, before the position is issued"), "{shown}");
+}
+
+#[test]
+fn a_folder_without_terms_or_issue_is_no_dossier() {
     let town = Town::issued();
     let refused = |path: &Path| {
         let told = town.hashmix(&["verify"], path, None);
@@ -310,16 +357,79 @@ fn a_folder_that_is_no_dossier_and_a_file_that_is_none_are_refused_by_name() {
     let (code, line) = refused(&town.dir.path().join("nowhere"));
     assert_eq!(code, Some(2));
     assert!(line.contains("title-folder"), "{line}");
-    let many = town.dir.path().join("many");
-    folder::write(&many, &town.story.dossier().unwrap()).unwrap();
-    for number in 0..1_001 {
-        std::fs::write(many.join(format!("transfers/{number}")), "").unwrap();
+    for name in ["issue.json", "position.json"] {
+        std::fs::write(town.dossier().join(name), "{}").unwrap();
+        let (code, line) = refused(&town.dossier());
+        assert_eq!(code, Some(3));
+        assert!(line.contains(name), "{line}");
     }
-    let (code, line) = refused(&many);
-    assert_eq!(code, Some(2));
-    assert!(line.contains("title-folder") && line.contains("1000 files"), "{line}");
-    std::fs::write(town.dossier().join("transfers/0001.json"), "{}").unwrap();
-    let (code, line) = refused(&town.dossier());
-    assert_eq!(code, Some(3));
-    assert!(line.contains("title-form") && line.contains("0001.json"), "{line}");
+}
+
+#[test]
+fn whatever_lies_beside_a_true_dossier_is_told_and_stops_nothing() {
+    let mut town = Town::issued();
+    town.story.hand_to(1);
+    town.confirm();
+    town.tell();
+    let transfers = town.dossier().join("transfers");
+    let put = |name: &str, text: &str| std::fs::write(transfers.join(name), text).unwrap();
+    // No JSON, another document, another position, a folder, and a link to nowhere.
+    put("0.json", "no JSON");
+    put("issue.json", &town.story.issue.to_json().unwrap());
+    let mut foreign = town.story.transfers[0].clone();
+    foreign.position.0[0] ^= 1;
+    put("foreign.json", &foreign.to_json().unwrap());
+    std::fs::create_dir(transfers.join("0003.json")).unwrap();
+    std::os::unix::fs::symlink("/nowhere", transfers.join("0004.json")).unwrap();
+    // A rival of the true transfer, under the better name; and one of a move that was never made.
+    let mut rival = town.story.transfers[0].clone();
+    rival.record = crate::made::holder_record(5);
+    std::fs::rename(transfers.join("0001.json"), transfers.join("true.json")).unwrap();
+    put("0001.json", &rival.to_json().unwrap());
+    rival.number = 2;
+    put("0002.json", &rival.to_json().unwrap());
+    for name in ["certificates", "receipts", "words"] {
+        std::fs::create_dir(town.dossier().join(name)).unwrap();
+        std::fs::write(town.dossier().join(name).join("x.json"), "no JSON").unwrap();
+    }
+    let told = town.hashmix(&["verify"], &town.dossier(), None);
+    let lines = text(&told.stdout);
+    assert_eq!(told.status.code(), Some(0), "{lines}{}", text(&told.stderr));
+    assert!(lines.contains("as of move 1"), "{lines}");
+    for (name, rule) in [
+        ("0.json", "title-form"),
+        ("issue.json", "title-form"),
+        ("foreign.json", "title-position"),
+        ("0003.json", "title-folder"),
+        ("0004.json", "title-folder"),
+        ("0001.json", "title-opens"),
+        ("0002.json", "title-waiting"),
+    ] {
+        let start = format!("refused      transfers/{name}: ");
+        let line = lines.lines().find(|line| line.starts_with(&start));
+        assert!(line.is_some_and(|line| line.contains(&format!("[{rule}]"))), "{name}: {lines}");
+    }
+    assert_eq!(lines.matches("refused      ").count(), 7, "{lines}");
+    // The holder is asked for what he has, beside what bears its number.
+    town.tell();
+    assert_eq!(std::fs::read_dir(&transfers).unwrap().count(), 9);
+    let listed = text(&town.hashmix(&["list"], &town.dossier(), None).stdout);
+    assert!(listed.contains("transfers/0002.json: "), "{listed}");
+}
+
+#[test]
+fn of_ten_thousand_files_those_are_read_that_bear_the_names_of_transfers() {
+    let mut town = Town::issued();
+    town.story.hand_to(1);
+    town.confirm();
+    town.tell();
+    for number in 0..10_000 {
+        std::fs::write(town.dossier().join(format!("transfers/0000-{number}")), "").unwrap();
+    }
+    let told = town.hashmix(&["verify"], &town.dossier(), None);
+    let lines = text(&told.stdout);
+    assert_eq!(told.status.code(), Some(0), "{}", text(&told.stderr));
+    assert!(lines.contains("as of move 1"), "{lines}");
+    assert!(lines.contains("found 10001: the last by name are not read"), "{lines}");
+    assert_eq!(lines.matches("title-form").count(), 999);
 }

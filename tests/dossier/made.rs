@@ -518,29 +518,41 @@ pub(crate) fn histories(
     Facts { headers: Headers::new(Network::Regtest, 0, vec![genesis]).unwrap(), transactions }
 }
 
-/// Follows the seal as an adapter does: asks for what is needed, one answer after the other.
+/// Follows the seal as an adapter does.
 pub(crate) fn follow(dossier: &Dossier, txs: &[(Transaction, Option<u32>)]) -> Result<Title> {
-    let mut scripts: BTreeSet<ScriptBuf> = dossier.scripts()?.into_iter().collect();
+    answered(dossier.scripts()?, txs, |known| {
+        Ok(match trace(dossier, known)? {
+            Traced::Known(title) => Ok(*title),
+            Traced::Needs(needs) => Err(needs),
+        })
+    })
+}
+
+/// Asks for what an answer needs, one after the other.
+pub(crate) fn answered<T>(
+    scripts: Vec<ScriptBuf>,
+    txs: &[(Transaction, Option<u32>)],
+    answer: impl Fn(Known<'_>) -> Result<Result<T, Vec<Need>>>,
+) -> Result<T> {
+    let mut scripts: BTreeSet<ScriptBuf> = scripts.into_iter().collect();
     let mut others: BTreeMap<Txid, Transaction> = BTreeMap::new();
     for _ in 0..10_000 {
         let facts = histories(&scripts, txs);
-        match trace(dossier, Known { facts: &facts, scripts: &scripts, others: &others })? {
-            Traced::Known(title) => return Ok(*title),
-            Traced::Needs(needs) => {
-                let before = (scripts.len(), others.len());
-                for need in needs {
-                    match need {
-                        Need::History(script) => drop(scripts.insert(script)),
-                        Need::Transaction(txid) => {
-                            let found = txs.iter().find(|(tx, _)| tx.compute_txid() == txid);
-                            others
-                                .insert(txid, found.expect("a transaction that exists").0.clone());
-                        }
-                    }
+        let needs = match answer(Known { facts: &facts, scripts: &scripts, others: &others })? {
+            Ok(found) => return Ok(found),
+            Err(needs) => needs,
+        };
+        let before = (scripts.len(), others.len());
+        for need in needs {
+            match need {
+                Need::History(script) => drop(scripts.insert(script)),
+                Need::Transaction(txid) => {
+                    let found = txs.iter().find(|(tx, _)| tx.compute_txid() == txid);
+                    others.insert(txid, found.expect("a transaction that exists").0.clone());
                 }
-                assert_ne!(before, (scripts.len(), others.len()), "asked for the same twice");
             }
         }
+        assert_ne!(before, (scripts.len(), others.len()), "asked for the same twice");
     }
     panic!("no end");
 }

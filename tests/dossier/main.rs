@@ -6,6 +6,7 @@
 //! | `faults.rs` | false dossiers, each refused at the right place; what is pinned under `fixtures/dossier` |
 //! | `titles.rs` | what a true dossier says |
 //! | `offers.rs` | which offers of it are its holder's to make |
+//! | `sent.rs` | which of the transfers that somebody sent are true |
 //! | `walks.rs` | random ways of a seal, against satoshis counted one by one |
 //! | `command.rs` | the command on a chain, in the world that HASHMIX_WORLD names |
 
@@ -13,5 +14,6 @@ mod command;
 mod faults;
 mod made;
 mod offers;
+mod sent;
 mod titles;
 mod walks;

@@ -16,6 +16,7 @@ mod register;
 mod desk;
 mod desk_hears;
 mod desk_reads;
+mod issue;
 mod leaf;
 mod memory;
 mod outputs;

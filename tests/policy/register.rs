@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use hashmix::cli::rules;
 use hashmix::error::Rule;
+use hashmix::policy::issue::RULES as ISSUE;
 use hashmix::policy::{self, Reasoned, carried};
 use hashmix::validator::reasons;
 
 use crate::examine::Examined;
 use crate::figures::{hold, put};
 use crate::{
-    desk, desk_hears, desk_reads, leaf, memory, outputs, received_form, received_input,
+    desk, desk_hears, desk_reads, issue, leaf, memory, outputs, received_form, received_input,
     received_transaction, resale, resale_exchange, resale_registered, ruling, seat, shape, sweep,
 };
 
@@ -32,6 +33,7 @@ const AREAS: &[&[Examined]] = &[
     desk::EXAMINED,
     desk_reads::EXAMINED,
     desk_hears::EXAMINED,
+    issue::EXAMINED,
 ];
 
 /// Fewest tests in which a rule lets something pass, and in which it refuses.
@@ -41,14 +43,17 @@ fn examined() -> BTreeMap<&'static str, &'static Examined> {
     AREAS.iter().flat_map(|area| area.iter()).map(|one| (one.rule.id, one)).collect()
 }
 
-/// The rules of a judgement, of a received PSBT and of a desk, with their reasons.
+/// The rules of a judgement, of a received PSBT, of a desk and of an issue, with their reasons.
 fn reasoned() -> Vec<Reasoned> {
-    policy::rules().into_iter().chain(carried::RULES).chain(reasons::RULES).collect()
+    let others = carried::RULES.into_iter().chain(reasons::RULES).chain(ISSUE);
+    policy::rules().into_iter().chain(others).collect()
 }
 
 /// Every rule that a signer asks before he signs.
 fn all() -> Vec<Rule> {
-    rules::all().into_iter().filter(|rule| rule.id.starts_with("policy-")).collect()
+    let of_issue = |rule: &Rule| ISSUE.iter().any(|reasoned| reasoned.rule.id == rule.id);
+    let signers = |rule: &Rule| rule.id.starts_with("policy-") || of_issue(rule);
+    rules::all().into_iter().filter(signers).collect()
 }
 
 #[test]
@@ -131,7 +136,7 @@ fn document() -> String {
         "",
         "What is asked before anything is signed: by a validator of each request, by everybody of a PSBT",
         "that came with one, and by a validator's desk of whoever registers a contract, brings words or",
-        "asks. Each rule with the attack that it keeps out, and its tests: the nearest things that it lets",
+        "asks; and of a position before it is issued. Each rule with the attack that it keeps out, and its tests: the nearest things that it lets",
         "pass, and what it refuses. What each rule demands, and what to do about a refusal, stands in",
         "[rules.md](rules.md). Written by `just reliability`; do not edit.",
         "",

@@ -1,25 +1,20 @@
 //! Too little work, another's work, an address twice, another's money.
 
-use std::path::PathBuf;
 use std::slice::from_ref;
 
+use hashmix::engine::issuing::Told;
 use hashmix::flow::position::proof::{Stage, critical, foreseen};
-use hashmix::flow::position::terms::PositionTerms;
-use hashmix::flow::position::word::{Event, PositionWord};
-use hashmix::party::{Role, Seat};
+use hashmix::flow::position::word::Event;
+use hashmix::party::Role;
 use hashmix::rehearsal::position as cast;
 use hashmix::sign::record::record;
 
-use crate::town::{HEIGHTS, SHARES, Town, all_well, enrol, proven, step};
+use crate::town::{HEIGHTS, SHARES, Town, all_well, enrol, proven, rule, slip, step};
 
 #[test]
 fn issuing_beyond_what_certificates_prove_is_refused_with_numbers() {
     let town = Town::new();
-    let terms = cast::terms(1, HEIGHTS).unwrap();
-    let (mut miner, mut validators) = (town.miner(1, &terms), town.validators(1, &terms));
-    enrol(&mut miner, 1);
-    all_well(&mut validators);
-    miner.say(Event::Asked).unwrap();
+    let (terms, mut miner, mut validators) = town.asked(1, HEIGHTS);
     let foreseen = foreseen(&terms).unwrap();
     let shares = town.mine(from_ref(&terms), Stage::Onboarding, SHARES);
     let headers = miner.facts().unwrap().headers;
@@ -82,16 +77,7 @@ fn anothers_shares_and_an_address_twice_are_refused() {
 #[test]
 fn money_that_is_not_the_miners_pays_for_no_issue_of_his() {
     let mut town = Town::new();
-    let terms = cast::terms(1, HEIGHTS).unwrap();
-    let (mut miner, mut validators) = (town.miner(1, &terms), town.validators(1, &terms));
-    enrol(&mut miner, 1);
-    all_well(&mut validators);
-    miner.say(Event::Asked).unwrap();
-    for stage in Stage::BOTH {
-        let shares = town.mine(from_ref(&terms), stage, SHARES);
-        miner.say(proven(&terms, stage, &shares)).unwrap();
-        all_well(&mut validators);
-    }
+    let (terms, mut miner, mut validators) = town.ready(1, HEIGHTS);
     let (_, funding) = town.fund(from_ref(&terms), false);
     town.blocks(1);
     miner.say(Event::Funded { funding, batch: Vec::new() }).unwrap();
@@ -106,11 +92,7 @@ fn money_that_is_not_the_miners_pays_for_no_issue_of_his() {
 #[test]
 fn work_that_is_shown_late_gets_no_receipts() {
     let town = Town::new();
-    let terms = cast::terms(1, HEIGHTS).unwrap();
-    let (mut miner, mut validators) = (town.miner(1, &terms), town.validators(1, &terms));
-    enrol(&mut miner, 1);
-    all_well(&mut validators);
-    miner.say(Event::Asked).unwrap();
+    let (terms, mut miner, mut validators) = town.asked(1, HEIGHTS);
     let shares = town.mine(from_ref(&terms), Stage::Onboarding, SHARES);
     let until = Stage::Onboarding.receipts_until(&terms);
     // The last block at which a receipt is in time: one validator gives his, the others sleep.
@@ -168,46 +150,17 @@ fn a_reward_lock_serves_one_position() {
 #[test]
 fn an_issue_that_comes_with_the_term_is_too_late_whatever_was_proven() {
     let mut town = Town::new();
-    let terms = cast::terms(1, HEIGHTS).unwrap();
-    let (mut miner, mut validators) = (town.miner(1, &terms), town.validators(1, &terms));
-    enrol(&mut miner, 1);
-    all_well(&mut validators);
-    miner.say(Event::Asked).unwrap();
-    for stage in Stage::BOTH {
-        let shares = town.mine(from_ref(&terms), stage, SHARES);
-        miner.say(proven(&terms, stage, &shares)).unwrap();
-        (0..2).for_each(|_| all_well(&mut validators));
-    }
+    let (terms, mut miner, mut validators) = town.ready(1, HEIGHTS);
     let (_, funding) = town.fund(from_ref(&terms), true);
     town.mine_to(HEIGHTS[2] + 20);
     miner.say(Event::Funded { funding, batch: Vec::new() }).unwrap();
     assert_eq!(step(&mut validators), ["position-issue-early"; 3]);
 }
 
-/// A word of the miner's in the dossier, whatever his own store holds.
-fn slip(town: &Town, terms: &PositionTerms, name: &str, event: Event) -> PathBuf {
-    let (id, signer) = (terms.id().unwrap(), cast::miner(1).unwrap());
-    let message = PositionWord::message(id, Seat::Miner, &event).unwrap();
-    let signature = signer.sign_digest(message).unwrap();
-    let word = PositionWord::new(id, Seat::Miner, event, signature);
-    let path = town.dossier(1).join("words").join(name);
-    std::fs::write(&path, word.to_json().unwrap()).unwrap();
-    path
-}
-
 #[test]
 fn of_two_fundings_nobody_signs_either_until_one_is_gone() {
     let mut town = Town::new();
-    let terms = cast::terms(1, HEIGHTS).unwrap();
-    let (mut miner, mut validators) = (town.miner(1, &terms), town.validators(1, &terms));
-    enrol(&mut miner, 1);
-    all_well(&mut validators);
-    miner.say(Event::Asked).unwrap();
-    for stage in Stage::BOTH {
-        let shares = town.mine(from_ref(&terms), stage, SHARES);
-        miner.say(proven(&terms, stage, &shares)).unwrap();
-        (0..2).for_each(|_| all_well(&mut validators));
-    }
+    let (terms, mut miner, mut validators) = town.ready(1, HEIGHTS);
     let (_, other) = town.fund(from_ref(&terms), true);
     town.blocks(1);
     let (_, first) = town.fund(from_ref(&terms), true);
@@ -229,4 +182,34 @@ fn of_two_fundings_nobody_signs_either_until_one_is_gone() {
     miner.step().unwrap();
     let turn = miner.turn().unwrap();
     assert!(turn.what.starts_with("issued at height"), "{}", turn.what);
+}
+
+#[test]
+fn whatever_lies_among_the_words_stops_nobody() {
+    let town = Town::new();
+    let (terms, mut miner, mut validators) = town.asked(1, HEIGHTS);
+    let words = town.dossier(1).join("words");
+    std::fs::create_dir(words.join("a folder.json")).unwrap();
+    std::os::unix::fs::symlink("/nowhere", words.join("a link.json")).unwrap();
+    std::fs::write(words.join("no text.json"), [0xff; 9]).unwrap();
+    for number in 0..100 {
+        std::fs::write(words.join(format!("{number}.json")), "{}").unwrap();
+    }
+    let shares = town.mine(from_ref(&terms), Stage::Onboarding, SHARES);
+    miner.say(proven(&terms, Stage::Onboarding, &shares)).unwrap();
+    for one in &mut validators {
+        let told = one.step().unwrap();
+        let refused: Vec<_> = told
+            .iter()
+            .filter_map(|told| match told {
+                Told::Refused(name, error) => Some((name.as_str(), rule(error))),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(refused.iter().filter(|(_, rule)| *rule == "word-form").count(), 100);
+        assert_eq!(refused.iter().filter(|(_, rule)| rule.starts_with("relay-")).count(), 3);
+        assert_eq!(refused.len(), 103, "{refused:?}");
+    }
+    let turn = miner.turn().unwrap();
+    assert!(turn.what.starts_with("grant the lock") || turn.what.starts_with("mine heights"));
 }

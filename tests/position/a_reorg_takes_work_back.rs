@@ -4,27 +4,16 @@ use std::slice::from_ref;
 
 use bitcoin::TxOut;
 use hashmix::engine::issuing::Issuing;
-use hashmix::flow::position::proof::Stage;
 use hashmix::flow::position::word::Event;
 use hashmix::rehearsal::people;
-use hashmix::rehearsal::position as cast;
 use hashmix::rehearsal::reorg::replace;
 
-use crate::town::{HEIGHTS, SHARES, Town, all_well, enrol, proven, step};
+use crate::town::{HEIGHTS, Town, all_well, step};
 
 /// Everything is said but for the signatures, and a block on the binding holds the funding.
 fn funded() -> (Town, Vec<Issuing>) {
     let mut town = Town::new();
-    let terms = cast::terms(1, HEIGHTS).unwrap();
-    let (mut miner, mut validators) = (town.miner(1, &terms), town.validators(1, &terms));
-    enrol(&mut miner, 1);
-    all_well(&mut validators);
-    miner.say(Event::Asked).unwrap();
-    for stage in Stage::BOTH {
-        let shares = town.mine(from_ref(&terms), stage, SHARES);
-        miner.say(proven(&terms, stage, &shares)).unwrap();
-        (0..2).for_each(|_| all_well(&mut validators));
-    }
+    let (terms, mut miner, validators) = town.ready(1, HEIGHTS);
     let (_, funding) = town.fund(from_ref(&terms), true);
     town.blocks(1);
     miner.say(Event::Funded { funding, batch: Vec::new() }).unwrap();

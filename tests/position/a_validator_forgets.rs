@@ -48,39 +48,21 @@ fn an_old_copy_signs_nothing_and_the_others_go_on() {
 #[test]
 fn one_output_pays_for_no_two_issues() {
     let mut town = Town::new();
-    let both = [1, 2].map(|number| cast::terms(number, HEIGHTS).unwrap());
-    let mut miners = [1, 2].map(|number| town.miner(number, &both[number as usize - 1]));
-    let mut tables = [1, 2].map(|number| town.validators(number, &both[number as usize - 1]));
-    for ((number, miner), table) in [1, 2].into_iter().zip(&mut miners).zip(&mut tables) {
-        enrol(miner, number);
-        all_well(table);
-        miner.say(Event::Asked).unwrap();
-    }
-    for stage in Stage::BOTH {
-        let shares = town.mine(&both, stage, 12);
-        for ((terms, miner), table) in both.iter().zip(&mut miners).zip(&mut tables) {
-            miner.say(proven(terms, stage, &shares)).unwrap();
-            (0..2).for_each(|_| all_well(table));
-        }
-    }
+    let [(one, mut first, mut table), (other, mut second, mut tables)] = town.ready_farm(HEIGHTS);
     // A payment that marks both miners; the first validator alone has signed for one of them.
-    let funding = town.fund_for(&both[0], &both);
+    let funding = town.fund_for(&one, &[one.clone(), other]);
     town.blocks(1);
-    for miner in &mut miners {
+    for miner in [&mut first, &mut second] {
         miner.say(Event::Funded { funding, batch: Vec::new() }).unwrap();
     }
-    all_well(&mut tables[0][..1]);
-    assert_eq!(step(&mut tables[1][..1]), ["position-issue-once"]);
+    all_well(&mut table[..1]);
+    assert_eq!(step(&mut tables[..1]), ["position-issue-once"]);
 }
 
 #[test]
 fn a_store_copied_back_gives_no_receipt_once_more_was_said() {
     let town = Town::new();
-    let terms = cast::terms(1, HEIGHTS).unwrap();
-    let (mut miner, mut validators) = (town.miner(1, &terms), town.validators(1, &terms));
-    enrol(&mut miner, 1);
-    all_well(&mut validators);
-    miner.say(Event::Asked).unwrap();
+    let (terms, mut miner, mut validators) = town.asked(1, HEIGHTS);
     let shares = town.mine(from_ref(&terms), Stage::Onboarding, SHARES);
     // The copy knows of the registration, and not of the receipt.
     validators.pop();

@@ -11,16 +11,12 @@ use hashmix::id::CertificateDigest;
 use hashmix::rehearsal::position as cast;
 use hashmix::work::receipt::{self, Receipt, Subject};
 
-use crate::town::{HEIGHTS, SHARES, Town, all_well, enrol};
+use crate::town::{HEIGHTS, SHARES, Town, all_well};
 
 /// The miner has shown his onboarding, and two validators have given a receipt.
 fn onboarded() -> (Town, PositionTerms, Vec<Issuing>, CertificateDigest) {
     let town = Town::new();
-    let terms = cast::terms(1, HEIGHTS).unwrap();
-    let (mut miner, mut validators) = (town.miner(1, &terms), town.validators(1, &terms));
-    enrol(&mut miner, 1);
-    all_well(&mut validators);
-    miner.say(Event::Asked).unwrap();
+    let (terms, mut miner, mut validators) = town.asked(1, HEIGHTS);
     let shares = town.mine(from_ref(&terms), Stage::Onboarding, SHARES);
     let certificate = cast::certificate(&terms, Stage::Onboarding, &shares).unwrap();
     let digest = certificate.digest();

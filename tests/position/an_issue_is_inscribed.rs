@@ -5,13 +5,12 @@ use std::slice::from_ref;
 use bitcoin::hashes::Hash;
 use bitcoin::{Amount, OutPoint, Txid};
 use hashmix::flow::position::coins::{self, POSTAGE};
-use hashmix::flow::position::proof::Stage;
 use hashmix::flow::position::txs::{self, Funding, Inscription};
 use hashmix::flow::position::word::Event;
 use hashmix::rehearsal::position as cast;
 use hashmix::tx::satoshi::{Moved, Place, follow};
 
-use crate::town::{HEIGHTS, SHARES, Town, all_well, enrol, proven};
+use crate::town::{HEIGHTS, Town, all_well};
 
 fn parent() -> Txid {
     Txid::from_byte_array([7; 32])
@@ -20,17 +19,7 @@ fn parent() -> Txid {
 #[test]
 fn a_position_is_issued_as_a_child_of_the_federations_inscription() {
     let mut town = Town::new();
-    let terms = cast::terms(1, HEIGHTS).unwrap();
-    let (mut miner, mut validators) = (town.miner(1, &terms), town.validators(1, &terms));
-    enrol(&mut miner, 1);
-    all_well(&mut validators);
-    miner.say(Event::Asked).unwrap();
-    for stage in Stage::BOTH {
-        let shares = town.mine(from_ref(&terms), stage, SHARES);
-        miner.say(proven(&terms, stage, &shares)).unwrap();
-        all_well(&mut validators);
-        all_well(&mut validators[..1]);
-    }
+    let (terms, mut miner, mut validators) = town.ready(1, HEIGHTS);
     let funding = town.fund_inscribed(&terms, parent());
     town.blocks(1);
     miner.say(Event::Funded { funding, batch: Vec::new() }).unwrap();

@@ -194,6 +194,11 @@ fn the_command_takes_a_position_to_its_issue() {
         let (code, _, err) = said(&new);
         assert!(code == Some(3) && err.contains("[position-numbers]"), "{err}");
     }
+    // Before the fifth block behind a slice nobody can judge it.
+    fs::write(&numbers, NUMBERS.replace("\"receipt_span\": 5", "\"receipt_span\": 4")).unwrap();
+    let (code, _, err) = said(&new);
+    assert!(code == Some(3) && err.contains("[position-receipt-span]"), "{err}");
+    assert!(!Path::new(&dossier).exists());
     fs::write(&numbers, NUMBERS).unwrap();
     let (code, out, err) = said(&new);
     assert!(code == Some(0) && out.contains("at least 140 of 180 shares"), "{out}{err}");
@@ -263,11 +268,18 @@ fn the_command_takes_a_position_to_its_issue() {
     assert!(code == Some(3) && err.contains("[title-issued]"), "{err}");
     let (code, _, err) = table.attest_says(0);
     assert!(code == Some(3) && err.contains("[title-issued]"), "{err}");
-    fs::write(&file, true_one).unwrap();
-    table.all_attest();
     let (home, url) = (table.path("anybody"), World::electrum_url(&table.node));
-    let said = table
-        .run("position status --network regtest", &[&dossier, "--home", &home, "--electrum", &url]);
+    let status = || {
+        let more = [dossier.as_str(), "--home", &home, "--electrum", &url];
+        table.run("position status --network regtest", &more)
+    };
+    assert!(status().contains("refused  issue.json: "));
+    // Whoever looks writes it, if it is not there.
+    fs::remove_file(&file).unwrap();
+    assert!(status().contains("written  issue.json: "));
+    assert_eq!(fs::read_to_string(&file).unwrap(), true_one);
+    table.all_attest();
+    let said = status();
     println!("{said}");
     assert!(said.contains("next     issued at height 141 by"), "{said}");
 }

@@ -13,7 +13,7 @@ use hashmix::flow::position::coins::POSTAGE;
 use hashmix::flow::position::proof::Stage;
 use hashmix::flow::position::terms::PositionTerms;
 use hashmix::flow::position::txs::{Funding, Inscription};
-use hashmix::flow::position::word::Event;
+use hashmix::flow::position::word::{Event, PositionWord};
 use hashmix::flow::position::{coins, txs};
 use hashmix::header_sync::GuardedChain;
 use hashmix::party::Seat;
@@ -22,7 +22,10 @@ use hashmix::rehearsal::position as cast;
 use hashmix::rehearsal::world::{World, chosen};
 use hashmix::store::Store;
 use hashmix::wallet::Wallet;
+use hashmix::work::coinbase::subsidy;
+use hashmix::work::grind::grind;
 use hashmix::work::share::Share;
+use hashmix::work::template::BlockTemplate;
 
 /// Heights of the two slices and of the term.
 pub(crate) const HEIGHTS: [u32; 3] = [106, 123, 145];
@@ -61,7 +64,8 @@ impl Town {
         mine_to(&*self.world, height);
     }
 
-    fn electrum(&self) -> Electrum {
+    /// A connection of its own.
+    pub(crate) fn electrum(&self) -> Electrum {
         Electrum::connect(&self.world.electrum_url(), Network::Regtest).unwrap()
     }
 
@@ -119,6 +123,55 @@ impl Town {
     pub(crate) fn validators(&self, number: u32, terms: &PositionTerms) -> Vec<Issuing> {
         let file = |place| self.file(&format!("validator {place}"));
         (0..VALIDATORS).map(|p| self.validator(p, number, terms, &file(p))).collect()
+    }
+
+    /// A position that is registered and asked for, with its miner and its validators.
+    pub(crate) fn asked(
+        &self,
+        number: u32,
+        heights: [u32; 3],
+    ) -> (PositionTerms, Issuing, Vec<Issuing>) {
+        let terms = cast::terms(number, heights).unwrap();
+        let (mut miner, mut validators) =
+            (self.miner(number, &terms), self.validators(number, &terms));
+        enrol(&mut miner, number);
+        all_well(&mut validators);
+        miner.say(Event::Asked).unwrap();
+        (terms, miner, validators)
+    }
+
+    /// A position of which nothing is missing but the funding: both slices are shown and receipted.
+    pub(crate) fn ready(
+        &self,
+        number: u32,
+        heights: [u32; 3],
+    ) -> (PositionTerms, Issuing, Vec<Issuing>) {
+        let (terms, mut miner, mut validators) = self.asked(number, heights);
+        for stage in Stage::BOTH {
+            let shares = self.mine(from_ref(&terms), stage, SHARES);
+            miner.say(proven(&terms, stage, &shares)).unwrap();
+            // Whoever gives the first receipt learns of the second in the next round.
+            (0..2).for_each(|_| all_well(&mut validators));
+        }
+        (terms, miner, validators)
+    }
+
+    /// The same for several positions of one farm.
+    pub(crate) fn ready_farm<const N: usize>(
+        &self,
+        heights: [u32; 3],
+    ) -> [(PositionTerms, Issuing, Vec<Issuing>); N] {
+        let mut all: [_; N] =
+            std::array::from_fn(|place| self.asked(u32::try_from(place).unwrap() + 1, heights));
+        let batch: Vec<PositionTerms> = all.iter().map(|(terms, ..)| terms.clone()).collect();
+        for stage in Stage::BOTH {
+            let shares = self.mine(&batch, stage, 12);
+            for (terms, miner, table) in &mut all {
+                miner.say(proven(terms, stage, &shares)).unwrap();
+                (0..2).for_each(|_| all_well(table));
+            }
+        }
+        all
     }
 
     /// Mines a stage's slice for positions of one farm, and answers with the shares.
@@ -184,6 +237,53 @@ impl Town {
         (tx, funding)
     }
 
+    /// A payment of nearly all that the miner has, which he keeps: whatever he pays now, it spends the
+    /// same coins.
+    pub(crate) fn everything(&mut self) -> Transaction {
+        let mut chain = GuardedChain::new(self.electrum());
+        self.wallet.sync(&mut chain, &mut self.store).unwrap();
+        let value = Amount::from_sat(9_999_000_000);
+        let script_pubkey = people::network_script().unwrap();
+        let rate = FeeRate::from_sat_per_vb(RATE).unwrap();
+        let tx = self.wallet.fund(&[TxOut { value, script_pubkey }], rate).unwrap();
+        self.wallet.release(&tx);
+        tx
+    }
+
+    /// The script of an output of any transaction.
+    pub(crate) fn script_of(&self, outpoint: OutPoint) -> ScriptBuf {
+        let tx = self.electrum().transaction(outpoint.txid).unwrap();
+        tx.output[usize::try_from(outpoint.vout).unwrap()].script_pubkey.clone()
+    }
+
+    /// Replaces the last blocks by one more, the first of which holds `transactions`: what they spend
+    /// was spent otherwise before.
+    pub(crate) fn reorg_with(&self, depth: u32, transactions: Vec<Transaction>) {
+        let tip = self.world.height().unwrap();
+        let (lost, fork) = (self.world.block(tip).unwrap(), tip - depth);
+        let branch = lost.block_hash();
+        let mut parent = self.world.block(fork).unwrap().header;
+        let mut left = Some(transactions);
+        let script = people::network_script().unwrap();
+        for height in fork + 1..=tip + 1 {
+            let template = BlockTemplate {
+                version: lost.header.version,
+                parent: parent.block_hash(),
+                height,
+                time: parent.time + 600,
+                bits: lost.header.bits,
+                reward: subsidy(Network::Regtest, height),
+                transactions: left.take().unwrap_or_default(),
+            };
+            let payouts = [TxOut { value: template.reward, script_pubkey: script.clone() }];
+            let job = template.job(branch.as_ref(), &payouts).unwrap();
+            let header = grind(&job, 0, 1_000, job.header.target()).next().unwrap();
+            self.world.hand_in(&template.block(header, job.coinbase)).unwrap();
+            parent = header;
+        }
+        self.world.settle().unwrap();
+    }
+
     /// Blocks of the rest of the network.
     pub(crate) fn blocks(&self, count: u32) {
         self.mine_to(self.world.height().unwrap() + count);
@@ -218,6 +318,17 @@ pub(crate) fn mine_slice(
     }
     mine_to(world, stage.judged_from(&terms[0]));
     all
+}
+
+/// A word of the first miner's in the dossier, whatever his own store holds.
+pub(crate) fn slip(town: &Town, terms: &PositionTerms, name: &str, event: Event) -> PathBuf {
+    let (id, signer) = (terms.id().unwrap(), cast::miner(1).unwrap());
+    let message = PositionWord::message(id, Seat::Miner, &event).unwrap();
+    let signature = signer.sign_digest(message).unwrap();
+    let word = PositionWord::new(id, Seat::Miner, event, signature);
+    let path = town.dossier(1).join("words").join(name);
+    std::fs::write(&path, word.to_json().unwrap()).unwrap();
+    path
 }
 
 /// The miner proves that his address is his.

@@ -5,18 +5,26 @@ use std::slice::from_ref;
 use bitcoin::hashes::{Hash, sha256};
 use bitcoin::{Amount, OutPoint};
 use hashmix::flow::position::coins::{self, POSTAGE};
-use hashmix::flow::position::proof::{Stage, foreseen};
+use hashmix::flow::position::proof::{Stage, check_provable, foreseen};
 use hashmix::flow::position::terms::PositionTerms;
 use hashmix::flow::position::txs::{self, Funding};
 use hashmix::flow::reward;
 use hashmix::id::tagged_hash;
 use hashmix::rehearsal::position as cast;
+use hashmix::work::agreement::share_target;
 
 use crate::town::{HEIGHTS, RATE};
 
 /// A position's terms as their file was written once (fixtures/README.md).
 const POSITION: &str = include_str!("../../fixtures/position/position.json");
 const IDS: &str = include_str!("../../fixtures/position/position.ids");
+
+/// So many expected shares, with the target that yields them.
+fn expect(terms: &mut PositionTerms, expected: u32) {
+    let delivery = &mut terms.delivery;
+    delivery.expected = expected;
+    delivery.target = share_target(delivery.rate, expected, delivery.slice);
+}
 
 /// A lie.
 type Change<'a, T> = &'a dyn Fn(&mut T);
@@ -153,7 +161,7 @@ fn each_field_of_the_terms_is_held_to_something() {
         change(&mut bad);
         bad.check().unwrap_err().rule()
     };
-    let cases: [(&str, Change<'_, PositionTerms>); 19] = [
+    let cases: [(&str, Change<'_, PositionTerms>); 21] = [
         ("position-form", &|t| t.format = "hashmix position 2".to_owned()),
         ("position-efficiency", &|t| t.efficiency = 0),
         ("position-slices", &|t| t.onboarding = 0),
@@ -175,12 +183,30 @@ fn each_field_of_the_terms_is_held_to_something() {
             t.issuer.validators[1] = t.reward.federation.validators[1].clone()
         }),
         ("work-terms-shares", &|t| t.delivery.rate *= 2),
+        ("position-certificate-size", &|t| expect(t, 954)),
+        ("position-certificate-size", &|t| expect(t, 10_000)),
         ("terms-delays", &|t| t.delays.grace = 1),
         ("terms-fees", &|t| t.fees.floor = 0),
     ];
     for (number, (expected, change)) in cases.iter().enumerate() {
         assert_eq!(rule(change), *expected, "case {number}");
     }
+    // The nearest that is good: a slice is judged by the last block at which it is receipted, and the
+    // largest certificate fits a word.
+    let mut near = good.clone();
+    (near.delivery.receipt_span, near.delivery.proof_span) = (5, 5);
+    near.check().and(check_provable(&near)).unwrap();
+    for span in [1, 4] {
+        let mut short = good.clone();
+        short.delivery.receipt_span = span;
+        // What is issued already with such terms is read for ever.
+        short.check().unwrap();
+        let refused = check_provable(&short).unwrap_err();
+        assert_eq!(refused.rule(), "position-receipt-span");
+        assert_eq!(refused.fault().found, format!("{span} blocks"));
+    }
+    expect(&mut near, 953);
+    near.check().unwrap();
     let json = |text: &str| PositionTerms::from_json(text).unwrap_err().rule();
     assert_eq!(json("{}"), "position-form");
     assert_eq!(json(&POSITION.replace("\"binding\"", "\"bounding\"")), "position-form");

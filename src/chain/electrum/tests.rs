@@ -572,3 +572,13 @@ fn a_servers_view_holds_what_nothing_spends_in_a_block_or_in_the_mempool() {
     assert_eq!(told, expected);
     assert_eq!(view.coins[&none_such], None);
 }
+
+#[test]
+fn a_script_that_strangers_pay_without_end_is_refused_before_it_is_read() {
+    super::refuse_crowded("server".to_owned(), 20_000).unwrap();
+    for count in [20_001, 1_000_000] {
+        let refused = super::refuse_crowded("server".to_owned(), count).unwrap_err();
+        assert_eq!((refused.rule(), refused.exit_code()), ("chain-crowded", 5));
+        assert_eq!(refused.fault().found, count.to_string());
+    }
+}

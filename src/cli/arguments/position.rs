@@ -184,7 +184,8 @@ pub struct FundArguments {
     /// Fee rate of the payment and of the issue, in sat/vB
     #[arg(long, value_name = "SAT_PER_VB", required_unless_present = "outpoint")]
     pub fee_rate: Option<u64>,
-    /// The output that a block holds now: says it to the validators
+    /// The output that a block holds now: says it to the validators; another one only when the issue
+    /// of the first can be in no block any more
     #[arg(long, value_name = "TXID:VOUT", conflicts_with = "fee_rate")]
     pub outpoint: Option<OutPoint>,
     /// Inscribe the seal too, as a child of the federation's inscription: the transaction that revealed

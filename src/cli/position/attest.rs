@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::chain::electrum::Electrum;
 use crate::cli::arguments::{DeskArguments, Folder};
-use crate::cli::position::{tell, terms, turn};
+use crate::cli::position::{tell, terms, turn, written};
 use crate::cli::{seed, validator, wallet};
 use crate::engine::SEAT;
 use crate::engine::issuing::{Issuing, look};
@@ -56,7 +56,7 @@ pub(super) fn status(dossier: &Path, folder: &Folder, url: &str) -> Result<Vec<S
     wallet::make(&folder.home)?;
     let mut store = Store::open(folder.home.join(wallet::STORE))?;
     let mut chain = GuardedChain::new(Electrum::connect(url, terms.reward.network)?);
-    let (now, refused) = look(&terms, &mut store, &mut chain, dossier)?;
+    let looked = look(&terms, &mut store, &mut chain, dossier)?;
     let mut lines = vec![
         format!("terms    {}", terms.id()?),
         format!("height   {}", chain.height()),
@@ -73,8 +73,18 @@ pub(super) fn status(dossier: &Path, folder: &Folder, url: &str) -> Result<Vec<S
             stage.position(&terms)?
         ));
     }
-    lines.extend(refused.iter().map(|(name, error)| format!("refused  {name}: {error}")));
-    lines.extend(turn(&now));
+    lines.extend(looked.refused.iter().map(|(name, error)| format!("refused  {name}: {error}")));
+    if let Some(issue) = &looked.issue {
+        match written(dossier, issue, &looked.dead) {
+            Ok(line) => lines.extend(line),
+            // Another file lies there; whoever looks is told, and sees how the position stands.
+            Err(error @ (Error::Refused { .. } | Error::Usage(_))) => {
+                lines.push(format!("refused  issue.json: {error}"));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    lines.extend(turn(&looked.turn));
     Ok(lines)
 }
 

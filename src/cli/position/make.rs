@@ -10,7 +10,7 @@ use crate::cli::file::{self, Readers};
 use crate::cli::wallet;
 use crate::error::{Culprit, Error, Result, Rule};
 use crate::flow::escrow::terms::{Delays, Delivery, Fees, TERMS_MAX_BYTES};
-use crate::flow::position::proof::foreseen;
+use crate::flow::position::proof::{check_provable, foreseen};
 use crate::flow::position::terms::{POSITION_FORMAT, PositionTerms};
 use crate::flow::reward::terms::RewardTerms;
 use crate::party::{Federation, RECORD_MAX_BYTES, Record};
@@ -142,6 +142,7 @@ pub(super) fn new(arguments: &NewArguments) -> Result<Vec<String>> {
         fees: numbers.fees,
     };
     terms.check()?;
+    check_provable(&terms)?;
     wallet::make(&arguments.out)?;
     let path = arguments.out.join(super::TERMS);
     file::write(&path, terms.to_json()?.as_bytes(), Readers::Anyone)?;

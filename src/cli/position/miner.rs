@@ -11,9 +11,11 @@ use crate::chain::electrum::Electrum;
 use crate::cli::arguments::{FundArguments, SeatArguments};
 use crate::cli::position::{line, sit, tell, terms};
 use crate::cli::{file, seed, wallet};
+use crate::engine::issuing::Issuing;
 use crate::engine::{POSSIBLE, READABLE};
-use crate::error::{Culprit, Result};
+use crate::error::{Culprit, Error, Result};
 use crate::flow::position::coins::{self, POSTAGE};
+use crate::flow::position::dead::{Dead, Lost};
 use crate::flow::position::proof::Stage;
 use crate::flow::position::state::{AGAIN, EARLY, FUNDING, headers_from};
 use crate::flow::position::terms::PositionTerms;
@@ -140,11 +142,53 @@ pub(super) fn fund(arguments: &FundArguments) -> Result<Vec<String>> {
                 }
                 _ => Funding::new(outpoint, value(outpoint)?),
             };
-            say(seat, Event::Funded { funding, batch })
+            let event = funded(&mut issuing, &payments(seat)?, funding, batch)?;
+            drop(issuing);
+            say(seat, event)
         }
         (None, Some(rate)) => pay(seat, &batch, rate, arguments.parent),
         (None, None) => Err(POSSIBLE.misused("position fund", "a fee rate or an output", "none")),
     }
+}
+
+/// The word that names what pays: the first one, or one that says why the issue before it is dead.
+fn funded(
+    issuing: &mut Issuing,
+    payments: &[Transaction],
+    funding: Funding,
+    batch: Vec<PositionTerms>,
+) -> Result<Event> {
+    // What was said and not changed is refused as always.
+    if issuing.state().funding().is_none_or(|known| known == funding) {
+        return Ok(Event::Funded { funding, batch });
+    }
+    let instead = dead(issuing, payments)?;
+    Ok(Event::FundedAgain { instead, funding, batch })
+}
+
+/// Why the issue that was paid for can be in no block any more; as long as it can, nobody pays twice.
+fn dead(issuing: &mut Issuing, payments: &[Transaction]) -> Result<Dead> {
+    let known = issuing.state().funding().map(|funding| funding.outpoint);
+    issuing.dead(payments).map_err(|error| match (error, known) {
+        (Error::Refused { .. }, Some(known)) => {
+            let (place, expected) = ("payment for the issue", "no second one");
+            AGAIN.refuses(Culprit::Miner, place, expected, known)
+        }
+        (other, _) => other,
+    })
+}
+
+/// What was paid for these terms, by the store.
+fn payments(seat: &SeatArguments) -> Result<Vec<Transaction>> {
+    let terms = terms(&seat.dossier)?;
+    let store = Store::open(seat.home.home.join(wallet::STORE))?;
+    let entries = store.entries(&terms.id()?.0)?.into_iter();
+    let payments = entries.filter(|entry| entry.kind == PAYMENT).map(|entry| {
+        deserialize(&entry.body).map_err(|error| {
+            READABLE.unstored(format_args!("event {}", entry.seq), "a payment", error)
+        })
+    });
+    payments.collect()
 }
 
 fn pay(
@@ -182,7 +226,7 @@ fn pay(
     let mut store = Store::open(home.home.join(wallet::STORE))?;
     let mut chain = GuardedChain::new(Electrum::connect(&seat.server.electrum, network)?);
     let seal = outputs.first().map(|out| out.script_pubkey.clone()).unwrap_or_default();
-    if let Some((tx, seen)) = paid_before(&ours, &mut store, &mut chain)? {
+    if let Some((tx, seen)) = paid_before(seat, &ours, &mut store, &mut chain)? {
         let out = tx.output.first().filter(|out| out.script_pubkey == seal).ok_or_else(|| {
             let expected = "no payment for an issue of another kind";
             AGAIN.refuses(Culprit::Miner, "payment for the issue", expected, tx.compute_txid())
@@ -235,10 +279,6 @@ fn may_pay(
 ) -> Result<Vec<String>> {
     let mut issuing = sit(seat)?;
     let told = issuing.step()?;
-    if let Some(known) = issuing.state().funding() {
-        let (place, expected) = ("payment for the issue", "no second one");
-        return Err(AGAIN.refuses(Culprit::Miner, place, expected, known.outpoint));
-    }
     // Where the money will lie is not known yet, and nothing of this asks for it.
     let at = |vout| OutPoint::new(Txid::all_zeros(), vout);
     let funding = match parent {
@@ -252,8 +292,16 @@ fn may_pay(
         }
     };
     let facts = issuing.facts()?;
-    let event = Event::Funded { funding, batch: batch.to_vec() };
-    issuing.state().admit(issuing.terms(), &facts, Seat::Miner, &event)?;
+    // A second payment only if the issue of the first is dead; that was found by the chain just now.
+    match issuing.state().funding() {
+        None => {
+            let event = Event::Funded { funding, batch: batch.to_vec() };
+            issuing.state().admit(issuing.terms(), &facts, Seat::Miner, &event)?;
+        }
+        Some(_) => {
+            dead(&mut issuing, &payments(seat)?)?;
+        }
+    }
     // A block is to hold the payment, and the next one the issue.
     let (start, tip) = (issuing.terms().delivery.start, facts.tip());
     if tip.saturating_add(1) >= start {
@@ -264,16 +312,21 @@ fn may_pay(
 }
 
 /// The payment that was made for these terms already and that nothing has spent, and whether the chain
-/// or the mempool holds it.
+/// or the mempool holds it. What is lost with a dead issue is none.
 fn paid_before(
+    seat: &SeatArguments,
     terms: &PositionTerms,
     store: &mut Store,
     chain: &mut GuardedChain,
 ) -> Result<Option<(Transaction, bool)>> {
-    for entry in store.entries(&terms.id()?.0)?.into_iter().filter(|entry| entry.kind == PAYMENT) {
-        let tx: Transaction = deserialize(&entry.body).map_err(|error| {
-            READABLE.unstored(format_args!("event {}", entry.seq), "a payment", error)
-        })?;
+    let payments = payments(seat)?;
+    let mut issuing = sit(seat)?;
+    let mut lost = Vec::new();
+    if issuing.state().funding().is_some() {
+        lost = dead(&mut issuing, &payments)?.lost;
+    }
+    let lost: Vec<Txid> = lost.iter().map(|Lost(tx)| tx.compute_txid()).collect();
+    for tx in payments.into_iter().filter(|tx| !lost.contains(&tx.compute_txid())) {
         let outpoint = OutPoint::new(tx.compute_txid(), 0);
         let Some(script) = tx.output.first().map(|out| out.script_pubkey.clone()) else { continue };
         let facts = chain.facts(store, core::slice::from_ref(&script), headers_from(terms))?;

@@ -12,12 +12,15 @@
 
 use std::path::Path;
 
+use bitcoin::Txid;
+
 use crate::chain::electrum::Electrum;
 use crate::cli::arguments::{PositionCommand, SeatArguments};
 use crate::cli::{Done, file, seed, wallet};
 use crate::engine::issuing::{Issuing, Told};
 use crate::error::Result;
 use crate::flow::escrow::terms::TERMS_MAX_BYTES;
+use crate::flow::position::dossier::Issue;
 use crate::flow::position::terms::PositionTerms;
 use crate::party::Seat;
 use crate::sign::software::SoftwareSigner;
@@ -86,13 +89,18 @@ fn sit(seat: &SeatArguments) -> Result<Issuing> {
 fn tell(issuing: &mut Issuing, told: &[Told], dossier: &Path) -> Result<Vec<String>> {
     let mut lines: Vec<String> = told.iter().map(line).collect();
     let sent = told.iter().any(|told| matches!(told, Told::Sent(_)));
-    if let Some(issue) = issuing.issue(sent)?
-        && folder::write_issue(dossier, &issue)?
-    {
-        lines.push(format!("written  issue.json: {}", issue.txid));
+    let dead: Vec<Txid> = issuing.state().dead().collect();
+    if let Some(issue) = issuing.issue(sent)? {
+        lines.extend(written(dossier, &issue, &dead)?);
     }
     lines.extend(turn(&issuing.turn()?));
     Ok(lines)
+}
+
+/// Adds the issue's file to the dossier, and says so if it was not there.
+fn written(dossier: &Path, issue: &Issue, dead: &[Txid]) -> Result<Option<String>> {
+    let fresh = folder::write_issue(dossier, issue, dead)?;
+    Ok(fresh.then(|| format!("written  issue.json: {}", issue.txid)))
 }
 
 fn line(told: &Told) -> String {

@@ -10,13 +10,13 @@ use bitcoin::{Amount, Network, ScriptBuf};
 use crate::chain::electrum::{CHUNK, Electrum, Tally};
 use crate::cli::arguments::DossierArguments;
 use crate::cli::chart::Bar;
-use crate::cli::dossier::{Folder, Known as Judged, of_facts};
+use crate::cli::dossier::{Folder, Known as Chain, of_facts};
 use crate::cli::headers::Progress as Synced;
 use crate::cli::position::folder;
 use crate::cli::show::{Shown, judged};
 use crate::cli::wallet::{STORE, make};
-use crate::engine::title::{self, trace};
-use crate::error::Result;
+use crate::engine::title::{self, Judged, judge};
+use crate::error::{Error, Result};
 use crate::facts::Facts;
 use crate::flow::escrow::coins::{Locked, Progress};
 use crate::flow::escrow::outcome::yardstick;
@@ -117,6 +117,8 @@ pub struct Reading {
     pub title: Title,
     /// Height of the tip.
     pub tip: u32,
+    /// Files that are none of its true transfers, by name, and why.
+    pub refused: Vec<(String, Error)>,
     /// The contract in force.
     pub standing: Standing,
     /// What was asked.
@@ -134,6 +136,28 @@ impl Standing {
 }
 
 impl Reading {
+    /// That the issue came when the term had begun, and what was left of it then.
+    pub fn late(&self) -> Option<String> {
+        let calendar = self.dossier.terms().contract(Amount::ZERO).calendar();
+        let issued = self.title.issued.height;
+        let into = issued.checked_sub(calendar.start)?;
+        let begun = into.checked_div(calendar.period)?.saturating_add(1).min(calendar.periods);
+        let whole = calendar.periods.saturating_sub(begun);
+        Some(format!(
+            "issued {} blocks into the term, in period {begun} of {}: {whole} whole periods were left",
+            into.saturating_add(1),
+            calendar.periods
+        ))
+    }
+
+    /// What credit rests on, for people.
+    pub fn rests_on(&self) -> String {
+        let [certificates, receipts] = self.standing.files.read;
+        format!(
+            "credit rests on {certificates} certificates and {receipts} receipts in this folder's certificates, receipts, rulings and words, and on digests in blocks; what is not there counts for nothing"
+        )
+    }
+
     /// What the contract in force has paid the miner, and what its escrow holds (satoshis).
     pub fn paid(&self) -> Option<(Amount, Amount)> {
         let price = self.standing.terms.price;
@@ -149,14 +173,14 @@ impl Reading {
 
 /// Reads a dossier and holds it against the chain.
 pub fn read(arguments: &DossierArguments, path: &Path) -> Result<Reading> {
-    let dossier = folder::read(path)?;
+    let papers = folder::read(path)?;
     if let Some(pinned) = arguments.federation {
-        Issued::check_federation(dossier.terms(), pinned)?;
+        Issued::check_federation(papers.bare().terms(), pinned)?;
     }
-    let network = dossier.terms().reward.network;
+    let network = papers.bare().terms().reward.network;
     let mut reader = Reader::open(&arguments.electrum, arguments.home.as_deref(), network)?;
-    let (title, tip) =
-        trace(&mut reader.borrowed(), &dossier).map_err(|e| e.within(path.display()))?;
+    let Judged { dossier, title, tip, refused } =
+        judge(&mut reader.borrowed(), &papers).map_err(|e| e.within(path.display()))?;
     let spent = reader.electrum().traffic().beside_headers();
     let standing = standing(&mut reader, &dossier, &title, path)?;
     let traffic = reader.electrum().traffic();
@@ -174,7 +198,7 @@ pub fn read(arguments: &DossierArguments, path: &Path) -> Result<Reading> {
         ));
     }
     open.extend(what_headers_cannot_prove(network).map(str::to_owned));
-    Ok(Reading { dossier, title, tip, standing, cost, open })
+    Ok(Reading { dossier, title, tip, refused, standing, cost, open })
 }
 
 /// An offer that was held against the title of its position.
@@ -190,11 +214,11 @@ pub struct Offered {
 /// Proves by a dossier, through one connection, that an offer is its seller's to make, and that the
 /// chain bears it out now.
 pub fn offered(arguments: &DossierArguments, path: &Path, offer: &OfferBody) -> Result<Offered> {
-    let dossier = folder::read(path)?;
-    let network = dossier.terms().reward.network;
+    let papers = folder::read(path)?;
+    let network = papers.bare().terms().reward.network;
     let mut reader = Reader::open(&arguments.electrum, arguments.home.as_deref(), network)?;
-    let (title, tip) =
-        trace(&mut reader.borrowed(), &dossier).map_err(|e| e.within(path.display()))?;
+    let Judged { dossier, title, tip, .. } =
+        judge(&mut reader.borrowed(), &papers).map_err(|e| e.within(path.display()))?;
     check_title(offer, &dossier, &title, arguments.federation)?;
     let facts = reader.facts(&watched(offer, None)?, tip.saturating_sub(SPAN))?;
     check_offer(offer, &facts)?;
@@ -232,7 +256,7 @@ fn standing(
         }
         most = most.saturating_mul(2);
     };
-    let judged_by: Judged = of_facts(&terms, facts, Vec::new());
+    let judged_by: Chain = of_facts(&terms, facts, Vec::new());
     let measured = |terms: &EscrowTerms| {
         let mut evidence = Evidence::new(dossier.position());
         let files = folder::read_evidence(path, terms, &mut evidence)?;

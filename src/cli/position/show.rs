@@ -24,12 +24,13 @@ fn head() -> String {
 
 /// A line for each dossier; one that is refused says why, and the others are told all the same.
 pub fn list(arguments: &DossierArguments, dossiers: &[PathBuf]) -> Result<Vec<String>> {
-    let mut lines = vec![head()];
+    let (mut lines, mut told) = (vec![head()], false);
     for path in dossiers {
         match read(arguments, path) {
             Ok(reading) => {
                 lines.push(row(&reading));
                 lines.extend(warning(&reading));
+                told = true;
             }
             Err(error @ (Error::Refused { .. } | Error::Usage(_))) => {
                 lines.push(format!("{}: {error}", path.display()));
@@ -37,6 +38,9 @@ pub fn list(arguments: &DossierArguments, dossiers: &[PathBuf]) -> Result<Vec<St
             // Without a server none of them can be told.
             Err(error) => return Err(error),
         }
+    }
+    if told {
+        lines.push("delivered: by the certificates and receipts in each dossier's own folder, and digests in blocks".to_owned());
     }
     Ok(lines)
 }
@@ -52,6 +56,7 @@ pub fn show(arguments: &DossierArguments, path: &Path, svg: Option<&Path>) -> Re
     lines.extend(warning(&reading));
     lines.push(String::new());
     lines.extend(timeline.lines());
+    lines.push(reading.rests_on());
     if let Some(svg) = svg {
         let name = format!("Position {}", short(&reading));
         let drawing = timeline.svg(&name, &summary(&reading));
@@ -124,8 +129,12 @@ fn row(reading: &Reading) -> String {
     )
 }
 
-fn warning(reading: &Reading) -> Option<String> {
-    reading.title.check().err().map(|error| format!("  {error}"))
+/// What a glance must not miss, a line each.
+fn warning(reading: &Reading) -> Vec<String> {
+    let unsound = reading.title.check().err().map(|error| format!("  {error}"));
+    let late = reading.late().map(|late| format!("  {late}"));
+    let refused = reading.refused.iter().map(|(name, error)| format!("  {name}: {error}"));
+    unsound.into_iter().chain(late).chain(refused).collect()
 }
 
 fn summary(reading: &Reading) -> String {
@@ -199,7 +208,11 @@ fn timeline(reading: &Reading) -> Timeline {
             Some(Cell { begin: *blocks.start(), end: behind(*blocks.end()), delivered })
         })
         .collect();
-    events.push((calendar.start, "the term begins".to_owned()));
+    let begins = match title.issued.height >= calendar.start {
+        true => "the term begins, before the position is issued",
+        false => "the term begins",
+    };
+    events.push((calendar.start, begins.to_owned()));
     events.push((calendar.end(), "the term ends".to_owned()));
     if let Some(Progress::Ended { height: Some(height), .. }) = reading.standing.escrow {
         events.push((height, "the escrow was closed".to_owned()));

@@ -27,6 +27,8 @@ pub fn proven(reading: &Reading, pinned: bool) -> Result<Vec<String>> {
     let mut lines = position(reading, pinned);
     lines.push(String::new());
     lines.extend(holders(reading)?);
+    let refused = reading.refused.iter();
+    lines.extend(refused.map(|(name, error)| format!("refused      {name}: {error}")));
     lines.push(String::new());
     lines.extend(contract(reading)?);
     Ok(lines)
@@ -38,7 +40,7 @@ fn position(reading: &Reading, pinned: bool) -> Vec<String> {
     let signers: Vec<String> = issued.signers.iter().map(ToString::to_string).collect();
     let delivery = &terms.delivery;
     let calendar = terms.contract(bitcoin::Amount::ZERO).calendar();
-    vec![
+    let mut lines = vec![
         format!("position     {}", issued.position),
         format!(
             "issued       in block {} by {} of {} validators ({})",
@@ -66,7 +68,9 @@ fn position(reading: &Reading, pinned: bool) -> Vec<String> {
             "rewards      to the holder's lock, {} of every 1000000 sat to the miner at once",
             terms.reward.service_ppm
         ),
-    ]
+    ];
+    lines.extend(reading.late().map(|late| format!("late         {late}")));
+    lines
 }
 
 fn holders(reading: &Reading) -> Result<Vec<String>> {
@@ -155,6 +159,7 @@ fn contract(reading: &Reading) -> Result<Vec<String>> {
         lines.push("in the contract in force".to_owned());
         lines.extend(show::summary(terms, shown));
     }
+    lines.push(format!("work         {}", reading.rests_on()));
     lines.extend(standing.files.damaged.iter().map(|error| format!("damaged      {error}")));
     if standing.files.foreign > 0 {
         lines.push(format!(

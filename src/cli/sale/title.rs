@@ -17,9 +17,9 @@ pub fn proven(
     path: &Path,
     pinned: Option<RecordId>,
 ) -> Result<Vec<String>> {
-    let dossier = folder::read(path)?;
-    let title =
-        trader.prove(offer, &dossier, pinned).map_err(|error| error.within(path.display()))?;
+    let papers = folder::read(path)?;
+    let (dossier, title) =
+        trader.prove(offer, &papers, pinned).map_err(|error| error.within(path.display()))?;
     said(&offer.offer, &dossier, &title, pinned)
 }
 

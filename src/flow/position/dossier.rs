@@ -239,9 +239,21 @@ impl Transfer {
         self.seal_under(sale)
     }
 
-    fn seal_under(&self, sale: Option<TermsId>) -> Result<ScriptBuf> {
+    pub(super) fn seal_under(&self, sale: Option<TermsId>) -> Result<ScriptBuf> {
         transferred_seal(self.position, self.number, &self.record, sale)
             .map(|seal| seal.script_pubkey)
+    }
+
+    /// Refuses a transfer of another position, without a number, or to somebody who cannot hold it.
+    pub(super) fn check_of(&self, dossier: &Dossier) -> Result<()> {
+        let position = dossier.position();
+        if self.position != position {
+            return Err(POSITION.refuses(Culprit::Sender, "transfer", position, self.position));
+        }
+        if self.number == 0 {
+            return Err(NUMBERS.refuses(Culprit::Sender, "transfer", "a number from 1", 0));
+        }
+        self.check(dossier.terms())
     }
 
     fn check(&self, terms: &PositionTerms) -> Result<()> {
@@ -250,7 +262,7 @@ impl Transfer {
     }
 
     /// Whether whoever held the seal moved it to himself: what he has bought stays with it.
-    fn keeps(&self, held: &Record) -> bool {
+    pub(super) fn keeps(&self, held: &Record) -> bool {
         self.sale.is_none() && self.record == *held
     }
 }

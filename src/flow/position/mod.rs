@@ -26,15 +26,22 @@
 //! | `Receipted` | the validator who signed | the certificate is not known; he has given eight for it; the signature is not his |
 //! | `Granted` | a validator | it is another lock than the terms make |
 //! | `Funded` | the miner | the issue cannot be built; he has named another output before |
+//! | `FundedAgain` | the miner | the issue that was paid for before can still be in a block |
 //! | `IssueSigned` | a validator | the signature is of another transaction |
+//!
+//! An issue that was signed may lose its money: a reorg takes the funding and its own inputs go elsewhere,
+//! or another issue spends the same inscription. Then the miner pays for another one ([`dead`]); as long
+//! as the first can confirm on a validator's chain, that one is refused.
 //!
 //! A word before its turn is refused ([`ORDER`](state::ORDER)). What a validator asks of the chain
 //! before he signs stands in [`State::issue`](state::State::issue); what he asks of his own memory, in
 //! the engine, which has one.
 
 pub mod coins;
+pub mod dead;
 pub mod dossier;
 pub mod enrolment;
+pub mod papers;
 pub mod proof;
 pub mod state;
 pub mod terms;

@@ -58,6 +58,12 @@ pub const CERTIFICATE: Rule = Rule::new(
     "make the certificate for this position and stage",
 );
 
+/// A slice can be judged while receipts are given.
+pub const RECEIPTS: Rule = Rule::new(
+    "position-receipt-span",
+    "receipts are given until 5 blocks behind a slice or later: before that block its time is not known, and no certificate can be judged",
+    "raise `receipt_span` to 5 at least",
+);
 /// How rarely an honest miner is turned away: once in so many times.
 const ONCE_IN: u64 = 1_000;
 /// Blocks behind a slice after which its time is known: the median-time-past of a block is the time of
@@ -181,6 +187,17 @@ pub fn critical(terms: &PositionTerms, stage: Stage, headers: &Headers) -> Resul
 /// What a slice has to show if its blocks take 600 s each: what people are told before.
 pub fn foreseen(terms: &PositionTerms) -> Result<Least> {
     Least::over(terms, BLOCK_SECONDS.saturating_mul(terms.delivery.slice.into()))
+}
+
+/// Refuses terms whose work nobody could prove in time: of what is issued already it is not asked.
+pub fn check_provable(terms: &PositionTerms) -> Result<()> {
+    let receipt_span = terms.delivery.receipt_span;
+    if receipt_span < SETTLED {
+        let expected = format!("at least {SETTLED} blocks");
+        let found = format!("{receipt_span} blocks");
+        return Err(RECEIPTS.refuses(Culprit::Sender, "receipt_span", expected, found));
+    }
+    Ok(())
 }
 
 /// Everything that is asked of a stage's certificate: name, list, each share, their number.

@@ -1,13 +1,16 @@
 //! What was said about a position before its issue, and what each seat does next.
 
+mod fundings;
 mod turn;
 
+use fundings::MOST_FUNDINGS;
+pub use fundings::{JUDGED, Paid, TOGETHER};
 pub use turn::Turn;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use bitcoin::secp256k1::schnorr;
-use bitcoin::{OutPoint, ScriptBuf, TxIn, Txid};
+use bitcoin::{OutPoint, ScriptBuf, TxIn};
 
 use crate::error::{Culprit, Error, Result, Rule};
 use crate::facts::Facts;
@@ -16,7 +19,7 @@ use crate::flow::position::coins;
 use crate::flow::position::enrolment::{REGISTERED, check_proof, check_registration};
 use crate::flow::position::proof::{self, Stage};
 use crate::flow::position::terms::PositionTerms;
-use crate::flow::position::txs::{self, Funding, PARENT_INPUT};
+use crate::flow::position::txs::{Funding, PARENT_INPUT};
 pub use crate::flow::position::word::Event;
 use crate::headers::Headers;
 use crate::id::CertificateDigest;
@@ -36,7 +39,7 @@ pub const ORDER: Rule = Rule::new(
 /// What was said stays.
 pub const AGAIN: Rule = Rule::new(
     "position-again",
-    "one output pays for an issue, a stage has at most 8 certificates, and a certificate at most 8 receipts of each validator",
+    "one output pays for an issue, and another one only for want of the first; a stage has at most 8 certificates, and a certificate at most 8 receipts of each validator",
     "keep to what was said first; or begin anew with other terms",
 );
 /// Everybody computes the lock.
@@ -79,8 +82,10 @@ pub struct State {
     asked: bool,
     work: BTreeMap<Stage, Work>,
     granted: BTreeSet<u8>,
-    funded: Option<(Funding, Vec<PositionTerms>)>,
-    signed: BTreeMap<u8, Vec<schnorr::Signature>>,
+    /// The last pays for the issue that may be signed; those before it are dead.
+    funded: Vec<Paid>,
+    /// A validator's signatures, of one issue after the other.
+    signed: BTreeMap<u8, Vec<Vec<schnorr::Signature>>>,
 }
 
 /// Certificates of a stage, and receipts for them.
@@ -126,11 +131,21 @@ impl State {
             }
             Event::Granted { .. } => self.granted.extend(validator),
             Event::Funded { funding, batch } => {
-                self.funded.get_or_insert_with(|| (*funding, batch.clone()));
+                if self.funded.is_empty() {
+                    let (funding, batch) = (*funding, batch.clone());
+                    self.funded.push(Paid { funding, batch, instead: None });
+                }
+            }
+            Event::FundedAgain { instead, funding, batch } => {
+                let (funding, batch) = (*funding, batch.clone());
+                self.funded.push(Paid { funding, batch, instead: Some(instead.clone()) });
             }
             Event::IssueSigned { signatures } => {
                 if let Some(place) = validator {
-                    self.signed.entry(place).or_insert_with(|| signatures.clone());
+                    let given = self.signed.entry(place).or_default();
+                    if given.len() < MOST_FUNDINGS && !given.contains(signatures) {
+                        given.push(signatures.clone());
+                    }
                 }
             }
         }
@@ -199,15 +214,19 @@ impl State {
                 }
             }
             Event::Funded { funding, batch } => {
-                miners("funding of the issue")?;
-                let sealed = self.sealed(terms, Stage::Binding, &facts.headers)?.is_some();
-                turn(from, event, sealed, "a binding with enough receipts")?;
-                self.admit_funding(terms, *funding, batch)
+                self.turn_of_funding(terms, facts, from, event)?;
+                let (funding, batch) = (*funding, batch.clone());
+                self.admit_funding(terms, facts, &Paid { funding, batch, instead: None })
+            }
+            Event::FundedAgain { instead, funding, batch } => {
+                self.turn_of_funding(terms, facts, from, event)?;
+                let (funding, batch, instead) = (*funding, batch.clone(), Some(instead.clone()));
+                self.admit_funding(terms, facts, &Paid { funding, batch, instead })
             }
             Event::IssueSigned { signatures } => {
                 validator(from, "signature of the issue")?;
-                turn(from, event, self.funded.is_some(), "the miner's funding")?;
-                Signed::new(self.draft(terms)?).add(from, signatures)
+                turn(from, event, !self.funded.is_empty(), "the miner's funding")?;
+                self.admit_signatures(terms, from, signatures)
             }
         }
     }
@@ -258,42 +277,16 @@ impl State {
         receipt.check(&terms.reward.federation.ruling_keys())
     }
 
-    fn admit_funding(
+    fn turn_of_funding(
         &self,
         terms: &PositionTerms,
-        funding: Funding,
-        batch: &[PositionTerms],
+        facts: &Facts,
+        from: Seat,
+        event: &Event,
     ) -> Result<()> {
-        if let Some((known, _)) = &self.funded {
-            let (place, expected) = ("funding of the issue", known.outpoint);
-            return Err(AGAIN.refuses(Culprit::Miner, place, expected, funding.outpoint));
-        }
-        if !batch.is_empty() && !batch.contains(terms) {
-            let expected = "this position among the others";
-            return Err(txs::BATCH.refuses(Culprit::Miner, "funding", expected, "only others"));
-        }
-        for one in batch {
-            one.check()?;
-        }
-        txs::issue(together(terms, batch), funding).map(|_| ())
-    }
-
-    /// The positions of the issue, this one among them.
-    pub fn batch<'a>(&'a self, terms: &'a PositionTerms) -> &'a [PositionTerms] {
-        together(terms, self.funded.as_ref().map_or(&[], |(_, batch)| batch.as_slice()))
-    }
-
-    /// What pays for the issue.
-    pub fn funding(&self) -> Option<Funding> {
-        self.funded.as_ref().map(|(funding, _)| *funding)
-    }
-
-    /// The issue, rebuilt from the terms and the funding.
-    pub fn draft(&self, terms: &PositionTerms) -> Result<Draft> {
-        let funding = self
-            .funding()
-            .ok_or_else(|| ORDER.refuses(Culprit::Miner, "issue", "the miner's funding", "none"))?;
-        txs::issue(self.batch(terms), funding)
+        check_speaker(from, from == Seat::Miner, "funding of the issue", "the miner")?;
+        let sealed = self.sealed(terms, Stage::Binding, &facts.headers)?.is_some();
+        turn(from, event, sealed, "a binding with enough receipts")
     }
 
     /// The certificate of a stage that k validators have seen in time.
@@ -346,6 +339,7 @@ impl State {
                 return Err(ONCE.refuses(Culprit::Miner, place, "no issue yet", other.outpoint));
             }
         }
+        self.check_dead(terms, facts)?;
         self.check_funding(terms, facts, &draft)?;
         Ok(draft)
     }
@@ -384,21 +378,11 @@ impl State {
         Ok(())
     }
 
-    /// The transaction that has issued the position, and its height if it is in a block.
-    pub fn issued(
-        &self,
-        terms: &PositionTerms,
-        facts: &Facts,
-    ) -> Result<Option<(Txid, Option<u32>)>> {
-        let Some(funding) = self.funding() else { return Ok(None) };
-        let txid = txs::issue(self.batch(terms), funding)?.txid();
-        Ok(facts.transactions.get(&txid).map(|seen| (txid, seen.height)))
-    }
-
     /// What `seat` does now.
     pub fn next(&self, terms: &PositionTerms, facts: &Facts, seat: Seat) -> Result<Vec<Effect>> {
         let mut effects = Vec::new();
         let issued = self.issued(terms, facts)?.is_some();
+        let signed = self.signatures(terms)?;
         if let Seat::Validator(place) = seat {
             if self.enrolled && !self.registered.contains(&place) {
                 effects.push(Effect::Register);
@@ -410,16 +394,16 @@ impl State {
             if onboarded && !self.granted.contains(&place) {
                 effects.push(Effect::Grant(Stage::Binding.script(terms)?));
             }
-            if self.funded.is_some() && !self.signed.contains_key(&place) && !issued {
+            if !self.funded.is_empty() && !signed.contains_key(&place) && !issued {
                 effects.push(Effect::Sign(self.draft(terms)?));
             }
         }
-        if self.signed.len() >= k(terms) && !issued {
-            let mut signed = Signed::new(self.draft(terms)?);
-            for (place, signatures) in self.signed.iter().take(k(terms)) {
-                signed.add(Seat::Validator(*place), signatures)?;
+        if signed.len() >= k(terms) && !issued {
+            let mut all = Signed::new(self.draft(terms)?);
+            for (place, signatures) in signed.iter().take(k(terms)) {
+                all.add(Seat::Validator(*place), signatures)?;
             }
-            effects.push(Effect::Broadcast(signed.finish()?));
+            effects.push(Effect::Broadcast(all.finish()?));
         }
         Ok(effects)
     }

@@ -11,6 +11,7 @@ use crate::flow::escrow::terms::{
     Delays, Delivery, EscrowTerms, Fees, TERMS_FORMAT, TERMS_MAX_BYTES, Tenure,
 };
 use crate::flow::reward::terms::RewardTerms;
+use crate::flow::word::WORD_MAX_BYTES;
 use crate::id::{TermsId, tagged_hash};
 use crate::party::{Federation, Record, check_distinct};
 use crate::work::agreement::{Entitlement, Profile};
@@ -39,6 +40,12 @@ pub const SLICES: Rule = Rule::new(
     "the onboarding slice ends before the binding slice begins, and the binding slice before the term",
     "correct the two heights, or let the term start later",
 );
+/// A certificate can be shown.
+pub const SIZE: Rule = Rule::new(
+    "position-certificate-size",
+    "the largest certificate of a slice, four times the expected shares of 2,200 bytes each, fits a word of 8,388,608 bytes",
+    "let `expected` be at most 953 shares a slice",
+);
 /// An issue states the efficiency.
 pub const EFFICIENCY: Rule = Rule::new(
     "position-efficiency",
@@ -51,6 +58,10 @@ pub const WINDOW: Rule = Rule::new(
     "where windows pass or fail, a contract begins with the first period of a window",
     "sell from the start of a window on; a pro-rata position is sold from any period on",
 );
+
+/// Longest share in a word, in bytes: 160 of its header, 938 of 14 levels of its branch, 500 bytes of
+/// coinbase in 1,000, and the names of the fields. A longer coinbase leaves room for fewer shares.
+const SHARE_BYTES: u64 = 2_200;
 
 /// The first field of a position's terms.
 pub const POSITION_FORMAT: &str = "hashmix position 1";
@@ -151,6 +162,13 @@ impl PositionTerms {
             let (expected, found) = (expected.to_string(), [self.onboarding, self.binding]);
             let found = format!("{found:?}");
             return Err(SLICES.refuses(Culprit::Sender, place, expected, found));
+        }
+        let most = self.contract(Amount::ZERO).work()?.most_shares();
+        let bytes = most.saturating_mul(SHARE_BYTES);
+        if usize::try_from(bytes).unwrap_or(usize::MAX) > WORD_MAX_BYTES {
+            let expected = format!("at most {WORD_MAX_BYTES} bytes");
+            let found = format!("{most} shares of {SHARE_BYTES} bytes, {bytes} bytes");
+            return Err(SIZE.refuses(Culprit::Sender, "expected", expected, found));
         }
         if self.efficiency == 0 {
             return Err(EFFICIENCY.refuses(Culprit::Miner, place, "at least 1", 0));

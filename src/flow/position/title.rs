@@ -32,9 +32,11 @@ use crate::flow::position::dossier::{Dossier, MOST_MOVES, Opening};
 use crate::party::Record;
 use crate::tx::satoshi::{Moved, Place, follow};
 
+mod chosen;
 mod contracts;
 mod issued;
 
+pub use chosen::{Chosen, choose};
 pub use contracts::{LOCKS, Sold, Void};
 pub use issued::{CONFIRMED, FEDERATION, ISSUED, Issued, SIGNED};
 

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::canonical;
 use crate::error::{Culprit, Result};
+use crate::flow::position::dead::Dead;
 use crate::flow::position::terms::PositionTerms;
 use crate::flow::position::txs::Funding;
 use crate::flow::word::{CONTRACT, FORM, SEAT, WORD_MAX_BYTES};
@@ -60,6 +61,16 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         batch: Vec<PositionTerms>,
     },
+    /// The miner pays for another issue: the one that he paid for before can be in no block any more.
+    FundedAgain {
+        /// Why it cannot.
+        instead: Dead,
+        /// As in [`Event::Funded`].
+        funding: Funding,
+        /// As in [`Event::Funded`].
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        batch: Vec<PositionTerms>,
+    },
     /// A validator signs the issue.
     IssueSigned {
         /// One signature an input, by his standing record's leaf key.
@@ -79,6 +90,7 @@ impl Event {
             Self::Receipted(_) => "receipted",
             Self::Granted { .. } => "granted",
             Self::Funded { .. } => "funded",
+            Self::FundedAgain { .. } => "funded-again",
             Self::IssueSigned { .. } => "issue-signed",
         }
     }

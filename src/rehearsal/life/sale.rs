@@ -7,7 +7,8 @@ use crate::engine::Engine;
 use crate::error::Result;
 use crate::flow::escrow::coins::Progress;
 use crate::flow::escrow::outcome::outcome;
-use crate::flow::position::dossier::{Dossier, Issue, Transfer};
+use crate::flow::position::dossier::{Issue, Transfer};
+use crate::flow::position::papers::Papers;
 use crate::flow::sale::consent::Party;
 use crate::flow::sale::state::Event;
 use crate::flow::sale::terms::{Guard, Held, OFFER_FORMAT, Offer, OfferBody, Resale};
@@ -30,8 +31,8 @@ impl Life<'_> {
         let offer = self.offered(at, held, PRICE, (0, 3), None)?;
         let offer = signed(offer, &self.miner.signer)?;
         self.note(&format!("miner offers the whole term for {} sat", PRICE.to_sat()))?;
-        let dossier = Dossier::new(self.terms.clone(), issue.clone(), Vec::new())?;
-        self.exchanged(&offer, None, 0, &dossier)
+        let papers = Papers::new(self.terms.clone(), issue.clone())?;
+        self.exchanged(&offer, None, 0, &papers)
     }
 
     fn offered(
@@ -61,7 +62,7 @@ impl Life<'_> {
         offer: &Offer,
         miner: Option<&Engine>,
         buyer: usize,
-        dossier: &Dossier,
+        papers: &Papers,
     ) -> Result<Sold> {
         let pinned = Some(self.terms.issuer.id()?);
         let (name, height) = (BUYERS.get(buyer).copied().unwrap_or_default(), self.height()?);
@@ -71,7 +72,7 @@ impl Life<'_> {
         let listen = &mut *self.listen;
         let mut note = |text: &str| listen(Moment::Note(height, text.to_owned()));
 
-        let title = to.trader.prove(offer, dossier, pinned)?;
+        let (_, title) = to.trader.prove(offer, papers, pinned)?;
         note(&format!(
             "{name} proves by the dossier who sells: the holder as of move {} of the seal",
             title.transfer
@@ -144,9 +145,11 @@ impl Life<'_> {
             "the first buyer offers periods 3 to 6 for {} sat; coinbases change from period 5 on",
             RESOLD.to_sat()
         ))?;
-        let transfers = Transfer::of(&sold.contract).into_iter().collect();
-        let dossier = Dossier::new(self.terms.clone(), issue, transfers)?;
-        let sold = self.exchanged(&offer, Some(&table.miner), 1, &dossier)?;
+        let mut papers = Papers::new(self.terms.clone(), issue)?;
+        for transfer in Transfer::of(&sold.contract) {
+            papers.take("transfer", transfer);
+        }
+        let sold = self.exchanged(&offer, Some(&table.miner), 1, &papers)?;
         let (rest, due) = (sold.contract.price, coin.value.checked_sub(sold.contract.price));
         self.note(&format!(
             "{} sat of the escrow to the miner, {} sat on into the new one, {} sat to the seller",

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::{State, k};
 use crate::error::Result;
 use crate::facts::Facts;
+use crate::flow::position::dead::depth;
 use crate::flow::position::proof::Stage;
 use crate::flow::position::terms::PositionTerms;
 use crate::party::Seat;
@@ -26,7 +27,7 @@ impl State {
             all().filter(|place| !done.contains(place)).map(Seat::Validator).collect()
         };
         let miner = || vec![Seat::Miner];
-        let signed: BTreeSet<u8> = self.signed.keys().copied().collect();
+        let signed: BTreeSet<u8> = self.signatures(terms)?.into_keys().collect();
         let sealed = |stage| self.sealed(terms, stage, &facts.headers);
         let (by, what) = if let Some((txid, height)) = self.issued(terms, facts)? {
             let what = match height {
@@ -46,14 +47,35 @@ impl State {
             (others(&self.granted), "grant the lock".to_owned())
         } else if sealed(Stage::Binding)?.is_none() {
             self.turn_of_work(terms, facts, Stage::Binding)
-        } else if self.funded.is_none() {
+        } else if self.funded.is_empty() {
             (miner(), "fund the issue".to_owned())
+        } else if let Some(lost) = self.lost(terms, facts)? {
+            (miner(), lost)
         } else if signed.len() < k(terms) {
             (others(&signed), format!("sign the issue: {} of {} have", signed.len(), k(terms)))
         } else {
             (vec![Seat::Miner], "broadcast the issue; anybody may".to_owned())
         };
         Ok(Turn { by, what })
+    }
+
+    /// In words, that something the issue spends is not there to be spent.
+    fn lost(&self, terms: &PositionTerms, facts: &Facts) -> Result<Option<String>> {
+        for spend in self.draft(terms)?.spends() {
+            let outpoint = spend.outpoint;
+            if let Some(other) = facts.spender(outpoint) {
+                return Ok(Some(format!(
+                    "{other} spends {outpoint}, and so the issue cannot: when it lies {} blocks deep, pay for another issue",
+                    depth(terms.profile)
+                )));
+            }
+            if !facts.transactions.contains_key(&outpoint.txid) {
+                return Ok(Some(format!(
+                    "{outpoint}, which pays for the issue, is in no block and does not wait: send it again, or pay for another issue"
+                )));
+            }
+        }
+        Ok(None)
     }
 
     fn turn_of_work(
