@@ -12,6 +12,7 @@
 //! | under | name | value | so that |
 //! |---|---|---|---|
 //! | scripts | a script | terms | no address and no lock serves two positions |
+//! | a record of ours | `terms` | terms | no record of ours serves two ([`record`]) |
 //! | terms | `issue` | txid | no position is issued twice |
 //! | fundings | an outpoint | txid | no output pays for two issues |
 //!
@@ -20,6 +21,7 @@
 //! miner must have said the same funding and the same batch there. Of two fundings in a dossier nobody
 //! takes or signs either.
 
+pub mod record;
 mod rivals;
 
 use std::collections::BTreeSet;
@@ -366,6 +368,7 @@ impl Issuing {
         let place = self.place()?;
         let script = self.terms.reward.miner.payout_script();
         self.claim(&script)?;
+        record::bind(&mut self.store, &self.terms, place)?;
         let digest = registration(&self.terms, place)?;
         let signature = self.standing()?.sign_digest(digest)?;
         let record = self.terms.reward.miner.id()?;
