@@ -195,9 +195,9 @@ fn a_position_is_offered_bought_and_retired_by_command() {
     let status = said(&[&["validator", "status"], &desk[..]].concat());
     assert!(status.contains("phase     open") && status.contains("60000000 sat"), "{status}");
     // Signatures are not what it takes.
-    let seed = miner.join("seed");
+    let (seed, signed) = (miner.join("seed"), path("signed.json"));
     let sign = ["terms", "sign", &terms, "--seed", seed.to_str().unwrap(), "--number", "0"];
-    let sign = [&sign[..], &["--role", "miner", "--registration", &path("signed.json")]].concat();
+    let sign = [&sign[..], &["--role", "miner", "--registration", &signed]].concat();
     let told = refused(&sign);
     assert!(told.contains("[policy-registry-way]") && told.contains("sale register"), "{told}");
     let words = ["sale", "broadcast", &offer, &second, "--dossier", &his];
