@@ -86,7 +86,7 @@ pub const ALIVE: Rule = Rule::new(
 /// No output counts for two contracts.
 pub const APART: Rule = Rule::new(
     "policy-registry-apart",
-    "a contract's reward lock is neither lock nor service script of another contract at the desk, and its service script is no other's lock",
+    "a contract's reward lock is neither lock nor service script of another contract at the desk, and its service script is no other's lock; what was sold answers for the locks before its own alone",
     "agree on terms with a payout script that was never used; who used this one elsewhere is not known, and need not be either party",
 );
 
@@ -115,20 +115,40 @@ impl Counted {
         core::iter::once(&self.lock).chain(&self.earlier)
     }
 
-    /// Which script of ours the other contract counts too, and as what.
-    fn shared_with(&self, theirs: &Self) -> Option<(&'static str, &'static str)> {
-        // Contracts of one position follow each other: one counts the locks of those before it. Its terms
-        // say so and not its id, which a stranger can name.
-        let follows = self.position.is_some() && self.position == theirs.position;
-        let twice = || self.locks().any(|lock| theirs.locks().any(|other| other == lock));
-        if self.lock == theirs.lock || (!follows && twice()) {
+    /// Which script of ours the other contract counts too, and as what. `ours` are locks of contracts at
+    /// the desk that this one follows.
+    fn shared_with(
+        &self,
+        theirs: &Self,
+        ours: &[&ScriptBuf],
+    ) -> Option<(&'static str, &'static str)> {
+        if self.lock == theirs.lock {
             return Some(("reward lock", "lock"));
         }
-        if self.locks().any(|lock| *lock == theirs.service) {
+        // Contracts of one position follow each other: one counts the locks of those before it. Its terms
+        // say so and not its id, which a stranger can name.
+        if self.position.is_some() && self.position == theirs.position {
+            return None;
+        }
+        // What was sold is paid for already. Its lock is made of its people's keys, its service script was
+        // proven to be the miner's before the issue: whoever names one of them elsewhere, and comes first
+        // with it, keeps no buyer out. What he has from hearsay, locks before his that are not known here,
+        // he answers for.
+        let sold = self.position.is_some();
+        let named = |lock: &&ScriptBuf| !sold || !ours.contains(lock);
+        let mut locks = self.earlier.iter().filter(named);
+        let lock = Some(&self.lock).filter(|_| !sold);
+        if locks.clone().chain(lock).any(|lock| theirs.locks().any(|other| other == lock)) {
+            return Some(("reward lock", "lock"));
+        }
+        let lock = Some(&self.lock).filter(|_| !sold || theirs.position.is_some());
+        if lock.is_some_and(|lock| *lock == theirs.service)
+            || locks.any(|lock| *lock == theirs.service)
+        {
             return Some(("reward lock", "service script"));
         }
-        let paid = theirs.locks().any(|lock| *lock == self.service);
-        paid.then_some(("miner's payout script", "lock"))
+        let mut paid = theirs.locks().take(if sold { 1 } else { usize::MAX });
+        paid.any(|lock| *lock == self.service).then_some(("miner's payout script", "lock"))
     }
 }
 
@@ -343,11 +363,14 @@ impl Registration {
     /// record is made for one; a payout script is whatever the miner wrote into his record.
     pub fn check_apart<'a>(
         &self,
-        others: impl IntoIterator<Item = (&'a TermsId, &'a Counted)>,
+        others: impl IntoIterator<Item = (&'a TermsId, &'a Counted)> + Clone,
     ) -> Result<()> {
         let ours = self.counted()?;
+        let before = others.clone().into_iter().map(|(_, counted)| counted);
+        let before = before.filter(|c| c.position.is_some() && c.position == ours.position);
+        let before: Vec<&ScriptBuf> = before.map(|counted| &counted.lock).collect();
         for (id, theirs) in others {
-            if let Some((place, what)) = ours.shared_with(theirs) {
+            if let Some((place, what)) = ours.shared_with(theirs, &before) {
                 let found = format_args!("the {what} of terms {id}").to_string();
                 let expected = "a script that no other contract counts";
                 return Err(APART.refuses(Culprit::Sender, place, expected, found));

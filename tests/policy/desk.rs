@@ -313,16 +313,56 @@ examine! {
                 *b = bought();
                 b.beside(|c| c.earlier = vec![std::mem::replace(&mut c.lock, nobodys(1))]);
             },
+            what_was_sold_where_somebody_came_first_with_its_lock_as_his_address => |b| {
+                *b = bought();
+                b.beside(|c| {
+                    (c.lock, c.service, c.position) = (nobodys(1), c.lock.clone(), None);
+                    c.earlier.clear();
+                });
+            },
+            what_was_sold_where_somebody_came_first_with_its_scripts_as_locks_before => |b| {
+                *b = bought();
+                b.beside(|c| {
+                    c.earlier = vec![c.lock.clone(), c.service.clone()];
+                    (c.lock, c.service) = (nobodys(1), nobodys(2));
+                    c.position = Some(TermsId([1; 32]));
+                });
+            },
+            a_lock_before_that_is_known_here_and_named_elsewhere => |b| {
+                *b = bought();
+                b.beside(|c| c.lock = c.earlier.remove(0));
+                b.beside(|c| {
+                    (c.lock, c.service) = (nobodys(1), nobodys(2));
+                    c.position = Some(TermsId([1; 32]));
+                });
+            },
             a_contract_of_strangers => |b| b.beside(|c| {
                 (c.lock, c.service) = (nobodys(1), nobodys(2));
             }),
         }
         refuses {
-            a_lock_that_another_position_counts_as_one_before => |b| {
+            a_lock_before_that_is_of_another_position => |b| {
                 *b = bought();
                 b.beside(|c| {
-                    c.earlier = vec![std::mem::replace(&mut c.lock, nobodys(1))];
+                    c.lock = c.earlier.remove(0);
                     c.position = Some(TermsId([1; 32]));
+                });
+            },
+            a_lock_before_that_another_position_has_before_too => |b| {
+                *b = bought();
+                b.beside(|c| (c.lock, c.position) = (nobodys(1), Some(TermsId([1; 32]))));
+            },
+            a_lock_before_that_is_anothers_service_script => |b| {
+                *b = bought();
+                b.beside(|c| {
+                    (c.lock, c.service, c.position) = (nobodys(1), c.earlier.remove(0), None);
+                });
+            },
+            a_service_script_of_what_was_sold_that_is_anothers_lock => |b| {
+                *b = bought();
+                b.beside(|c| {
+                    (c.lock, c.service, c.position) = (c.service.clone(), nobodys(2), None);
+                    c.earlier.clear();
                 });
             },
             a_lock_that_no_contract_of_a_position_counts_as_one_before => |b| b.beside(|c| {
