@@ -47,6 +47,7 @@ pub mod trade;
 mod validator;
 
 use reorg::Payment;
+pub(crate) use validator::agreed;
 use validator::declined;
 
 /// The signer is that of the seat.

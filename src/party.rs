@@ -61,6 +61,10 @@ pub const RECORD_FORMAT: &str = "hashmix record 1";
 /// Largest record file that is read, in bytes.
 pub const RECORD_MAX_BYTES: usize = 16_384;
 
+/// The name, within [`Record::service`], of the terms that a validator's record serves for ever: those of
+/// one contract, or of one position.
+pub const SERVES: &str = "terms";
+
 /// A place at the table of one contract.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -242,6 +246,12 @@ impl Record {
             return Err(CONTRACT.refuses(Culprit::Sender, place, contract, &body.contract));
         }
         Ok(())
+    }
+
+    /// Where the memory of a validator whose record this is holds what the record serves: by the key
+    /// that it is signed with.
+    pub fn service(&self) -> [u8; 32] {
+        tagged_hash("hashmix/registry/1", &[&self.record.communication.serialize()])
     }
 
     /// The script that pays the person.

@@ -65,6 +65,7 @@ pub fn sign(arguments: &SignArguments) -> Result<Vec<String>> {
     };
     let mut registration = read.map_err(|error| error.within(path.display()))?;
     registration.terms.check()?;
+    registration.check_signable().map_err(|error| error.within(path.display()))?;
     let seat = match Role::from(arguments.role) {
         Role::Miner => Seat::Miner,
         Role::Holder => Seat::Holder,

@@ -12,6 +12,7 @@
 //! | under | name | value | so that |
 //! |---|---|---|---|
 //! | scripts | a script | terms | no address and no lock serves two positions |
+//! | a record of ours | `terms` | terms | no record of ours serves two ([`record`]) |
 //! | terms | `issue` | txid | no position is issued twice |
 //! | terms | `issue 2` .. | txid | the one before it can be in no block any more |
 //! | fundings | an outpoint | txid | no output pays for two issues |
@@ -27,6 +28,7 @@ mod dead;
 mod files;
 mod look;
 mod once;
+pub mod record;
 mod rivals;
 
 pub use files::FILES;
@@ -368,6 +370,7 @@ impl Issuing {
         let place = self.place()?;
         let script = self.terms.reward.miner.payout_script();
         self.claim(&script)?;
+        record::bind(&mut self.store, &self.terms, place)?;
         let digest = registration(&self.terms, place)?;
         let signature = self.standing()?.sign_digest(digest)?;
         let record = self.terms.reward.miner.id()?;

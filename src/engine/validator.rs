@@ -1,16 +1,19 @@
 //! What a validator's engine does beside everybody's: it asks several sources, judges by the policy,
 //! enters what it signs in its journal, and gives receipts.
 
-use bitcoin::OutPoint;
 use bitcoin::secp256k1::schnorr;
+use bitcoin::{OutPoint, ScriptBuf};
 
+use crate::chain::view::Source;
 use crate::engine::{Engine, POSSIBLE, Report, SEAT};
 use crate::error::{Error, Result};
 use crate::facts::{Facts, View};
 use crate::flow::{Event, Task, dispute, journal, resale, reward};
+use crate::header_sync::GuardedChain;
 use crate::party::Seat;
 use crate::policy::outputs::VIEWS;
 use crate::policy::{self, Case, Stage, Warrant};
+use crate::store::Store;
 use crate::tx::rebuilt::Rebuilt;
 use crate::work::receipt::{self, Receipt, Subject};
 
@@ -70,16 +73,8 @@ impl Engine {
     /// What our own server and every other source says of some outputs, and why one says nothing.
     fn views(&self, facts: &Facts, outpoints: &[OutPoint]) -> Result<(Vec<View>, Option<Error>)> {
         let (scripts, first) = (self.contract.watched(), self.contract.headers_from());
-        let mut views = vec![View::of_server(self.chain.electrum().place(), facts, outpoints)?];
-        let mut silent = None;
-        for source in &self.sources {
-            match source.view(&scripts, first, outpoints) {
-                Ok(view) => views.push(view),
-                Err(error @ Error::Unavailable(_)) => silent = Some(error),
-                Err(error) => return Err(error),
-            }
-        }
-        Ok((views, silent))
+        let own = View::of_server(self.chain.electrum().place(), facts, outpoints)?;
+        views(own, &self.sources, &scripts, first, outpoints)
     }
 
     /// The journal's next entry, for a bond that the policy lets pass.
@@ -120,6 +115,40 @@ impl Engine {
             _ => Event::Dispute(dispute::state::Event::Receipted(receipt)),
         })
     }
+}
+
+fn views(
+    own: View,
+    sources: &[Source],
+    scripts: &[ScriptBuf],
+    headers_from: u32,
+    outpoints: &[OutPoint],
+) -> Result<(Vec<View>, Option<Error>)> {
+    let (mut views, mut silent) = (vec![own], None);
+    for source in sources {
+        match source.view(scripts, headers_from, outpoints) {
+            Ok(view) => views.push(view),
+            Err(error @ Error::Unavailable(_)) => silent = Some(error),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok((views, silent))
+}
+
+/// The chain as it is now, as every source shows it, where nobody sits at a contract yet: as far as the
+/// histories of `scripts` go, with headers from height `headers_from`.
+pub(crate) fn agreed(
+    chain: &mut GuardedChain,
+    sources: &[Source],
+    store: &mut Store,
+    scripts: &[ScriptBuf],
+    headers_from: u32,
+) -> Result<Facts> {
+    let facts = chain.facts(store, scripts, headers_from)?;
+    let own = View::of_server(chain.electrum().place(), &facts, &[])?;
+    let (views, silent) = views(own, sources, scripts, headers_from, &[])?;
+    enough(policy::outputs::agree(&facts, &views), silent)?;
+    Ok(facts)
 }
 
 /// What is not signed now is reported and asked again at the next step; a fault of ours stops us.

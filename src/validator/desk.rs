@@ -3,8 +3,8 @@
 //! ```text
 //! HOME/desk.json                              network and seed's fingerprint: nothing secret
 //! HOME/desk.lock                              held while a process works here
-//! HOME/store.sqlite                           words, memory, headers, of all contracts
-//! HOME/contracts/<terms id>/registration.json what both parties signed
+//! HOME/store.sqlite                           words, memory, headers, of all contracts and of positions before
+//! HOME/contracts/<terms id>/registration.json what both parties signed, or its sale
 //! HOME/contracts/<terms id>/letters/          the engine's inbox, and what it took and refused
 //! ```
 //! An engine is opened when its contract is asked about first. One that fails is closed and opened
@@ -24,15 +24,17 @@ use super::answer::Numbered;
 use super::query::{Query, Tips};
 use super::registration::{ALIVE, APART, Counted, Registration};
 use super::request::CONTRACT;
+use super::sold::Sold;
 use super::sources::Sources;
 use super::standing::{Standing, Told};
 use super::veil::veil;
 use crate::chain::electrum::Electrum;
-use crate::engine::{Engine, Report};
+use crate::engine::{Engine, Report, agreed};
 use crate::error::{Culprit, Error, Result, Rule};
 use crate::flow::Contract;
 use crate::flow::escrow::coins::Progress;
 use crate::flow::word::Word;
+use crate::header_sync::GuardedChain;
 use crate::id::TermsId;
 use crate::party::Seat;
 use crate::policy::outputs::{AGREE, HISTORY, LAG};
@@ -82,11 +84,11 @@ struct Who {
 /// A contract at the desk.
 pub(super) struct Sitting {
     pub(super) registration: Registration,
-    counted: Counted,
+    pub(super) counted: Counted,
     pub(super) seat: Seat,
     pub(super) signer: SoftwareSigner,
     number: u32,
-    engine: Option<Engine>,
+    pub(super) engine: Option<Engine>,
     told: Told,
 }
 
@@ -111,16 +113,8 @@ impl Desk {
         sources.check()?;
         make(home)?;
         let lock = lock(&home.join("desk.lock"))?;
-        let who = Who {
-            format: DESK_FORMAT.to_owned(),
-            network: sources.network,
-            fingerprint: seed.fingerprint()?.to_string(),
-        };
-        introduce(&home.join("desk.json"), &who)?;
-        let store = Store::open(home.join("store.sqlite"))?;
-        for name in ["desk.json", "desk.lock", "store.sqlite"] {
-            private(&home.join(name), 0o600)?;
-        }
+        private(&home.join("desk.lock"), 0o600)?;
+        let store = Self::memory(home, &seed, sources.network)?;
         let mut desk = Self {
             home: home.to_owned(),
             store,
@@ -134,6 +128,19 @@ impl Desk {
         };
         desk.load()?;
         Ok(desk)
+    }
+
+    /// The desk's store alone: for what its validator does before there are contracts. Another process may
+    /// work at the desk meanwhile, for each writes for a moment only.
+    pub fn memory(home: &Path, seed: &Seed, network: Network) -> Result<Store> {
+        make(home)?;
+        let (format, fingerprint) = (DESK_FORMAT.to_owned(), seed.fingerprint()?.to_string());
+        introduce(&home.join("desk.json"), &Who { format, network, fingerprint })?;
+        let store = Store::open(home.join("store.sqlite"))?;
+        for name in ["desk.json", "store.sqlite"] {
+            private(&home.join(name), 0o600)?;
+        }
+        Ok(store)
     }
 
     /// The network that the desk serves.
@@ -204,7 +211,7 @@ impl Desk {
             let expected = "every registered contract read";
             return Err(APART.unavailable("desk", expected, format_args!("{name} is not")));
         }
-        self.check_resold(&registration)?;
+        self.check_sale(&registration)?;
         self.check_alive(&registration)?;
         let file = registration.to_json()?;
         let sitting = self.sitting(registration)?;
@@ -216,19 +223,26 @@ impl Desk {
         Ok(id)
     }
 
-    /// Where a resale stands for the miner's signature, asks the contract before, and the chain as all
-    /// our sources show it.
-    fn check_resold(&mut self, registration: &Registration) -> Result<()> {
-        let Some(resold) = registration.resale.as_ref().filter(|_| registration.miner.is_none())
-        else {
-            return Ok(());
-        };
-        let before = resold.before()?;
-        let known = self.sittings.get(&before).map(|sitting| &sitting.registration.terms);
-        resold.check_before(&registration.terms, known)?;
-        let engine = self.engine(before)?;
-        let facts = engine.agreed_facts()?;
-        resold.check_chain(engine.contract().locked(), &facts)
+    /// Of a position that was sold, asks the chain as all our sources show it; where validators have sold
+    /// it, by the contract before.
+    fn check_sale(&mut self, registration: &Registration) -> Result<()> {
+        let Some(sold) = &registration.sale else { return Ok(()) };
+        if let Some(resale) = sold.without_miner() {
+            let before = resale.contract.id()?;
+            let known = self.sittings.get(&before).map(|sitting| &sitting.registration.terms);
+            Sold::check_before(resale, &registration.terms, known)?;
+            let engine = self.engine(before)?;
+            let facts = engine.agreed_facts()?;
+            return sold.check_chain(engine.contract().locked(), &facts);
+        }
+        let scripts = sold.scripts()?;
+        let first = Contract::new(registration.terms.clone())?.headers_from();
+        // What the first server does not show, the others need not be asked.
+        sold.check_sold(&self.first()?.facts(&scripts, first)?)?;
+        let others = self.sources.others()?;
+        let mut chain = GuardedChain::new(self.sources.first()?);
+        let facts = agreed(&mut chain, &others, &mut self.store, &scripts, first)?;
+        sold.check_sold(&facts)
     }
 
     /// Refuses a contract whose escrow has ended. What the server says is not believed further than
@@ -344,9 +358,32 @@ impl Desk {
         self.registered().into_iter().map(|id| (id, self.step(id))).collect()
     }
 
-    /// One step of a contract. Sources that disagree are asked again for a moment: a block reaches
-    /// one before the other.
+    /// One step of a contract, and another one if it takes over what a contract before has proven.
     pub(super) fn step(&mut self, id: TermsId) -> Result<Vec<Report>> {
+        let mut stepped = self.step_once(id);
+        if let Ok(reports) = &mut stepped {
+            match self.carry(id).and_then(|words| match words {
+                0 => Ok(Vec::new()),
+                _ => self.step_once(id),
+            }) {
+                Ok(more) => reports.extend(more),
+                Err(error @ (Error::Refused { .. } | Error::Unavailable(_))) => {
+                    reports.push(Report::Refused("contract before".to_owned(), error));
+                }
+                Err(error) => stepped = Err(error),
+            }
+        }
+        if let Err(Error::Broken(_) | Error::Storage(_)) = &stepped
+            && let Some(sitting) = self.sittings.get_mut(&id)
+        {
+            // What it has in memory may differ from what is stored: the next question reads anew.
+            sitting.engine = None;
+        }
+        stepped
+    }
+
+    /// Sources that disagree are asked again for a moment: a block reaches one before the other.
+    fn step_once(&mut self, id: TermsId) -> Result<Vec<Report>> {
         let passes = [LAG.id, AGREE.id, HISTORY.id];
         let mut stepped = self.engine(id)?.step();
         for _ in 1..ASKED_AGAIN {
@@ -355,12 +392,6 @@ impl Desk {
                 _ => break,
             }
             stepped = self.engine(id)?.step();
-        }
-        if let Err(Error::Broken(_) | Error::Storage(_)) = &stepped
-            && let Some(sitting) = self.sittings.get_mut(&id)
-        {
-            // What it has in memory may differ from what is stored: the next question reads anew.
-            sitting.engine = None;
         }
         stepped
     }

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!  parties                      desk                              engine of the contract
-//!    |-- registration ----------->| both have signed, the record is ours, bound once
+//!    |-- registration ----------->| both have signed, or the chain shows its sale;
+//!    |                            | the record is ours, bound once
 //!    |-- request: words, key ---->| size, form, contract, seat, signature, key, words
 //!    |                            |-- letters --------------------->| admit, commit
 //!    |                            |-- sources agree? -- step ------>| receipt, rule, sign
@@ -27,6 +28,7 @@
 //! for ever.
 
 pub mod answer;
+mod carrying;
 #[cfg(feature = "core")]
 pub mod courier;
 pub mod desk;
@@ -38,9 +40,9 @@ pub mod query;
 pub mod reasons;
 pub mod registration;
 pub mod request;
-pub mod resold;
 #[cfg(feature = "validator")]
 pub mod server;
+pub mod sold;
 pub mod sources;
 pub mod standing;
 #[cfg(any(feature = "validator", feature = "gateway"))]

@@ -1,20 +1,29 @@
 //! Every rule that a desk asks before it judges anything, and which attack it keeps out.
 
-use super::{expected, query, registration, request, resold};
+use super::{expected, query, registration, request, sold};
 use crate::policy::{Reasoned, because};
 
 /// The rules of registering, of requests and of questions, each in the order in which it is asked.
-pub const RULES: [Reasoned; 25] = [
+pub const RULES: [Reasoned; 28] = [
     because(registration::SIZE, "a file without end would take the desk's memory"),
     because(registration::FORM, "two readers of a guessed form would register two contracts"),
     because(registration::NETWORK, "coins of value would be ruled on by a chain of none"),
+    because(
+        registration::WAY,
+        "of a position that was sold, its miner would register another sale",
+    ),
     because(registration::SIGNED, "one side would register terms that the other never saw"),
-    because(resold::DERIVED, "a holder would write his own terms into the miner's name"),
+    because(sold::DERIVED, "a holder would write his own terms into the miner's name"),
     because(registration::MEMBER, "somebody else's keys would be taken for ours"),
+    because(registration::ISSUED, "strangers would fill the desk with positions of nobody's"),
     because(registration::FIRST, "one record would rule by two terms, whichever suit the asker"),
     because(registration::APART, "a miner would sell the same hash power twice"),
-    because(resold::BEFORE, "terms would be taken over that the miner never agreed to"),
-    because(resold::CHAIN, "a sale that never came would take the place of the one that does"),
+    because(sold::BEFORE, "terms would be taken over that the miner never agreed to"),
+    because(sold::CHAIN, "a sale that never came would take the place of the one that does"),
+    because(
+        sold::SOLD,
+        "a contract that nobody has paid, or no miner agreed to, would be ruled on",
+    ),
     because(registration::ALIVE, "ended contracts would fill the desk for nothing"),
     because(request::SIZE, "a request without end would take the desk's memory"),
     because(request::FORM, "two readers of a guessed form would sign and hear two requests"),

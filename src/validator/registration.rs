@@ -1,11 +1,13 @@
-//! `hashmix registration 1`: both parties agreed to these very terms, and a record of ours is in
-//! them.
+//! `hashmix registration 1`: the terms of a contract, who has agreed to them, and a record of ours in them.
 //!
 //! Anybody can write terms around other people's records. So miner and holder each sign the terms'
 //! id with the communication key in the record that the terms show of them; without both, one party
 //! could register terms that the other never saw, and ask to be paid by them. And a record of ours
-//! serves the first terms that it was registered with, for ever: it was made for one contract, or for
-//! the contracts of one issued position, one for each transfer of its seal.
+//! serves the first terms that it was registered with, for ever: it was made for one contract.
+//!
+//! Or it was made for an issued position, and serves its contracts, whose terms nobody signs: they come
+//! with the sale that has made them ([`super::sold`]). Their record is bound when we register the
+//! position's miner ([`crate::engine::issuing::record`]), so a stranger's registration comes to nothing.
 //!
 //! A share shows one coinbase, and whoever verifies it for a position knows that position's scripts
 //! alone. So the desk, which knows several contracts, sees to it that no output counts for two of them.
@@ -18,30 +20,36 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Culprit, Result, Rule};
 use crate::flow::escrow::terms::{EscrowTerms, TERMS_MAX_BYTES};
 use crate::flow::reward;
-use crate::flow::sale::terms::SALE_MAX_BYTES;
-use crate::id::{PositionId, TermsId, tagged_hash};
+use crate::flow::sale::terms::{Acceptance, Offer, SALE_MAX_BYTES};
+use crate::id::{TermsId, tagged_hash};
 use crate::message;
-use crate::party::{Record, Seat};
+use crate::party::{Record, SERVES, Seat};
 use crate::sign::seed::Seed;
 use crate::store::Store;
-use crate::validator::resold::Resold;
+use crate::validator::sold::Sold;
 
 /// The form of a registration.
 pub const FORM: Rule = Rule::new(
     "policy-registry-form",
     "a registration is JSON with the fields of `hashmix registration 1`",
-    "make it with `hashmix terms sign`",
+    "make it with `hashmix terms sign`, or for a position that was bought with `hashmix sale register`",
 );
 /// A registration has a longest length.
 pub const SIZE: Rule = Rule::new(
     "policy-registry-size",
-    "a registration is no longer than terms and two signatures ever are",
-    "send the file that `hashmix terms sign` made, and nothing else",
+    "a registration is no longer than terms, two signatures and a sale ever are",
+    "send the file that `hashmix terms sign` or `hashmix sale register` made, and nothing else",
+);
+/// What was sold is registered by its sale.
+pub const WAY: Rule = Rule::new(
+    "policy-registry-way",
+    "a contract of an issued position is registered by its sale and nobody's signature, any other by two signatures and no sale",
+    "a position that was bought is registered with `hashmix sale register`, other terms are signed with `hashmix terms sign`",
 );
 /// Both have agreed.
 pub const SIGNED: Rule = Rule::new(
     "policy-registry-signed",
-    "miner and holder have both signed the id of the terms, each with his record's key; for the miner may stand the resale that validators signed in his place",
+    "miner and holder have both signed the id of the terms, each with his record's key",
     "have the missing party run `hashmix terms sign` on the registration",
 );
 /// We sit at the contract.
@@ -53,8 +61,14 @@ pub const MEMBER: Rule = Rule::new(
 /// A record serves one contract.
 pub const FIRST: Rule = Rule::new(
     "policy-registry-first",
-    "a validator's record serves the terms it was registered with first; where they are of an issued position, one contract for each transfer of its seal",
+    "a validator's record serves the terms it was bound to first: those of one contract, or of one issued position",
     "ask the validator for a fresh record, and agree on new terms with it",
+);
+/// A position is known from its miner on.
+pub const ISSUED: Rule = Rule::new(
+    "policy-registry-issued",
+    "the position that was sold is one for which this desk has registered the miner",
+    "register with the validators that have attested the position; one who lost his memory restores it from a backup",
 );
 /// The desk's network is the terms'.
 pub const NETWORK: Rule = Rule::new(
@@ -72,7 +86,7 @@ pub const ALIVE: Rule = Rule::new(
 /// No output counts for two contracts.
 pub const APART: Rule = Rule::new(
     "policy-registry-apart",
-    "a contract's reward lock is neither lock nor service script of another contract at the desk, and its service script is no other's lock",
+    "a contract's reward lock is neither lock nor service script of another contract at the desk, and its service script is no other's lock; what was sold answers for the locks before its own alone",
     "agree on terms with a payout script that was never used; who used this one elsewhere is not known, and need not be either party",
 );
 
@@ -86,8 +100,8 @@ pub const REGISTRATION_MAX_BYTES: usize = TERMS_MAX_BYTES + 2 * SALE_MAX_BYTES +
 /// The scripts for which a contract's shares are counted: an output to one of them counts for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Counted {
-    /// The position whose hash power it is.
-    pub position: PositionId,
+    /// The terms of the position whose contracts follow each other; none where a contract stands alone.
+    pub position: Option<TermsId>,
     /// The reward lock.
     pub lock: ScriptBuf,
     /// Locks of the position's holders before, which the contract's first periods still pay.
@@ -101,23 +115,44 @@ impl Counted {
         core::iter::once(&self.lock).chain(&self.earlier)
     }
 
-    /// Which script of ours the other contract counts too, and as what.
-    fn shared_with(&self, theirs: &Self) -> Option<(&'static str, &'static str)> {
-        // Contracts of one position follow each other: one counts the locks of those before it.
-        let follows = self.position == theirs.position;
-        let twice = || self.locks().any(|lock| theirs.locks().any(|other| other == lock));
-        if self.lock == theirs.lock || (!follows && twice()) {
+    /// Which script of ours the other contract counts too, and as what. `ours` are locks of contracts at
+    /// the desk that this one follows.
+    fn shared_with(
+        &self,
+        theirs: &Self,
+        ours: &[&ScriptBuf],
+    ) -> Option<(&'static str, &'static str)> {
+        if self.lock == theirs.lock {
             return Some(("reward lock", "lock"));
         }
-        if self.locks().any(|lock| *lock == theirs.service) {
+        // Contracts of one position follow each other: one counts the locks of those before it. Its terms
+        // say so and not its id, which a stranger can name.
+        if self.position.is_some() && self.position == theirs.position {
+            return None;
+        }
+        // What was sold is paid for already. Its lock is made of its people's keys, its service script was
+        // proven to be the miner's before the issue: whoever names one of them elsewhere, and comes first
+        // with it, keeps no buyer out. What he has from hearsay, locks before his that are not known here,
+        // he answers for.
+        let sold = self.position.is_some();
+        let named = |lock: &&ScriptBuf| !sold || !ours.contains(lock);
+        let mut locks = self.earlier.iter().filter(named);
+        let lock = Some(&self.lock).filter(|_| !sold);
+        if locks.clone().chain(lock).any(|lock| theirs.locks().any(|other| other == lock)) {
+            return Some(("reward lock", "lock"));
+        }
+        let lock = Some(&self.lock).filter(|_| !sold || theirs.position.is_some());
+        if lock.is_some_and(|lock| *lock == theirs.service)
+            || locks.any(|lock| *lock == theirs.service)
+        {
             return Some(("reward lock", "service script"));
         }
-        let paid = theirs.locks().any(|lock| *lock == self.service);
-        paid.then_some(("miner's payout script", "lock"))
+        let mut paid = theirs.locks().take(if sold { 1 } else { usize::MAX });
+        paid.any(|lock| *lock == self.service).then_some(("miner's payout script", "lock"))
     }
 }
 
-/// Terms, and who has agreed to them.
+/// Terms, and who has agreed to them, or how they came.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Registration {
@@ -126,12 +161,14 @@ pub struct Registration {
     /// What was agreed.
     pub terms: EscrowTerms,
     /// The miner's BIP-340 signature of [`digest`]; none until he signs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub miner: Option<schnorr::Signature>,
     /// The holder's.
-    pub holder: Option<schnorr::Signature>,
-    /// In place of the miner's: the resale by which the contract came while he was silent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub resale: Option<Box<Resold>>,
+    pub holder: Option<schnorr::Signature>,
+    /// In place of both, where an issued position was sold.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sale: Option<Box<Sold>>,
 }
 
 /// What both parties sign: a tagged hash of the terms' id.
@@ -142,13 +179,15 @@ pub fn digest(terms: TermsId) -> [u8; 32] {
 impl Registration {
     /// Terms that nobody has signed yet.
     pub fn new(terms: EscrowTerms) -> Self {
-        Self {
-            format: REGISTRATION_FORMAT.to_owned(),
-            terms,
-            miner: None,
-            holder: None,
-            resale: None,
-        }
+        let format = REGISTRATION_FORMAT.to_owned();
+        Self { format, terms, miner: None, holder: None, sale: None }
+    }
+
+    /// The registration of the contract that a sale makes.
+    pub fn of_sale(offer: Offer, acceptance: Acceptance) -> Result<Self> {
+        let sale = Sold { offer, acceptance };
+        let terms = sale.bargain()?.contract;
+        Ok(Self { sale: Some(Box::new(sale)), ..Self::new(terms) })
     }
 
     /// Reads a registration; who has signed it is not yet checked (see [`Registration::check`]).
@@ -175,8 +214,17 @@ impl Registration {
         Ok(text + "\n")
     }
 
+    /// Refuses to sign what is registered by its sale.
+    pub fn check_signable(&self) -> Result<()> {
+        match (&self.terms.tenure, &self.sale) {
+            (None, None) => Ok(()),
+            _ => Err(WAY.misused("registration", "terms without a seal", "those of a sale")),
+        }
+    }
+
     /// Adds a party's signature of [`digest`], verified.
     pub fn add(&mut self, seat: Seat, signature: schnorr::Signature) -> Result<()> {
+        self.check_signable()?;
         let place = match seat {
             Seat::Miner => &mut self.miner,
             Seat::Holder => &mut self.holder,
@@ -188,15 +236,24 @@ impl Registration {
         self.signed(seat)
     }
 
-    /// Checks the terms, and that both parties have signed them; where a resale stands for the miner,
-    /// that they follow from it. What the chain says of it the desk asks.
+    /// Checks the terms, and that both parties have signed them; of an issued position, that they follow
+    /// from the sale. What the chain says of that the desk asks.
     pub fn check(&self) -> Result<TermsId> {
         self.terms.check()?;
-        match (&self.miner, &self.resale) {
-            (None, Some(resale)) => resale.check_derived(&self.terms)?,
-            _ => self.signed(Seat::Miner)?,
+        let signed = self.miner.is_some() || self.holder.is_some();
+        let refuse = |expected: &str, found: &str| {
+            Err(WAY.refuses(Culprit::Sender, "registration", expected, found))
+        };
+        match (&self.terms.tenure, &self.sale) {
+            (None, None) => {
+                self.signed(Seat::Miner)?;
+                self.signed(Seat::Holder)?;
+            }
+            (Some(_), Some(sale)) if !signed => sale.check_derived(&self.terms)?,
+            (Some(_), Some(_)) => return refuse("a sale alone", "a signature beside it"),
+            (Some(_), None) => return refuse("the sale of an issued position", "none"),
+            (None, Some(_)) => return refuse("two signatures alone", "a sale"),
         }
-        self.signed(Seat::Holder)?;
         self.terms.id()
     }
 
@@ -252,31 +309,36 @@ impl Registration {
         }
     }
 
-    /// Refuses terms other than those that our record at `place` serves already: of one contract, or of
-    /// one position and this transfer of its seal.
+    /// Refuses terms other than those that our record at `place` serves already, and those of a position
+    /// that it does not serve yet.
     pub fn check_first(&self, store: &Store, place: u8) -> Result<()> {
-        let scope = self.scope(place)?;
-        for (name, serves) in self.serves()? {
-            let held = store.recall(&scope, &name)?;
-            let Some(held) = held.filter(|held| held.as_slice() != serves) else { continue };
-            let held = bitcoin::hex::DisplayHex::to_lower_hex_string(held.as_slice());
-            let expected = format_args!("the {name} that it serves, {held}").to_string();
-            return Err(FIRST.refuses(Culprit::Sender, "our record", expected, self.terms.id()?));
+        let held = store.recall(&self.record(place)?.service(), SERVES)?;
+        let serves = self.serves()?;
+        if held.as_deref().map_or(self.sale.is_none(), |held| held == serves.as_bytes()) {
+            return Ok(());
         }
-        Ok(())
+        let held = held.map(|held| TermsId(held.try_into().unwrap_or_default()));
+        let held = held.map_or("none".to_owned(), |held| format!("terms {held}"));
+        let place = "our record";
+        Err(match &self.sale {
+            Some(_) => {
+                let expected = format_args!("bound to the position's terms {serves}").to_string();
+                ISSUED.refuses(Culprit::Sender, place, expected, held)
+            }
+            None => {
+                let expected = format_args!("what it serves, {held}").to_string();
+                FIRST.refuses(Culprit::Sender, place, expected, format_args!("terms {serves}"))
+            }
+        })
     }
 
-    /// What a record of ours serves with this contract, by the names under which the store remembers
-    /// it. Terms of a position share their lineage, and each transfer has one contract.
-    fn serves(&self) -> Result<Vec<(String, [u8; 32])>> {
-        let id = self.terms.id()?.0;
-        Ok(match (&self.terms.tenure, self.terms.lineage()?) {
-            (Some(tenure), Some(lineage)) => {
-                let transfer = format!("terms of transfer {}", tenure.transfer);
-                vec![("terms".to_owned(), lineage), (transfer, id)]
-            }
-            _ => vec![("terms".to_owned(), id)],
-        })
+    /// What a record of ours serves with this contract: these terms, or those of the position that was
+    /// sold, for all its contracts.
+    fn serves(&self) -> Result<TermsId> {
+        match &self.sale {
+            Some(sale) => sale.position_terms(),
+            None => self.terms.id(),
+        }
     }
 
     /// The scripts for which shares are counted.
@@ -285,7 +347,8 @@ impl Registration {
         let lock = reward::coins::lock(terms)?.script_pubkey;
         let tenure = self.terms.tenure.iter().flat_map(|tenure| &tenure.earlier);
         let earlier = tenure.map(|earlier| earlier.lock.clone()).collect();
-        let (position, service) = (self.terms.position()?, terms.miner.payout_script());
+        let position = self.sale.as_ref().map(|sale| sale.position_terms()).transpose()?;
+        let service = terms.miner.payout_script();
         Ok(Counted { position, lock, earlier, service })
     }
 
@@ -300,11 +363,14 @@ impl Registration {
     /// record is made for one; a payout script is whatever the miner wrote into his record.
     pub fn check_apart<'a>(
         &self,
-        others: impl IntoIterator<Item = (&'a TermsId, &'a Counted)>,
+        others: impl IntoIterator<Item = (&'a TermsId, &'a Counted)> + Clone,
     ) -> Result<()> {
         let ours = self.counted()?;
+        let before = others.clone().into_iter().map(|(_, counted)| counted);
+        let before = before.filter(|c| c.position.is_some() && c.position == ours.position);
+        let before: Vec<&ScriptBuf> = before.map(|counted| &counted.lock).collect();
         for (id, theirs) in others {
-            if let Some((place, what)) = ours.shared_with(theirs) {
+            if let Some((place, what)) = ours.shared_with(theirs, &before) {
                 let found = format_args!("the {what} of terms {id}").to_string();
                 let expected = "a script that no other contract counts";
                 return Err(APART.refuses(Culprit::Sender, place, expected, found));
@@ -313,22 +379,21 @@ impl Registration {
         Ok(())
     }
 
-    /// Binds our record at `place` to these terms, durably; refused if it serves others.
+    /// Binds our record at `place` to what it serves, durably; refused if that is something else. A
+    /// position's was bound before; where a store was lost, its contracts here bind it again.
     pub fn bind(&self, store: &mut Store, place: u8) -> Result<()> {
-        self.check_first(store, place)?;
-        let scope = self.scope(place)?;
-        let remember = |(name, serves): (String, [u8; 32])| store.remember(&scope, &name, &serves);
-        self.serves()?.into_iter().try_for_each(remember)
+        let service = self.record(place)?.service();
+        if self.sale.is_none() || store.recall(&service, SERVES)?.is_some() {
+            self.check_first(store, place)?;
+        }
+        store.remember(&service, SERVES, self.serves()?.as_bytes())
     }
 
-    /// What the store's memory knows a record by: the key that it is signed with.
-    fn scope(&self, place: u8) -> Result<[u8; 32]> {
+    fn record(&self, place: u8) -> Result<&Record> {
         let validators = &self.terms.reward.federation.validators;
-        let record = validators.get(usize::from(place)).ok_or_else(|| {
+        validators.get(usize::from(place)).ok_or_else(|| {
             MEMBER.broken("federation", format_args!("a record {place}"), validators.len())
-        })?;
-        let key = record.record.communication.serialize();
-        Ok(tagged_hash("hashmix/registry/1", &[&key]))
+        })
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use bitcoin::hashes::Hash;
 use bitcoin::secp256k1::schnorr;
-use bitcoin::{Amount, BlockHash, Network};
+use bitcoin::{BlockHash, Network};
 
 use super::answer::{Answer, Refusal};
 use super::desk::Desk;
@@ -165,32 +165,28 @@ fn a_record_is_bound_to_its_first_terms() {
 }
 
 #[test]
-fn a_record_serves_one_contract_for_each_transfer_of_its_position() {
-    let mut store = Store::open_in_memory().unwrap();
-    let contract = |transfer, first, price: u64, cap| {
-        let mut terms = terms();
-        let position = PositionId([7; 32]);
-        terms.tenure = Some(Tenure { position, transfer, first, earlier: Vec::new() });
-        terms.price = Amount::from_sat(price);
-        terms.fees.cap += cap;
-        agreed(terms)
-    };
-    let sold = contract(1, 1, 50_000_000, 0);
-    sold.bind(&mut store, 1).unwrap();
-    sold.bind(&mut store, 1).unwrap();
-    contract(2, 3, 30_000_000, 0).bind(&mut store, 1).unwrap();
-    sold.check_first(&store, 1).unwrap();
-    for other in [
-        contract(2, 3, 30_000_001, 0),
-        contract(1, 3, 30_000_000, 0),
-        contract(3, 4, 20_000_000, 1),
-        agreed(terms()),
-    ] {
-        let error = other.bind(&mut store, 1).unwrap_err();
-        assert_eq!(error.rule(), "policy-registry-first");
+fn terms_of_a_position_are_signed_by_nobody() {
+    let mut bought = terms();
+    let position = PositionId([7; 32]);
+    bought.tenure = Some(Tenure { position, transfer: 1, first: 1, earlier: Vec::new() });
+    bought.check().unwrap();
+    let signature = signer(Seat::Miner).sign_digest(digest(bought.id().unwrap())).unwrap();
+    let mut registration = Registration::new(bought);
+    let error = registration.add(Seat::Miner, signature).unwrap_err();
+    assert_eq!((error.rule(), error.exit_code()), ("policy-registry-way", 2));
+    assert!(error.fault().rule.advice.contains("`hashmix sale register`"));
+    // Whoever writes signatures into the file himself, comes no further.
+    for signature in [None, Some(signature)] {
+        (registration.miner, registration.holder) = (signature, signature);
+        assert_eq!(registration.check().unwrap_err().rule(), "policy-registry-way");
     }
-    agreed(terms()).bind(&mut store, 2).unwrap();
-    assert_eq!(sold.check_first(&store, 2).unwrap_err().rule(), "policy-registry-first");
+    registration.terms.tenure = None;
+    registration
+        .add(
+            Seat::Miner,
+            signer(Seat::Miner).sign_digest(digest(registration.terms.id().unwrap())).unwrap(),
+        )
+        .unwrap();
 }
 
 fn word(from: Seat) -> Word {

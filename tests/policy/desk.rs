@@ -6,6 +6,7 @@ use std::sync::LazyLock;
 use bitcoin::hashes::{Hash, sha256};
 use bitcoin::secp256k1::schnorr;
 use bitcoin::{Network, ScriptBuf};
+use hashmix::engine::issuing::record;
 use hashmix::error::Result;
 use hashmix::flow::escrow::terms::EscrowTerms;
 use hashmix::flow::word::Word;
@@ -16,12 +17,13 @@ use hashmix::rehearsal::people;
 use hashmix::sign::seed::Seed;
 use hashmix::store::Store;
 use hashmix::validator::registration::{
-    APART, Counted, FIRST, FORM, MEMBER, NETWORK, REGISTRATION_MAX_BYTES, Registration, SIGNED,
-    SIZE, digest,
+    APART, Counted, FIRST, FORM, ISSUED, MEMBER, NETWORK, REGISTRATION_MAX_BYTES, Registration,
+    SIGNED, SIZE, WAY, digest,
 };
 use hashmix::validator::request::{REQUEST_FORMAT, Request};
 
 use crate::examine::Bench;
+use crate::registered_by_sale::sold;
 use crate::world::{self, signer};
 
 /// First height of the term: on a true chain the coin that funds the escrow is mature before.
@@ -140,6 +142,12 @@ impl Brought {
         signed(terms).bind(&mut self.memory, place).unwrap();
     }
 
+    /// The record at `place` serves the position that was sold.
+    fn attested(&mut self, place: u8) {
+        let sale = sold().registration.sale.unwrap();
+        record::bind(&mut self.memory, &sale.offer.offer.terms, place).unwrap();
+    }
+
     /// Another contract stands at the desk, whose scripts are ours but for a change.
     fn beside(&mut self, change: impl FnOnce(&mut Counted)) {
         let mut counted = self.registration.counted().unwrap();
@@ -157,6 +165,13 @@ fn brought() -> Brought {
         memory: Store::open_in_memory().unwrap(),
         others: Vec::new(),
     }
+}
+
+/// A contract of an issued position comes with its sale; its miner is registered here.
+fn bought() -> Brought {
+    let mut bought = Brought { registration: sold().registration, ..brought() };
+    bought.attested(1);
+    bought
 }
 
 /// A script of people who are not here.
@@ -201,6 +216,25 @@ examine! {
             at_a_desk_of_testnet => |b| b.network = Network::Testnet4,
         }
     }
+    way: WAY, "refused (sender)", bought {
+        accepts {
+            a_sale_and_no_signature => |_| {},
+            two_signatures_and_no_sale => |b| *b = brought(),
+        }
+        refuses {
+            signatures_in_place_of_the_sale => |b| {
+                b.registration.sale = None;
+                (b.registration.miner, b.registration.holder) = (Some(zeros()), Some(zeros()));
+            },
+            neither => |b| b.registration.sale = None,
+            a_signature_beside_the_sale => |b| b.registration.miner = Some(zeros()),
+            a_sale_of_terms_that_were_signed => |b| {
+                let sale = b.registration.sale.take();
+                *b = brought();
+                b.registration.sale = sale;
+            },
+        }
+    }
     signed_by_both: SIGNED, "refused (miner)", brought {
         accepts {
             other_terms_that_both_have_signed => |b| b.registration = signed(others()),
@@ -233,6 +267,31 @@ examine! {
             },
         }
     }
+    issued: ISSUED, "refused (sender)", bought {
+        accepts {
+            a_position_whose_miner_is_registered_here => |_| {},
+            at_another_seat => |b| {
+                b.seed = seed(Seat::Validator(2));
+                b.attested(2);
+            },
+        }
+        refuses {
+            a_position_that_this_desk_has_never_seen => |b| {
+                b.memory = Store::open_in_memory().unwrap();
+            },
+            a_position_that_is_known_to_another_record => |b| b.seed = seed(Seat::Validator(0)),
+            a_record_that_serves_another_position => |b| {
+                let mut other = b.registration.sale.as_ref().unwrap().offer.offer.terms.clone();
+                other.efficiency += 1;
+                b.memory = Store::open_in_memory().unwrap();
+                record::bind(&mut b.memory, &other, 1).unwrap();
+            },
+            a_record_that_serves_a_contract => |b| {
+                b.memory = Store::open_in_memory().unwrap();
+                b.served(terms(), 1);
+            },
+        }
+    }
     first: FIRST, "refused (sender)", brought {
         accepts {
             the_same_terms_again => |b| b.served(terms(), 1),
@@ -240,6 +299,7 @@ examine! {
         }
         refuses {
             after_other_terms => |b| b.served(others(), 1),
+            after_a_position => |b| b.attested(1),
             other_terms_after_these => |b| {
                 b.served(terms(), 1);
                 b.registration = signed(others());
@@ -249,17 +309,64 @@ examine! {
     apart: APART, "refused (sender)", brought {
         accepts {
             another_lock_with_the_same_service_script => |b| b.beside(|c| c.lock = nobodys(1)),
-            a_later_contract_of_the_position_that_counts_its_lock_before => |b| b.beside(|c| {
-                c.earlier = vec![std::mem::replace(&mut c.lock, nobodys(1))];
-            }),
+            a_later_contract_of_the_position_that_counts_its_lock_before => |b| {
+                *b = bought();
+                b.beside(|c| c.earlier = vec![std::mem::replace(&mut c.lock, nobodys(1))]);
+            },
+            what_was_sold_where_somebody_came_first_with_its_lock_as_his_address => |b| {
+                *b = bought();
+                b.beside(|c| {
+                    (c.lock, c.service, c.position) = (nobodys(1), c.lock.clone(), None);
+                    c.earlier.clear();
+                });
+            },
+            what_was_sold_where_somebody_came_first_with_its_scripts_as_locks_before => |b| {
+                *b = bought();
+                b.beside(|c| {
+                    c.earlier = vec![c.lock.clone(), c.service.clone()];
+                    (c.lock, c.service) = (nobodys(1), nobodys(2));
+                    c.position = Some(TermsId([1; 32]));
+                });
+            },
+            a_lock_before_that_is_known_here_and_named_elsewhere => |b| {
+                *b = bought();
+                b.beside(|c| c.lock = c.earlier.remove(0));
+                b.beside(|c| {
+                    (c.lock, c.service) = (nobodys(1), nobodys(2));
+                    c.position = Some(TermsId([1; 32]));
+                });
+            },
             a_contract_of_strangers => |b| b.beside(|c| {
                 (c.lock, c.service) = (nobodys(1), nobodys(2));
             }),
         }
         refuses {
-            a_lock_that_another_position_counts_as_one_before => |b| b.beside(|c| {
+            a_lock_before_that_is_of_another_position => |b| {
+                *b = bought();
+                b.beside(|c| {
+                    c.lock = c.earlier.remove(0);
+                    c.position = Some(TermsId([1; 32]));
+                });
+            },
+            a_lock_before_that_another_position_has_before_too => |b| {
+                *b = bought();
+                b.beside(|c| (c.lock, c.position) = (nobodys(1), Some(TermsId([1; 32]))));
+            },
+            a_lock_before_that_is_anothers_service_script => |b| {
+                *b = bought();
+                b.beside(|c| {
+                    (c.lock, c.service, c.position) = (nobodys(1), c.earlier.remove(0), None);
+                });
+            },
+            a_service_script_of_what_was_sold_that_is_anothers_lock => |b| {
+                *b = bought();
+                b.beside(|c| {
+                    (c.lock, c.service, c.position) = (c.service.clone(), nobodys(2), None);
+                    c.earlier.clear();
+                });
+            },
+            a_lock_that_no_contract_of_a_position_counts_as_one_before => |b| b.beside(|c| {
                 c.earlier = vec![std::mem::replace(&mut c.lock, nobodys(1))];
-                c.position = hashmix::id::PositionId([1; 32]);
             }),
             a_service_script_that_is_a_lock_before_of_another => |b| b.beside(|c| {
                 c.earlier = vec![std::mem::replace(&mut c.service, nobodys(2))];

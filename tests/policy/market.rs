@@ -44,7 +44,7 @@ const SWITCH: u32 = 4;
 pub(crate) const EXPIRES: u32 = 68;
 
 /// Somebody's signer by name and number of his record.
-fn somebody(name: &str, number: u32) -> SoftwareSigner {
+pub(crate) fn somebody(name: &str, number: u32) -> SoftwareSigner {
     let secrets = people::seed(name).unwrap().record(bitcoin::Network::Regtest, number).unwrap();
     SoftwareSigner::new(secrets, bitcoin::Network::Regtest).unwrap()
 }
@@ -119,7 +119,7 @@ fn coin() -> TxOut {
 }
 
 /// A transaction out of nowhere that pays these outputs.
-fn paying(outputs: Vec<TxOut>, number: u8) -> Transaction {
+pub(crate) fn paying(outputs: Vec<TxOut>, number: u8) -> Transaction {
     let somebody = OutPoint::new(Txid::from_byte_array([number; 32]), 0);
     Transaction {
         version: Version::TWO,

@@ -12,7 +12,7 @@ use crate::examine::Examined;
 use crate::figures::{hold, put};
 use crate::{
     desk, desk_hears, desk_reads, issue, leaf, memory, outputs, received_form, received_input,
-    received_transaction, resale, resale_exchange, resale_registered, ruling, seat, shape, sweep,
+    received_transaction, registered_by_sale, resale, resale_exchange, ruling, seat, shape, sweep,
 };
 
 /// Everything that is examined here, by area.
@@ -22,7 +22,7 @@ const AREAS: &[&[Examined]] = &[
     sweep::EXAMINED,
     resale::EXAMINED,
     resale_exchange::EXAMINED,
-    resale_registered::EXAMINED,
+    registered_by_sale::EXAMINED,
     outputs::EXAMINED,
     shape::EXAMINED,
     leaf::EXAMINED,

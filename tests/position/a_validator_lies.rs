@@ -2,13 +2,17 @@
 
 use std::slice::from_ref;
 
-use hashmix::engine::issuing::Issuing;
+use bitcoin::Network;
+use hashmix::engine::issuing::{Issuing, Told};
 use hashmix::error::Error;
 use hashmix::flow::position::proof::Stage;
 use hashmix::flow::position::terms::PositionTerms;
 use hashmix::flow::position::word::Event;
 use hashmix::id::CertificateDigest;
+use hashmix::party::Role;
 use hashmix::rehearsal::position as cast;
+use hashmix::sign::record::record;
+use hashmix::sign::software::SoftwareSigner;
 use hashmix::work::receipt::{self, Receipt, Subject};
 
 use crate::town::{HEIGHTS, SHARES, Town, all_well};
@@ -76,4 +80,44 @@ fn a_validator_gives_at_most_eight_receipts_for_a_certificate() {
     // The others take these eight, and give one of their own each.
     all_well(&mut validators);
     all_well(&mut validators);
+}
+
+#[test]
+fn a_validator_registers_no_second_position_with_the_same_record_of_his() {
+    let town = Town::new();
+    let terms = cast::terms(1, HEIGHTS).unwrap();
+    let mut validators = town.validators(1, &terms);
+    enrol(&mut town.miner(1, &terms), 1);
+    all_well(&mut validators);
+    // Another miner's position around the same federation.
+    let mut other = terms.clone();
+    let contract = &terms.reward.contract;
+    let made = |signer: SoftwareSigner, role| {
+        let payout = signer.address().into_unchecked();
+        record(&signer, role, Network::Regtest, contract, payout).unwrap()
+    };
+    other.reward.miner = made(cast::miner(2).unwrap(), Role::Miner);
+    other.reward.holder = made(cast::holder(2).unwrap(), Role::Holder);
+    other.check().unwrap();
+    let dossier = town.dossier(2);
+    enrol(&mut town.miner(2, &other), 2);
+    for place in 0..3 {
+        let file = town.file(&format!("validator {place}"));
+        let mut again = town.validator_at(place, 1, &other, &file, &dossier);
+        let told = again.step().unwrap();
+        let rules: Vec<&str> = told
+            .iter()
+            .filter_map(|told| match told {
+                Told::Refused(_, error) => Some(error.rule()),
+                Told::Heard(..) => None,
+                told => panic!("{told:?}"),
+            })
+            .collect();
+        assert_eq!(rules, ["position-record"]);
+    }
+    // With a memory of his own nobody knows of the first one; that is what the one store is for.
+    let fresh = town.file("a validator without memory");
+    let mut fresh = town.validator_at(0, 1, &other, &fresh, &dossier);
+    let said = fresh.step().unwrap();
+    assert!(said.iter().any(|told| matches!(told, Told::Said(Event::Registered { .. }))));
 }

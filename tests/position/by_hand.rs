@@ -11,8 +11,14 @@ use bitcoin::{Address, Network, TxOut};
 use hashmix::chain::embedded::EmbeddedNode;
 use hashmix::flow::position::proof::Stage;
 use hashmix::flow::position::terms::PositionTerms;
+use hashmix::party::SERVES;
 use hashmix::rehearsal::position as cast;
 use hashmix::rehearsal::world::World;
+use hashmix::sign::sealed::{Passphrase, open};
+use hashmix::store::Store;
+use hashmix::validator::desk::Desk;
+use hashmix::validator::sources::Sources;
+use zeroize::Zeroizing;
 
 use crate::town::{SHARES, mine_slice, mine_to};
 
@@ -124,6 +130,17 @@ impl Table {
         said(&together(&format!("position {command}"), &all))
     }
 
+    /// A validator's desk, in this process.
+    fn desk(&self, place: u8) -> Desk {
+        let home = self.path(&format!("validator {place}"));
+        let phrase = fs::read_to_string(self.path("phrase")).unwrap().trim().to_owned();
+        let phrase = Passphrase::known(Zeroizing::new(phrase)).unwrap();
+        let seed = open(&fs::read(Path::new(&home).join("seed")).unwrap(), &phrase).unwrap();
+        let electrum = self.node.electrum_urls().to_vec();
+        let sources = Sources { network: Network::Regtest, electrum, core: None };
+        Desk::open(Path::new(&home), seed, sources).unwrap()
+    }
+
     fn attest(&self, place: u8) -> String {
         well(self.attest_says(place))
     }
@@ -212,7 +229,15 @@ fn the_command_takes_a_position_to_its_issue() {
 
     let said = table.miner("enroll", &[]);
     assert!(said.contains("next     validator 0, validator 1, validator 2: register"), "{said}");
+    // The first validator's server runs meanwhile: neither disturbs the other.
+    let mut desk = table.desk(0);
     assert!(table.all_attest().contains("said     registered"));
+    assert_eq!(desk.contracts().len(), 0);
+    desk.tip().unwrap();
+    let record = &terms.reward.federation.validators[0];
+    let store = Store::open(Path::new(&table.path("validator 0")).join("store.sqlite")).unwrap();
+    let bound = store.recall(&record.service(), SERVES).unwrap();
+    assert_eq!(bound, Some(terms.id().unwrap().0.to_vec()));
     table.miner("ask", &[]);
     for stage in Stage::BOTH {
         let (code, _, err) = table.miner_says("fund", &["--fee-rate", "3"]);

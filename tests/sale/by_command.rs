@@ -5,10 +5,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use hashmix::cli::position::folder;
+use hashmix::engine::issuing::record::bind;
 use hashmix::flow::sale::terms::{Acceptance, Offer};
-use hashmix::rehearsal::people::seed;
+use hashmix::party::Seat;
+use hashmix::rehearsal::people::{self, seed};
+use hashmix::validator::desk::Desk;
 
-use crate::market::Market;
+use crate::market::{Market, NETWORK};
+use crate::proxy::Proxy;
 
 fn hashmix(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_hashmix")).args(arguments).output().unwrap()
@@ -36,6 +40,23 @@ fn home(dir: &Path, name: &str) -> PathBuf {
     std::fs::write(&file, seed(name).unwrap().words().unwrap().as_bytes()).unwrap();
     std::fs::set_permissions(&file, PermissionsExt::from_mode(0o600)).unwrap();
     home
+}
+
+/// The arguments of the first validator's desk, which asks these servers.
+fn registers(at: &Path, urls: [&str; 2]) -> Vec<String> {
+    let name = people::name(Seat::Validator(0));
+    let seed = home(at.parent().unwrap(), &name).join("seed");
+    let [at, seed] = [at, &seed].map(|path| path.to_str().unwrap());
+    let words = ["--home", at, "--seed", seed, "--network", "regtest"];
+    let servers = urls.into_iter().flat_map(|url| ["--electrum", url]);
+    words.into_iter().chain(servers).map(str::to_owned).collect()
+}
+
+/// The first validator has registered the position's miner.
+fn bind_at(market: &Market, at: &Path) {
+    let seed = seed(&people::name(Seat::Validator(0))).unwrap();
+    let mut store = Desk::memory(at, &seed, NETWORK).unwrap();
+    bind(&mut store, &market.terms, 0).unwrap();
 }
 
 #[test]
@@ -150,6 +171,7 @@ fn a_position_is_offered_bought_and_retired_by_command() {
     let words = ["sale", "broadcast", &offer, "--dossier", &dossier];
     let sent = said(&all(&words, &send));
     assert!(sent.contains("(255 vB)") && sent.contains("transfer 1 is in"), "{sent}");
+    assert!(sent.contains("once a block holds it: hashmix sale register"), "{sent}");
     market.world.settle().unwrap();
     let sent_already = said(&all(&words, &send));
     assert!(sent_already.contains("in the mempool"), "{sent_already}");
@@ -157,7 +179,27 @@ fn a_position_is_offered_bought_and_retired_by_command() {
     // The seller sees it confirmed, and has it in a dossier of his own.
     let his = path("his dossier");
     folder::write(Path::new(&his), &market.dossier()).unwrap();
+    let registration = path("registration.json");
+    let made = said(&["sale", "register", &offer, &acceptance, "--out", &registration]);
+    assert!(made.contains("each of the 3 validators: hashmix validator register"), "{made}");
+    let other_way = Proxy::to(&url);
+    let desk = registers(&dir.path().join("desk"), [&url, &other_way.url()]);
+    let desk: Vec<&str> = desk.iter().map(String::as_str).collect();
+    let register = [&["validator", "register"], &desk[..], &[&registration]].concat();
+    assert!(refused(&register).contains("[policy-registry-issued]"));
+    bind_at(&market, &dir.path().join("desk"));
+    assert!(refused(&register).contains("[policy-registry-sold]"), "{}", refused(&register));
     market.elsewhere(1);
+    let done = said(&register);
+    assert!(done.contains("seat        validator 0"), "{done}");
+    let status = said(&[&["validator", "status"], &desk[..]].concat());
+    assert!(status.contains("phase     open") && status.contains("60000000 sat"), "{status}");
+    // Signatures are not what it takes.
+    let (seed, signed) = (miner.join("seed"), path("signed.json"));
+    let sign = ["terms", "sign", &terms, "--seed", seed.to_str().unwrap(), "--number", "0"];
+    let sign = [&sign[..], &["--role", "miner", "--registration", &signed]].concat();
+    let told = refused(&sign);
+    assert!(told.contains("[policy-registry-way]") && told.contains("sale register"), "{told}");
     let words = ["sale", "broadcast", &offer, &second, "--dossier", &his];
     let seen = said(&all(&words, &who(&miner, "")));
     assert!(seen.contains("already, at ") && seen.contains("transfer 1 is in"), "{seen}");

@@ -20,7 +20,7 @@ fn before(period: u32) -> u32 {
 }
 
 /// Mines a slice with a third more shares than agreed, seals it, and lets everybody answer.
-fn deliver(
+pub fn deliver(
     market: &mut Market,
     table: &mut Table,
     contract: &hashmix::flow::escrow::terms::EscrowTerms,
@@ -33,7 +33,7 @@ fn deliver(
 }
 
 /// A resale from one buyer to the next, signed by all, sent by the miner, mined.
-fn resell(
+pub fn resell(
     market: &mut Market,
     table: &mut Table,
     sold: &Sold,

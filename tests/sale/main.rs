@@ -10,6 +10,7 @@ mod other_wallets;
 #[path = "../regtest/trouble/proxy.rs"]
 #[expect(dead_code, reason = "other stories use the rest of it")]
 mod proxy;
+mod registered_by_its_sale;
 mod resales_that_are_refused;
 mod sales_that_are_refused;
 mod the_miner_is_silent;

@@ -5,6 +5,7 @@ use std::path::Path;
 use bitcoin::hashes::Hash;
 use bitcoin::{Address, Amount, FeeRate, Network, NetworkKind, OutPoint, TapSighash, TxOut, Txid};
 use hashmix::chain::electrum::Electrum;
+use hashmix::engine::issuing::record::bind;
 use hashmix::engine::trade::Trader;
 use hashmix::engine::{Engine, Report};
 use hashmix::error::Result;
@@ -31,7 +32,12 @@ use hashmix::sign::software::{LeafAccount, SoftwareSigner};
 use hashmix::store::Store;
 use hashmix::tx::draft::Draft;
 use hashmix::tx::signed::{Final, Signed};
+use hashmix::validator::desk::Desk;
+use hashmix::validator::registration::Registration;
+use hashmix::validator::sources::Sources;
 use hashmix::wallet::Wallet;
+
+use crate::proxy::Proxy;
 
 pub const NETWORK: Network = Network::Regtest;
 /// First height of the term.
@@ -355,7 +361,32 @@ impl Market {
             number: offer.transfer(),
             sale: Some(contract.id().unwrap()),
         };
-        Sold { contract, seal: OutPoint::new(tx.compute_txid(), 0), held, tx }
+        let acceptance = state.acceptance().unwrap().clone();
+        let registration = Registration::of_sale(state.offer().clone(), acceptance).unwrap();
+        assert_eq!(registration.terms, contract);
+        Sold { contract, seal: OutPoint::new(tx.compute_txid(), 0), held, tx, registration }
+    }
+
+    /// A validator's desk in a folder of its own, which asks two servers.
+    pub fn desk(&self, second: &Proxy, place: u8, home: &str) -> Desk {
+        let electrum = vec![self.url(), second.url()];
+        let sources = Sources { network: NETWORK, electrum, core: None };
+        let seed = seed(&people::name(Seat::Validator(place))).unwrap();
+        Desk::open(&self.folder(home), seed, sources).unwrap()
+    }
+
+    /// The same; its validator has registered the position's miner.
+    pub fn attested(&self, second: &Proxy, place: u8, home: &str) -> Desk {
+        let desk = self.desk(second, place, home);
+        self.bind(place, home);
+        desk
+    }
+
+    /// What a validator binds in his memory when he registers the position's miner.
+    pub fn bind(&self, place: u8, home: &str) {
+        let seed = seed(&people::name(Seat::Validator(place))).unwrap();
+        let mut store = Desk::memory(&self.folder(home), &seed, NETWORK).unwrap();
+        bind(&mut store, &self.terms, place).unwrap();
     }
 
     /// Everybody takes his seat at a contract that a sale has made.
@@ -416,6 +447,7 @@ pub struct Sold {
     pub seal: OutPoint,
     pub held: Held,
     pub tx: bitcoin::Transaction,
+    pub registration: Registration,
 }
 
 pub fn signed(offer: OfferBody, signer: &SoftwareSigner) -> Offer {

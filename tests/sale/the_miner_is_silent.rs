@@ -13,16 +13,12 @@ use hashmix::flow::sale::consent::Party;
 use hashmix::flow::sale::state::Event;
 use hashmix::flow::sale::terms::{Guard, Offer};
 use hashmix::party::Seat;
-use hashmix::rehearsal::people::{self, seed};
 use hashmix::rehearsal::world::World;
 use hashmix::script::lock::Path;
-use hashmix::sign::software::SoftwareSigner;
 use hashmix::validator::desk::Desk;
-use hashmix::validator::registration::{Registration, digest};
-use hashmix::validator::resold::Resold;
-use hashmix::validator::sources::Sources;
+use hashmix::validator::registration::Registration;
 
-use crate::market::{Market, NETWORK, RATE, START, Sold, Table, signed, signer};
+use crate::market::{Market, RATE, START, Sold, Table, signed};
 use crate::proxy::Proxy;
 
 const PRICE: u64 = 60_000_000;
@@ -85,17 +81,6 @@ fn agreed(market: &mut Market, offer: &Offer, buyer: usize) -> Request {
     Request { offer: offer.clone(), acceptance, seller, buyer }
 }
 
-/// A validator's desk, which asks two servers.
-fn desk(market: &Market, second: &Proxy, place: u8, home: &str) -> Desk {
-    let sources = Sources {
-        network: NETWORK,
-        electrum: vec![market.world.electrum_url(), second.url()],
-        core: None,
-    };
-    let seed = seed(&people::name(Seat::Validator(place))).unwrap();
-    Desk::open(&market.folder(home), seed, sources).unwrap()
-}
-
 fn registered(desk: &mut Desk, registration: &Registration) -> Result<(), &'static str> {
     desk.register(&registration.to_json().unwrap()).map(|_| ()).map_err(|error| error.rule())
 }
@@ -106,7 +91,7 @@ fn a_holder_sells_without_the_miner_and_his_buyer_is_ruled_for_later() {
     let first = market.sell(&market.offer(PRICE, 0, 120), 0);
     let old = first.contract.clone();
     let mut table = market.table(&old, 0);
-    register_before(&market, &old);
+    register_before(&market, &first);
 
     // Two periods are delivered; then the miner is gone.
     market.elsewhere_until(START - 1);
@@ -176,40 +161,28 @@ fn a_holder_sells_without_the_miner_and_his_buyer_is_ruled_for_later() {
     assert!(tx.output[0].value > paid(INSTALLMENT * 10 - 30_000), "less ruling and fee");
 }
 
-/// The terms with a signature of their holder, by his record.
-fn registration(contract: &EscrowTerms, holder: &SoftwareSigner) -> Registration {
-    let mut registration = Registration::new(contract.clone());
-    let id = digest(contract.id().unwrap());
-    registration.add(Seat::Holder, holder.sign_digest(id).unwrap()).unwrap();
-    registration
-}
-
-/// The old contract comes to a desk while the miner is there.
-fn register_before(market: &Market, old: &EscrowTerms) {
+/// The old contract comes to a desk by its own sale.
+fn register_before(market: &Market, first: &Sold) {
     let second = Proxy::to(&market.world.electrum_url());
-    let mut whole = registration(old, &market.buyers[0].signer());
-    let miner = signer(&people::name(Seat::Miner), 0);
-    whole.add(Seat::Miner, miner.sign_digest(digest(old.id().unwrap())).unwrap()).unwrap();
-    assert_eq!(registered(&mut desk(market, &second, 0, "desk"), &whole), Ok(()));
+    let mut desk = market.attested(&second, 0, "desk");
+    assert_eq!(registered(&mut desk, &first.registration), Ok(()));
 }
 
-/// The new contract comes to it with the resale in place of the miner's signature, by rule.
+/// The new contract comes to it by the resale, in which the miner had no part, by rule.
 fn register(market: &mut Market, old: &EscrowTerms, new: &EscrowTerms, asked: &Request) {
     let second = Proxy::to(&market.world.electrum_url());
-    let holder = market.buyers[1].signer();
-    let mut later = registration(new, &holder);
-    let mut desk = desk(market, &second, 0, "desk");
-    assert_eq!(registered(&mut desk, &later), Err("policy-registry-signed"));
+    let mut desk = market.desk(&second, 0, "desk");
     let (offer, acceptance) = (asked.offer.clone(), asked.acceptance.clone());
-    later.resale = Some(Box::new(Resold { offer, acceptance }));
-    let mut stranger = self::desk(market, &second, 1, "another desk");
+    let later = Registration::of_sale(offer, acceptance).unwrap();
+    assert_eq!(later.terms, *new);
+    let unsold = Registration::new(new.clone());
+    assert_eq!(registered(&mut desk, &unsold), Err("policy-registry-way"));
+    let mut stranger = market.attested(&second, 1, "another desk");
     assert_eq!(registered(&mut stranger, &later), Err("policy-registry-before"));
     assert_eq!(registered(&mut desk, &later), Err("policy-registry-resold"), "not deep enough");
     market.elsewhere(old.delays.state_depth - 1);
-    let mut cheaper = new.clone();
-    cheaper.price -= Amount::ONE_SAT;
-    let mut other = registration(&cheaper, &holder);
-    other.resale = later.resale.clone();
+    let mut other = later.clone();
+    other.terms.price -= Amount::ONE_SAT;
     assert_eq!(registered(&mut desk, &other), Err("policy-registry-derived"));
     assert_eq!(registered(&mut desk, &later), Ok(()));
     let standing = desk.standing(new.id().unwrap()).unwrap();
@@ -217,6 +190,6 @@ fn register(market: &mut Market, old: &EscrowTerms, new: &EscrowTerms, asked: &R
     assert!(standing.escrow.is_some_and(|escrow| escrow.sat == INSTALLMENT * 10));
     // It is there after a restart.
     drop(desk);
-    let desk = self::desk(market, &second, 0, "desk");
+    let desk = market.desk(&second, 0, "desk");
     assert_eq!(desk.registered().len(), 2);
 }

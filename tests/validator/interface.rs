@@ -100,6 +100,11 @@ fn real_questions_and_answers_have_the_documents_form() {
     let server = Server::start(&town, 0);
     let text = registration(&town.table).to_json().unwrap();
     fits("Registration", &text);
+    let mut bought: Value = serde_json::from_str(&text).unwrap();
+    let fields = bought.as_object_mut().unwrap();
+    fields.remove("miner").and(fields.remove("holder")).unwrap();
+    fields.insert("sale".to_owned(), serde_json::json!({ "offer": {}, "acceptance": {} }));
+    fits("Registration", &bought.to_string());
     fits("Registered", &server.post("/v1/contracts", &text).1);
     fits("Status", &server.ask("GET", "/v1/status", "", "").1);
     town.table.deliver(0, FULL);

@@ -36,6 +36,16 @@ pub enum SaleCommand {
         #[arg(long, value_name = "FILE")]
         out: PathBuf,
     },
+    /// Make the registration of a contract that was bought, for each validator
+    Register {
+        /// The offer's file
+        offer: PathBuf,
+        /// The acceptance's file
+        acceptance: PathBuf,
+        /// The registration to make
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
     /// Withdraw every offer of a seal: move it to yourself
     Withdraw(Box<WithdrawArguments>),
     /// End a position: move its seal to the retirement script

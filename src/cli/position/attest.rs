@@ -17,9 +17,7 @@ use crate::headers::Headers;
 use crate::party::Seat;
 use crate::sign::software::SoftwareSigner;
 use crate::store::Store;
-
-/// The store of a validator's positions, beside those of his contracts.
-const POSITIONS: &str = "positions.sqlite";
+use crate::validator::desk::Desk;
 
 /// Does whatever is the validator's to do now.
 pub(super) fn attest(
@@ -41,8 +39,8 @@ pub(super) fn attest(
     let place = (0u8..).zip(&keys).find(|(_, key)| **key == ours).map(|(place, _)| place);
     let place = place
         .ok_or_else(|| SEAT.misused("--number", "a validator's record of this position", ours))?;
-    wallet::make(&home.home)?;
-    let store = Store::open(home.home.join(POSITIONS))?;
+    // What is bound here, the desk of the position's contracts knows.
+    let store = Desk::memory(&home.home, &seed, network)?;
     let (first, others) = (sources.first()?, sources.others()?);
     let mut issuing = Issuing::open(Seat::Validator(place), terms, store, first, signer, dossier)?
         .with_standing(standing, others)?;

@@ -6,6 +6,7 @@
 //! | `sale accept` | the buyer, with the position's dossier | an acceptance; his coins are reserved |
 //! | `sale sign` | seller, buyer, and in a resale the miner, in this order | a consent |
 //! | `sale broadcast` | whoever signed last; the others, to see it confirmed | the sale, and its transfer in the dossier |
+//! | `sale register` | the buyer | the registration of his contract, for each validator |
 //! | `sale release` | a buyer, where nothing came of it | his coins, free again |
 //!
 //! Files pass between people as they like; what is in them proves itself, and each rebuilds the
@@ -50,6 +51,7 @@ use crate::work::evidence::Evidence;
 
 pub mod book;
 pub mod explain;
+mod registering;
 pub mod seals;
 pub mod title;
 
@@ -71,6 +73,9 @@ pub fn perform(command: SaleCommand) -> Result<Vec<String>> {
         SaleCommand::Broadcast(arguments) => broadcast(&arguments),
         SaleCommand::Release(arguments) => release(&arguments),
         SaleCommand::Terms { offer, acceptance, out } => new_terms(&offer, &acceptance, &out),
+        SaleCommand::Register { offer, acceptance, out } => {
+            registering::register(&offer, &acceptance, &out)
+        }
         SaleCommand::Withdraw(arguments) => withdraw(&arguments),
         SaleCommand::Retire(arguments) => retire(&arguments),
     }
@@ -382,7 +387,7 @@ fn broadcast(arguments: &BroadcastArguments) -> Result<Vec<String>> {
         format!("sent      {} ({} vB)", tx.compute_txid(), tx.vsize()),
         format!("seal      {}:0, transfer {}", tx.compute_txid(), offer.offer.transfer()),
         format!("contract  {}", contract.id()?),
-        "next      make its terms with `hashmix sale terms`, and register them with the validators"
+        "next      register it at each validator once a block holds it: hashmix sale register"
             .to_owned(),
     ]);
     lines.extend(telling.map(Telling::write).transpose()?);

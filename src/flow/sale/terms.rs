@@ -362,10 +362,13 @@ impl OfferBody {
         };
         record.check()?;
         record.check_seat(Role::Holder, self.terms.reward.network, &self.terms.reward.contract)?;
+        // Whatever its number, a seal that was never sold is the first holder's, who may have withdrawn it.
+        // What he sells binds the miner, who has put his record into the position's terms.
+        let unsold = *number == 0 || self.resale.is_none();
+        if unsold && (*record != self.terms.reward.holder || sale.is_some()) {
+            return refuse("the first holder's record, and no sale", &record.id()?);
+        }
         if *number == 0 {
-            if *record != self.terms.reward.holder || sale.is_some() {
-                return refuse("the first holder's record, and no sale", &record.id()?);
-            }
             // A seal that is one of several is named by its place, whatever their number.
             let OutPoint { txid, vout } = self.seal;
             let named = [1, 2].map(|count| position(txid, vout, count));

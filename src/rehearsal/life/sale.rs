@@ -146,7 +146,7 @@ impl Life<'_> {
             RESOLD.to_sat()
         ))?;
         let mut papers = Papers::new(self.terms.clone(), issue)?;
-        for transfer in Transfer::of(&sold.contract) {
+        if let Some(transfer) = Transfer::of(&sold.contract) {
             papers.take("transfer", transfer);
         }
         let sold = self.exchanged(&offer, Some(&table.miner), 1, &papers)?;
