@@ -12,5 +12,9 @@ mod other_wallets;
 mod proxy;
 mod resales_that_are_refused;
 mod sales_that_are_refused;
+#[cfg(unix)]
+mod signed_and_overdue;
+#[cfg(unix)]
+mod silent_by_command;
 mod the_miner_is_silent;
 mod without_a_chain;

@@ -10,7 +10,7 @@ use hashmix::engine::{Engine, Report};
 use hashmix::error::Result;
 use hashmix::flow::escrow::terms::EscrowTerms;
 use hashmix::flow::position::coins::issuer;
-use hashmix::flow::position::dossier::{Dossier, Issue};
+use hashmix::flow::position::dossier::{Dossier, Issue, Transfer};
 use hashmix::flow::position::terms::{POSITION_FORMAT, PositionTerms};
 use hashmix::flow::position::txs::{Funding, funding, issue, position};
 use hashmix::flow::sale::coins::sold_seal;
@@ -94,6 +94,8 @@ pub struct Market {
     pub machines: Machines,
     network: bitcoin::ScriptBuf,
     contracts: u32,
+    /// What every sale so far has written into the dossier.
+    transfers: Vec<Transfer>,
 }
 
 fn trader(world: &dyn World, dir: &Path, name: &str) -> Trader {
@@ -197,6 +199,7 @@ impl Market {
             machines: Machines::default(),
             network,
             contracts: 0,
+            transfers: Vec::new(),
         };
         market.elsewhere_until(106);
         market.issue();
@@ -225,6 +228,13 @@ impl Market {
     pub fn dossier(&self) -> Dossier {
         let issue = Issue::alone(self.at_issue().0.txid, self.funding.unwrap());
         Dossier::new(self.terms.clone(), issue, Vec::new()).unwrap()
+    }
+
+    /// The documents as they are after every sale that was made.
+    pub fn dossier_now(&self) -> Dossier {
+        let at_issue = self.dossier();
+        let (terms, issue) = (at_issue.terms().clone(), at_issue.issue().clone());
+        Dossier::new(terms, issue, self.transfers.clone()).unwrap()
     }
 
     /// Somebody's trader as he comes back, on another way to the chain; what he was about to send goes
@@ -350,6 +360,7 @@ impl Market {
             tx.output.len(),
             tx.vsize()
         );
+        self.transfers.extend(Transfer::of(&contract));
         let held = Held {
             record: contract.reward.holder.clone(),
             number: offer.transfer(),
