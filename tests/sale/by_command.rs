@@ -192,6 +192,12 @@ fn a_position_is_offered_bought_and_retired_by_command() {
     assert!(refused(&all(&words, &she)).contains("[sale-seal-moved]"), "not that number");
     let words = [&words[..], &["--withdrawn", "1"]].concat();
     assert!(said(&all(&words, &she)).contains("nobody holds it any more"));
+    market.world.settle().unwrap();
+    market.elsewhere(1);
+    for word in ["withdraw", "retire"] {
+        let words = ["sale", word, "--dossier", &dossier, "--fee-rate", "2"];
+        assert!(refused(&all(&words, &she)).contains("[title-retired]"));
+    }
 }
 
 #[test]

@@ -58,6 +58,9 @@ fn what_is_signed_is_overdue_and_not_void_until_a_coin_is_spent() {
     let files: Vec<&str> = names.iter().map(String::as_str).collect();
     let (his, url) = (home(dir.path(), &market.buyers[0].name), market.world.electrum_url());
     let who = ["--home", his.to_str().unwrap(), "--network", "regtest", "--electrum", &url];
+    let out = hashmix(&[&["sale", "broadcast"][..], &files[..3], &who].concat());
+    let told = String::from_utf8(out.stdout).unwrap();
+    assert!(told.contains("it lacks a signature of the buyer, who can send it"), "{told}");
     let out = hashmix(&[&["sale", "broadcast"][..], &files, &who].concat());
     let (told, error) = (String::from_utf8(out.stdout).unwrap(), out.stderr);
     assert_eq!(out.status.code(), Some(3));
@@ -69,9 +72,6 @@ fn what_is_signed_is_overdue_and_not_void_until_a_coin_is_spent() {
     ] {
         assert!(told.contains(&line), "{line}\n{told}");
     }
-    let out = hashmix(&[&["sale", "broadcast"][..], &files[..3], &who].concat());
-    let told = String::from_utf8(out.stdout).unwrap();
-    assert!(told.contains("it lacks a signature of the buyer, who can send it"), "{told}");
     let release = [&["sale", "release"][..], &files, &who].concat();
     assert!(refused(&release).contains("[sale-free]"), "{}", refused(&release));
     let told = said(&[&release[..], &["--anyway"]].concat());
@@ -82,6 +82,8 @@ fn what_is_signed_is_overdue_and_not_void_until_a_coin_is_spent() {
     let told = said(&[&release[..], &["--spend", "--fee-rate", "3"]].concat());
     assert!(told.contains("1 coins to yourself"), "{told}");
     market.world.settle().unwrap();
+    let again = said(&[&release[..], &["--spend", "--fee-rate", "3"]].concat());
+    assert_eq!(again, told, "asked again, it is the same transaction");
     let waiting = market.world.mempool().unwrap();
     assert!(told.contains(&waiting[0].to_string()), "{told}");
     assert!(refused(&release).contains("[sale-free]"), "no block has it");
@@ -98,5 +100,5 @@ fn what_is_signed_is_overdue_and_not_void_until_a_coin_is_spent() {
     assert!(matches!(void, Effect::Void(error) if error.rule() == "sale-coin"));
     trader.release(&state).unwrap();
     assert_eq!(trader.wallet().unwrap().balance().reserved, Amount::ZERO);
-    assert_eq!(trader.reclaim(&state, RATE).map(|_| ()).unwrap_err().rule(), "chain-broadcast");
+    assert_eq!(trader.reclaim(&state, RATE).map(|_| ()).unwrap_err().rule(), "sale-free");
 }

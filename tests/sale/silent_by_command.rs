@@ -1,5 +1,6 @@
-//! The miner is silent, and all the rest goes by command and by files: the holder offers, a buyer accepts,
-//! two of three desks answer requests, and the buyer sends what their answers complete.
+//! Resales by command and by files. While the miner is silent the holder offers, a buyer accepts, two of
+//! three desks answer requests, and the buyer sends what their answers complete. Where the miner is there,
+//! he signs what a dossier proves.
 
 use std::path::{Path, PathBuf};
 
@@ -31,6 +32,7 @@ struct Errands {
     dir: tempfile::TempDir,
     url: String,
     second: Proxy,
+    miner: PathBuf,
     seller: PathBuf,
     buyer: PathBuf,
     desks: [PathBuf; 2],
@@ -54,6 +56,7 @@ impl Errands {
         let errands = Self {
             url,
             second,
+            miner,
             seller,
             buyer,
             desks,
@@ -66,7 +69,7 @@ impl Errands {
         std::fs::write(&old, serde_json::to_string(&sold.contract).unwrap()).unwrap();
         let (half, whole) = (errands.path("half.json"), errands.path("whole.json"));
         for (home, role, from, to) in
-            [(&miner, "miner", &old, &half), (&errands.seller, "holder", &half, &whole)]
+            [(&errands.miner, "miner", &old, &half), (&errands.seller, "holder", &half, &whole)]
         {
             let seed = text(&home.join("seed"));
             let words = ["terms", "sign", from, "--seed", &seed, "--number", "0"];
@@ -270,4 +273,67 @@ fn a_holder_and_two_desks_sell_a_position_by_files_while_the_miner_is_silent() {
     let told = said(&words);
     let holder = market.buyers[1].record.id().unwrap().to_string();
     assert!(told.contains("as of move 2") && told.contains(&holder), "{told}");
+}
+
+#[test]
+fn the_miner_signs_by_command_a_resale_that_a_dossier_proves_and_his_evidence_bears_out() {
+    let mut market = Market::issued();
+    let sold = market.sell(&market.offer(PRICE, 0, 120), 0);
+    let old = sold.contract.clone();
+    let mut errands = Errands::begun(&market, &sold);
+    market.elsewhere_until(START - 1);
+    errands.deliver(&mut market, &old, 0);
+    market.elsewhere_until(old.ruling_height(0).unwrap());
+    let path = |name: &str| errands.path(name);
+    let [position, record, contract] = ["position.json", "record.json", "old.json"].map(path);
+    let [dossier, evidence, offer] = ["dossier", "dossier/words", "offer.json"].map(path);
+    let [acceptance, first, second, third] = ["a.json", "1.json", "2.json", "3.json"].map(path);
+    std::fs::write(&position, market.terms.to_json().unwrap()).unwrap();
+    let (miner, seller, buyer) = (&errands.miner, &errands.seller, &errands.buyer);
+
+    // Without a dossier the seller says himself what it would say.
+    let (seal, expires) = (sold.seal.to_string(), (market.height() + 3).to_string());
+    let words =
+        ["sale", "offer", "--position", &position, "--contract", &contract, "--seal", &seal];
+    let more = ["--price", "30000000", "--first", "2", "--expires", &expires, "--out", &offer];
+    let bare = [&words[..], &more, &["--switch", "4"]].concat();
+    assert!(refused(&errands.of(seller, true, &bare)).contains("[sale-offer-complete]"));
+    said(&errands.of(seller, true, &[&bare[..], &["--evidence", &evidence]].concat()));
+
+    let federation = market.terms.issuer.id().unwrap().to_string();
+    let words = ["sale", "accept", &offer, "--record", &record, "--dossier", &dossier];
+    let more = ["--federation", &federation, "--fee-rate", "2", "--out", &acceptance];
+    said(&errands.of(buyer, true, &[&words[..], &more].concat()));
+    let words = ["sale", "sign", &offer, &acceptance, "--party", "seller", "--out", &first];
+    said(&errands.of(seller, true, &words));
+    let words = ["sale", "sign", &offer, &first, "--party", "buyer", "--out", &second];
+    let told = said(&errands.of(buyer, true, &words));
+    assert!(told.contains("the miner signs") && told.contains("height 168 (period 4)"), "{told}");
+    // Nobody asks validators for what the miner signs.
+    let words = ["sale", "ask", &offer, &second, "--out", &third];
+    assert!(refused(&errands.of(seller, true, &words)).contains("[resale-left]"));
+
+    let words = ["sale", "sign", &offer, &second, &acceptance, &first, "--party", "miner"];
+    let sign = [&words[..], &["--out", &third]].concat();
+    let (known, judged) = (["--dossier", &dossier], ["--evidence", &evidence]);
+    let by = |more: &[&str]| -> Vec<String> {
+        let all = errands.of(miner, true, &sign);
+        all.into_iter().chain(more.iter().copied()).map(str::to_owned).collect()
+    };
+    for (more, rule) in [(&known, "[sale-judged]"), (&judged, "[sale-known]")] {
+        let all = by(more);
+        let all: Vec<&str> = all.iter().map(String::as_str).collect();
+        assert!(refused(&all).contains(rule), "{}", refused(&all));
+    }
+    let all = by(&[known, judged].concat());
+    let all: Vec<&str> = all.iter().map(String::as_str).collect();
+    assert!(said(&all).contains("signed   inputs [1] as miner"));
+    let words = ["sale", "broadcast", &offer, "--dossier", &dossier];
+    let sent = said(&errands.of(miner, false, &words));
+    assert!(sent.contains("transfer 2 is in"), "{sent}");
+    assert!(sent.contains("coinbases pay the new lock from height 168 (period 4) on"), "{sent}");
+    market.world.settle().unwrap();
+    market.elsewhere(1);
+    let seen = said(&errands.of(miner, false, &words));
+    assert!(seen.contains(&format!("already, at {}", market.height())), "{seen}");
 }

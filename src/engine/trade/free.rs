@@ -14,13 +14,13 @@ use bitcoin::sighash::{Prevouts, SighashCache};
 use bitcoin::transaction::Version;
 use bitcoin::{OutPoint, Sequence, TapSighashType, Transaction, TxIn, TxOut, Witness};
 
+use super::Trader;
 use super::again::Sending;
-use super::{Trader, untimely};
 use crate::amount;
-use crate::error::{Result, Rule};
+use crate::error::{Error, Result, Rule};
 use crate::facts::Facts;
 use crate::flow::sale::consent::Party;
-use crate::flow::sale::state::{Effect, State};
+use crate::flow::sale::state::State;
 use crate::flow::sale::terms::{Acceptance, OfferBody, Paying};
 use crate::tx::draft::fee;
 use crate::tx::exchange::signed;
@@ -53,24 +53,37 @@ impl Trader {
     }
 
     /// Spends the buyer's own coins of a sale to himself, so that it can no more be made. They stay
-    /// reserved until a block holds that. It is on disk before it is sent.
+    /// reserved until a block holds that. It is on disk before it is sent; asked again, it pays the same
+    /// address, and at the same rate it is the same transaction.
     pub fn reclaim(&mut self, state: &State, sat_per_vb: u64) -> Result<Transaction> {
-        let wallet = self.wallet()?;
-        let coins = state.acceptance().map(|it| it.acceptance.coins.clone()).unwrap_or_default();
+        let Some(acceptance) = state.acceptance().cloned() else {
+            return Err(FREE.misused("sale, coins", "an acceptance", "none"));
+        };
+        self.wallet()?;
+        let facts = self.facts(state)?;
+        if decided(&state.offer().offer, &acceptance, &facts) {
+            let expected = "a sale that could still be sent";
+            return Err(FREE.misused("sale, coins", expected, "one that a block has decided"));
+        }
+        // What a reorg took is spent by nobody; one of the others is enough.
+        let there = |coin: &Paying| {
+            let script = &coin.txout.script_pubkey;
+            let known = facts.coins(script);
+            self.wallet.is_ours(script) && known.iter().any(|known| known.outpoint == coin.outpoint)
+        };
         let coins: Vec<Paying> =
-            coins.into_iter().filter(|coin| wallet.is_ours(&coin.txout.script_pubkey)).collect();
+            acceptance.acceptance.coins.iter().filter(|coin| there(coin)).cloned().collect();
         let Some(first) = coins.first().cloned() else {
             let expected = "coins of this wallet; those of another one are spent there";
             return Err(FREE.misused("sale, coins", expected, "none"));
         };
-        let facts = self.facts(state)?;
-        if let sent @ Effect::Sent(_, Some(_)) = state.next(&facts, Party::Buyer)? {
-            return Err(untimely(Party::Buyer, &sent));
-        }
-        // Nobody of us sends the sale any more.
         let about = state.offer().offer.id()?.0;
-        self.take_back(&about)?;
-        let to = self.wallet.next_address(&mut self.store)?.script_pubkey();
+        let mut before = self.sending()?.into_iter();
+        let before = before.find(|one| one.about == about && one.until.is_none());
+        let to = match before.and_then(|one| one.tx.output.first().cloned()) {
+            Some(out) => out.script_pubkey,
+            None => self.wallet.next_address(&mut self.store)?.script_pubkey(),
+        };
         let inputs = coins.iter().map(|coin| TxIn {
             previous_output: coin.outpoint,
             sequence: Sequence::ENABLE_RBF_NO_LOCKTIME,
@@ -109,8 +122,14 @@ impl Trader {
         for (input, witness) in tx.input.iter_mut().zip(witnesses) {
             input.witness = witness;
         }
+        // Nobody of us sends the sale any more, nor an earlier one of these.
+        self.take_back(&about)?;
         let seal = first.txout.script_pubkey;
-        self.send(&Sending { about, seal, until: None, tx: tx.clone() })?;
+        let sent = self.send(&Sending { about, seal, until: None, tx: tx.clone() });
+        if let Err(Error::Refused { .. }) = &sent {
+            self.take_back(&about)?;
+        }
+        sent?;
         Ok(tx)
     }
 }
