@@ -6,6 +6,7 @@
 //! | a consent | itself, and to which acceptance of the offer it was given: to one, for ever; before the first one, no stranger's acceptance |
 //! | a withdrawal, a retirement | the transaction, and the coins that pay its fee |
 //! | a finished sale | the transaction, and until when it may be sent |
+//! | a buyer's coins, spent to himself | the transaction, and that the sale is not sent any more |
 //!
 //! Whoever is asked again after a crash answers what he answered before, and sends again what he was
 //! about to send ([`Trader::open`]).

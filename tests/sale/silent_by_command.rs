@@ -337,3 +337,102 @@ fn the_miner_signs_by_command_a_resale_that_a_dossier_proves_and_his_evidence_be
     let seen = said(&errands.of(miner, false, &words));
     assert!(seen.contains(&format!("already, at {}", market.height())), "{seen}");
 }
+
+/// A validator's server in a process of its own.
+#[cfg(feature = "validator")]
+struct Server(std::process::Child);
+
+#[cfg(feature = "validator")]
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[cfg(feature = "validator")]
+impl Server {
+    fn start(errands: &Errands, desk: usize, port: u16, peer: &str) -> Self {
+        use std::io::{BufRead, BufReader};
+        use std::process::{Command, Stdio};
+        let (home, listen) = (&errands.desks[desk], format!("127.0.0.1:{port}"));
+        let mut child = Command::new(env!("CARGO_BIN_EXE_hashmix"))
+            .args(["validator", "serve", "--listen", &listen, "--peer", peer, "--home"])
+            .arg(home)
+            .args(["--network", "regtest", "--electrum", &errands.url])
+            .args(["--electrum", &errands.second.url()])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let listens =
+            lines.by_ref().map_while(Result::ok).any(|line| line.starts_with("listening"));
+        assert!(listens);
+        // Nobody may wait for whoever reads his log.
+        std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
+        Self(child)
+    }
+}
+
+#[test]
+#[cfg(feature = "validator")]
+fn a_holder_asks_servers_that_know_each_other_and_sends_what_they_signed() {
+    let mut market = Market::issued();
+    let sold = market.sell(&market.offer(PRICE, 0, 120), 0);
+    let old = sold.contract.clone();
+    let mut errands = Errands::begun(&market, &sold);
+    market.elsewhere_until(START - 1);
+    errands.deliver(&mut market, &old, 0);
+    market.elsewhere_until(old.ruling_height(0).unwrap());
+    let path = |name: &str| errands.path(name);
+    let [dossier, offer, record] = ["dossier", "offer.json", "record.json"].map(path);
+    let [acceptance, first, second] = ["a.json", "1.json", "2.json"].map(path);
+    let (seller, buyer) = (&errands.seller, &errands.buyer);
+    let (expires, federation) =
+        ((market.height() + 12).to_string(), market.terms.issuer.id().unwrap().to_string());
+    let words = ["sale", "offer", "--dossier", &dossier, "--price", "30000000", "--first", "2"];
+    let more = ["--switch", "5", "--without-miner", "--expires", &expires, "--out", &offer];
+    said(&errands.of(seller, true, &[&words[..], &more].concat()));
+    let words = ["sale", "accept", &offer, "--record", &record, "--dossier", &dossier];
+    let more = ["--federation", &federation, "--fee-rate", "2", "--out", &acceptance];
+    said(&errands.of(buyer, true, &[&words[..], &more].concat()));
+    let words = ["sale", "sign", &offer, &acceptance, "--party", "seller", "--out", &first];
+    said(&errands.of(seller, true, &words));
+    let words = ["sale", "sign", &offer, &first, "--party", "buyer", "--out", &second];
+    said(&errands.of(buyer, true, &words));
+
+    let held = [0, 1].map(|_| std::net::TcpListener::bind("127.0.0.1:0").unwrap());
+    let ports = held.map(|listener| listener.local_addr().unwrap().port());
+    let urls = ports.map(|port| format!("http://127.0.0.1:{port}"));
+    let _servers =
+        [(0, 1), (1, 0)].map(|(one, other)| Server::start(&errands, one, ports[one], &urls[other]));
+    let nobody = "http://127.0.0.1:1";
+    let servers = ["--validator", &urls[0], "--validator", nobody, "--validator", &urls[1]];
+    let ask = ["sale", "ask", &offer, &second];
+    let ask = errands.of(seller, true, &[&ask[..], &servers].concat());
+    let told = said(&ask);
+    println!("{told}");
+    assert!(told.contains("0 validators have signed: ask again"), "{told}");
+    assert!(told.contains("validator 0 said") && told.contains(nobody), "{told}");
+    let neither = errands.of(seller, true, &["sale", "ask", &offer, &second]);
+    assert!(refused(&neither).contains("[cli-arguments]"));
+    market.elsewhere(old.delays.answer);
+    // They need a moment among themselves; a party may ask once a second.
+    let complete = (0..40).any(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(1_000));
+        let out = hashmix(&ask);
+        let told = String::from_utf8(out.stdout).unwrap();
+        print!("{told}");
+        told.contains("2 validators have signed: send it")
+    });
+    assert!(complete);
+    let words = ["sale", "broadcast", &offer, "--dossier", &dossier];
+    let sent = said(&errands.of(seller, false, &words));
+    assert!(sent.contains("transfer 2 is in"), "{sent}");
+    market.world.settle().unwrap();
+    market.elsewhere(1);
+    let seen = said(&errands.of(seller, false, &words));
+    assert!(seen.contains(&format!("already, at {}", market.height())), "{seen}");
+}

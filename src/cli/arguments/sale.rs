@@ -236,9 +236,18 @@ pub struct AskArguments {
     /// Your files.
     #[command(flatten)]
     pub trade: TradeArguments,
+    /// A validator's server, http://host:port: the word is brought there, and what they signed is heard;
+    /// once for each
+    #[cfg(feature = "core")]
+    #[arg(long, value_name = "URL")]
+    pub validator: Vec<String>,
     /// The word's file to make
-    #[arg(long, value_name = "FILE")]
-    pub out: PathBuf,
+    #[cfg_attr(
+        feature = "core",
+        arg(long, value_name = "FILE", required_unless_present = "validator")
+    )]
+    #[cfg_attr(not(feature = "core"), arg(long, value_name = "FILE", required = true))]
+    pub out: Option<PathBuf>,
 }
 
 /// `hashmix sale broadcast`

@@ -54,6 +54,8 @@ pub mod ending;
 pub mod explain;
 pub mod held;
 pub mod seals;
+#[cfg(feature = "core")]
+mod servers;
 pub mod title;
 pub mod words;
 

@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 
 use crate::cli::arguments::AskArguments;
 use crate::cli::file::{self, Readers};
+#[cfg(feature = "core")]
+use crate::cli::sale::servers::Seller;
 use crate::cli::sale::{again, opened, read_offer};
 use crate::engine::trade::Trader;
 use crate::error::{Culprit, Error, Result};
@@ -102,40 +104,92 @@ pub(super) fn heard(trader: &mut Trader, offer: &Offer, words: &[PathBuf]) -> Re
     Ok(state)
 }
 
-/// Writes the seller's word to validators.
+/// Writes the seller's word to validators, or brings it to their servers.
 pub(super) fn ask(arguments: &AskArguments) -> Result<Vec<String>> {
-    file::free(&arguments.out)?;
+    arguments.out.as_deref().map(file::free).transpose()?;
     let offer = read_offer(&arguments.offer)?;
     let (mut trader, signer) = opened(&arguments.trade)?;
     let mut lines = again(&trader);
-    let state = heard(&mut trader, &offer, &arguments.words)?;
+    #[cfg_attr(not(feature = "core"), expect(unused_mut, reason = "servers answer with that"))]
+    let mut state = heard(&mut trader, &offer, &arguments.words)?;
     let word = trader.ask(&state, &signer)?;
-    file::write(&arguments.out, word.to_json()?.as_bytes(), Readers::Anyone)?;
-    lines.push(format!("ask       {}", arguments.out.display()));
+    if let Some(out) = &arguments.out {
+        file::write(out, word.to_json()?.as_bytes(), Readers::Anyone)?;
+        lines.push(format!("ask       {}", out.display()));
+    }
     let tip = trader.facts(&state)?.tip();
-    if let (Some(acceptance), Some(resale)) = (state.acceptance(), &offer.offer.resale) {
-        let federation = &resale.contract.reward.federation;
-        let (k, n) = (federation.threshold, federation.validators.len());
-        let heard = heard_from(&resale.contract, tip);
-        let id = asked(offer.offer.id()?, acceptance.acceptance.id()?)?;
-        lines.extend([
-            format!("resale    {id}"),
-            format!("contract  {}: the one before, in which it is said", word.contract),
-            format!(
-                "signed    by {k} of {n} validators once {k} have seen it and the miner had {} blocks to answer: at height {heard} at the earliest",
-                resale.contract.delays.answer
-            ),
-        ]);
-        if heard >= offer.offer.expires {
-            lines.push(format!(
-                "careful   the offer holds until height {}: too early, make a longer one",
-                offer.offer.expires
-            ));
-        }
+    lines.extend(said_of(&state, &word, tip)?);
+    #[cfg(feature = "core")]
+    if let (false, Some(resale)) = (arguments.validator.is_empty(), &offer.offer.resale) {
+        let seller = Seller { contract: &resale.contract, signer: &signer };
+        lines.extend(brought(&arguments.validator, &seller, &word, &mut trader, &mut state)?);
+        return Ok(lines);
     }
     lines.push(
         "next      bring it to each of them with hashmix validator request --seat holder; their answers go to hashmix sale broadcast"
             .to_owned(),
     );
+    Ok(lines)
+}
+
+/// What was asked, and when it can be signed.
+fn said_of(state: &State, word: &Word, tip: u32) -> Result<Vec<String>> {
+    let offer = &state.offer().offer;
+    let (Some(acceptance), Some(resale)) = (state.acceptance(), &offer.resale) else {
+        return Ok(Vec::new());
+    };
+    let federation = &resale.contract.reward.federation;
+    let (k, n) = (federation.threshold, federation.validators.len());
+    let heard = heard_from(&resale.contract, tip);
+    let id = asked(offer.id()?, acceptance.acceptance.id()?)?;
+    let mut lines = vec![
+        format!("resale    {id}"),
+        format!("contract  {}: the one before, in which it is said", word.contract),
+        format!(
+            "signed    by {k} of {n} validators once {k} have seen it and the miner had {} blocks to answer: asked now, at height {heard}",
+            resale.contract.delays.answer
+        ),
+    ];
+    if heard >= offer.expires {
+        lines.push(format!(
+            "careful   the offer holds until height {}: asked now it is signed too late, make a longer one",
+            offer.expires
+        ));
+    }
+    Ok(lines)
+}
+
+/// Brings the word to servers, and hears which validators have signed by now.
+#[cfg(feature = "core")]
+fn brought(
+    urls: &[String],
+    seller: &Seller<'_>,
+    word: &Word,
+    trader: &mut Trader,
+    state: &mut State,
+) -> Result<Vec<String>> {
+    let mut lines = Vec::new();
+    for url in urls {
+        let told = seller.ask(url, word)?;
+        lines.push(format!("server    {}", told.line));
+        for word in told.words {
+            if !state.is_answered_by(&word) {
+                continue;
+            }
+            match trader.hear(state, Event::Answered(Box::new(word))) {
+                Err(error @ Error::Refused { .. }) => {
+                    lines.push(format!("server    {url}: {error}"))
+                }
+                other => other?,
+            }
+        }
+    }
+    let signed = state.consents().iter().filter(|it| matches!(it.by, Party::Validator(_))).count();
+    lines.push(match state.turn().is_empty() {
+        true => {
+            format!("next      {signed} validators have signed: send it, hashmix sale broadcast")
+        }
+        false => format!("next      {signed} validators have signed: ask again"),
+    });
     Ok(lines)
 }

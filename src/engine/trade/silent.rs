@@ -36,9 +36,10 @@ impl Trader {
             buyer: buyer.clone(),
         };
         // What is no resale is told so before anything else is asked.
-        let taken = offer.offer.resale.iter().map(|resale| &resale.contract);
-        let contract =
-            taken.last().map_or_else(|| offer.offer.as_if_kept(), |it| Ok(it.clone()))?;
+        let contract = match &offer.offer.resale {
+            Some(resale) => resale.contract.clone(),
+            None => offer.offer.as_if_kept()?,
+        };
         request.left(&contract)?;
         match state.next(&facts, Party::Seller)? {
             Effect::Wait(_) if matches!(state.turn().first(), Some(Party::Validator(_))) => {}
