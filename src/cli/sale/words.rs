@@ -18,7 +18,7 @@ use crate::engine::trade::Trader;
 use crate::error::{Culprit, Error, Result};
 use crate::flow::resale::terms::{asked, heard_from};
 use crate::flow::sale::consent::{CONSENT_FORMAT, Consent, Party};
-use crate::flow::sale::state::{ANSWERS, Event, State};
+use crate::flow::sale::state::{ANSWERS, Effect, Event, State};
 use crate::flow::sale::terms::{Acceptance, Offer};
 use crate::flow::word::{WORD_FORMAT, WORD_MAX_BYTES, Word};
 use crate::validator::answer::{ANSWER_FORMAT, Answer};
@@ -112,6 +112,13 @@ pub(super) fn ask(arguments: &AskArguments) -> Result<Vec<String>> {
     let mut lines = again(&trader);
     #[cfg_attr(not(feature = "core"), expect(unused_mut, reason = "servers answer with that"))]
     let mut state = heard(&mut trader, &offer, &arguments.words)?;
+    // A validator who holds enough signatures sends it himself.
+    let facts = trader.facts(&state)?;
+    if let Effect::Sent(txid, _) = state.next(&facts, Party::Seller)? {
+        lines.push(format!("sent      {txid}: validators have signed and sent it"));
+        lines.push("next      look for it in a block with hashmix sale broadcast".to_owned());
+        return Ok(lines);
+    }
     let word = trader.ask(&state, &signer)?;
     if let Some(out) = &arguments.out {
         file::write(out, word.to_json()?.as_bytes(), Readers::Anyone)?;
