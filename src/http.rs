@@ -110,7 +110,7 @@ impl Address {
 
     /// Gets what is below the address' path, as [`Address::post`] does; `headers` are further lines
     /// of the head, each with its end.
-    #[cfg(any(feature = "gateway", feature = "regtest"))]
+    #[cfg(any(feature = "cli", feature = "regtest"))]
     pub(crate) fn get(
         &self,
         below: &str,

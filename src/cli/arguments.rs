@@ -25,9 +25,9 @@ pub use position::{
     SeatArguments,
 };
 pub use sale::{
-    AcceptArguments, BookArguments, BroadcastArguments, ExplainArguments, HeardArguments,
-    MoveArguments, OfferArguments, PartyName, SaleCommand, SealArguments, SignSaleArguments,
-    TradeArguments, WithdrawArguments,
+    AcceptArguments, AskArguments, BookArguments, BroadcastArguments, ExplainArguments,
+    HeardArguments, MoveArguments, OfferArguments, PartyName, ReleaseArguments, SaleCommand,
+    SealArguments, SignSaleArguments, TradeArguments,
 };
 pub use work::{ChainArguments, ShowArguments, VerifyArguments, WorkCommand};
 

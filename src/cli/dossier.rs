@@ -20,6 +20,7 @@ use crate::header_sync::GuardedChain;
 use crate::headers::Headers;
 use crate::id::{CertificateDigest, PositionId};
 use crate::store::Store;
+use crate::validator::answer::Answer;
 use crate::work::certificate::{Certificate, FORMAT, LONGEST_FILE};
 use crate::work::evidence::Evidence;
 use crate::work::receipt::Receipt;
@@ -144,7 +145,8 @@ pub struct Folder {
     pub damaged: Vec<Error>,
 }
 
-/// Adds every certificate and receipt in the files of a folder, alone or in words of the contract.
+/// Adds every certificate and receipt in the files of a folder, alone, in words of the contract, or in
+/// validators' answers.
 pub fn read_folder(folder: &Path, terms: &EscrowTerms, evidence: &mut Evidence) -> Result<Folder> {
     let unread = |error: std::io::Error| FOLDER.misused(folder.display(), "a folder", error);
     let mut paths: Vec<PathBuf> = Vec::new();
@@ -232,6 +234,15 @@ fn kept(path: &Path, terms: &EscrowTerms) -> Result<Kept> {
     }
     if let Ok(receipt) = Receipt::from_json(&text) {
         return Ok(Kept::Receipts(vec![receipt]));
+    }
+    if let Ok(answer) = Answer::from_json(&text) {
+        answer.verify(terms)?;
+        let said = answer.words.into_iter().map(|numbered| of_word(numbered.word.event));
+        let receipts = said.filter_map(|kept| match kept {
+            Kept::Receipts(all) => Some(all),
+            Kept::Certificates(_) | Kept::Damaged(_) | Kept::Neither => None,
+        });
+        return Ok(Kept::Receipts(receipts.flatten().collect()));
     }
     let word = Word::from_json(&text)?;
     word.verify(terms)?;

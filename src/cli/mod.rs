@@ -177,7 +177,7 @@ fn perform(command: Command) -> Result<Done> {
         Command::Psbt(PsbtCommand::Check { file, terms, seals }) => {
             psbt::check(&file, &terms, &seals)
         }
-        Command::Sale(command) => sale::perform(command),
+        Command::Sale(command) => return sale::perform(command),
         Command::Descriptor(DescriptorCommand::Check { descriptor, network, terms }) => {
             descriptor::check(&descriptor, network, terms.as_deref())
         }

@@ -6,6 +6,7 @@
 //! | a consent | itself, and to which acceptance of the offer it was given: to one, for ever; before the first one, no stranger's acceptance |
 //! | a withdrawal, a retirement | the transaction, and the coins that pay its fee |
 //! | a finished sale | the transaction, and until when it may be sent |
+//! | a buyer's coins, spent to himself | the transaction, and that the sale is not sent any more |
 //!
 //! Whoever is asked again after a crash answers what he answered before, and sends again what he was
 //! about to send ([`Trader::open`]).
@@ -13,8 +14,8 @@
 use bitcoin::hashes::Hash;
 use bitcoin::{TapSighash, Transaction};
 
-use crate::engine::title::{Judged, Reader, judge, trace};
-use crate::error::{Culprit, Result, Rule};
+use crate::engine::title::{Judged, Reader, judge};
+use crate::error::{Culprit, Error, Result, Rule};
 use crate::facts::{Coin, Facts};
 use crate::flow::contract::Contract;
 use crate::flow::escrow::outcome::check_outcome;
@@ -41,11 +42,14 @@ use crate::work::evidence::Evidence;
 
 mod again;
 mod foreign;
+mod free;
 mod moves;
+mod silent;
 
 pub use again::Again;
 use again::Sending;
 pub use foreign::FOREIGN;
+pub use free::FREE;
 pub use moves::REPLACES;
 
 /// The signer is that of the record.
@@ -67,6 +71,13 @@ pub const JUDGED: Rule = Rule::new(
     "name the folder with the contract's certificates and receipts",
 );
 
+/// The miner signs away nothing that he does not know.
+pub const KNOWN: Rule = Rule::new(
+    "sale-known",
+    "the miner signs a resale after a dossier has proven that its seller holds the position, and by which contract",
+    "name the position's folder with --dossier",
+);
+
 /// Blocks below the tip whose headers are read with the facts of a sale.
 const SPAN: u32 = 20;
 /// The kind under which what was said in a sale lies in the store.
@@ -79,12 +90,14 @@ pub struct Trader {
     wallet: Wallet,
     chain: GuardedChain,
     again: Vec<Again>,
+    /// Offers that a dossier has proven since he was opened.
+    proven: Vec<WordId>,
 }
 
 impl Trader {
     /// Somebody with his files and his way to the chain. Whoever comes back uses [`Trader::open`].
     pub fn new(store: Store, wallet: Wallet, chain: GuardedChain) -> Self {
-        Self { store, wallet, chain, again: Vec::new() }
+        Self { store, wallet, chain, again: Vec::new(), proven: Vec::new() }
     }
 
     /// His wallet, after reading the chain.
@@ -122,6 +135,8 @@ impl Trader {
         let known = match &event {
             Event::Accepted(acceptance) => state.acceptance() == Some(acceptance.as_ref()),
             Event::Consented(consent) => state.consents().contains(consent),
+            // More validators may have signed than are needed.
+            Event::Answered(word) => state.is_known(word),
         };
         if known {
             return Ok(());
@@ -134,29 +149,42 @@ impl Trader {
             state.apply(event);
             return Ok(());
         }
-        self.commit(state, event)
+        self.commit(state, event, None)
     }
 
-    /// Stores a word before it counts; with the first consent the acceptance that it is given to.
-    fn commit(&mut self, state: &mut State, event: Event) -> Result<()> {
+    /// Stores a word before it counts; with the first consent the acceptance that it is given to, and
+    /// with one of our own, in the same transaction, what it binds us to.
+    fn commit(
+        &mut self,
+        state: &mut State,
+        event: Event,
+        bound: Option<(&str, &[u8])>,
+    ) -> Result<()> {
         let id = state.offer().offer.id()?;
         let mut words = Vec::with_capacity(2);
-        if let (Event::Consented(_), Some(held)) = (&event, state.acceptance()) {
+        let consents = !matches!(event, Event::Accepted(_));
+        if let (true, Some(held)) = (consents, state.acceptance()) {
             match self.sale(state.offer())?.acceptance() {
                 Some(stored) => check_same(stored, held)?,
                 None => words.push(written(&Event::Accepted(Box::new(held.clone())))?),
             }
         }
         words.push(written(&event)?);
-        self.append(&id.0, EVENT, words)?;
+        self.append(&id.0, EVENT, words, bound)?;
         state.apply(event);
         Ok(())
     }
 
-    fn append(&mut self, scope: &[u8; 32], kind: &str, bodies: Vec<Vec<u8>>) -> Result<()> {
+    fn append(
+        &mut self,
+        scope: &[u8; 32],
+        kind: &str,
+        bodies: Vec<Vec<u8>>,
+        bound: Option<(&str, &[u8])>,
+    ) -> Result<()> {
         let staged = self.wallet.take_staged();
         let events: Vec<(&str, Vec<u8>)> = bodies.into_iter().map(|body| (kind, body)).collect();
-        let done = self.store.append(scope, &events, staged.as_ref());
+        let done = self.store.append_bound(scope, &events, staged.as_ref(), bound);
         if let (Err(_), Some(changes)) = (&done, staged) {
             self.wallet.restage(changes);
         }
@@ -175,10 +203,9 @@ impl Trader {
         self.chain.facts(&mut self.store, &scripts, first)
     }
 
-    /// Who holds the position of a dossier, over the same connection.
-    pub fn title(&mut self, dossier: &Dossier) -> Result<Title> {
-        let mut reader = Reader::Guarded(&mut self.chain, &mut self.store);
-        trace(&mut reader, dossier).map(|(title, _)| title)
+    /// What is true of a dossier, and who holds its position, over the same connection.
+    pub fn title(&mut self, papers: &Papers) -> Result<Judged> {
+        judge(&mut Reader::Guarded(&mut self.chain, &mut self.store), papers)
     }
 
     /// Proves by a dossier that an offer is its seller's to make; refused if it is not, or if the
@@ -189,9 +216,9 @@ impl Trader {
         papers: &Papers,
         pinned: Option<RecordId>,
     ) -> Result<(Dossier, Title)> {
-        let mut reader = Reader::Guarded(&mut self.chain, &mut self.store);
-        let Judged { dossier, title, .. } = judge(&mut reader, papers)?;
+        let Judged { dossier, title, .. } = self.title(papers)?;
         check_title(&offer.offer, &dossier, &title, pinned)?;
+        self.proven.push(offer.offer.id()?);
         Ok((dossier, title))
     }
 
@@ -272,16 +299,8 @@ impl Trader {
         let acceptance = Acceptance { acceptance, signature };
         let event = Event::Accepted(Box::new(acceptance.clone()));
         state.admit(&event)?;
-        self.commit(&mut state, event)?;
+        self.commit(&mut state, event, None)?;
         Ok(acceptance)
-    }
-
-    /// Gives the coins of an acceptance back that nothing came of. Its exchange can still be sent by
-    /// others if the buyer has signed it: then only spending a coin of it makes sure.
-    pub fn give_up(&mut self, acceptance: &Acceptance) -> Result<()> {
-        let outpoints = acceptance.acceptance.coins.iter().map(|coin| coin.outpoint);
-        self.wallet.release_coins(outpoints.collect::<Vec<_>>());
-        self.take_back(&acceptance.acceptance.offer.0)
     }
 
     /// Signs what is `party`'s to sign. The chain is read, the exchange rebuilt and its seal followed;
@@ -303,7 +322,7 @@ impl Trader {
         let facts = self.facts(state)?;
         let inputs = match state.next(&facts, party)? {
             Effect::Sign(inputs) => inputs,
-            Effect::Void(error) => return Err(error),
+            Effect::Void(error) | Effect::Overdue { over: error, .. } => return Err(error),
             other => return Err(untimely(party, &other)),
         };
         if let (Party::Buyer, Some(acceptance)) = (party, state.acceptance()) {
@@ -311,6 +330,11 @@ impl Trader {
             self.check_ours(&acceptance.acceptance)?;
         }
         self.judge(&state.offer().offer, party, evidence)?;
+        let id = state.offer().offer.id()?;
+        if party == Party::Miner && !self.proven.contains(&id) {
+            let place = format_args!("resale, offer {id}").to_string();
+            return Err(KNOWN.misused(place, "a dossier that proves it", "none"));
+        }
         let signing = state.signing()?;
         let acceptance = match state.acceptance() {
             Some(acceptance) => acceptance.acceptance.id()?,
@@ -347,8 +371,9 @@ impl Trader {
         let offer = state.offer().offer.id()?;
         let consent = Consent { format, offer, acceptance, by: party, pieces };
         state.admit(&Event::Consented(consent.clone()))?;
-        self.store.remember(&offer.0, &format!("consent of the {party}"), &acceptance.0)?;
-        self.commit(state, Event::Consented(consent.clone()))?;
+        let name = format!("consent of the {party}");
+        let event = Event::Consented(consent.clone());
+        self.commit(state, event, Some((&name, &acceptance.0)))?;
         Ok(consent)
     }
 
@@ -405,20 +430,31 @@ impl Trader {
         }
     }
 
-    /// Sends the finished exchange; that it is to be sent is on disk before.
+    /// Sends the finished exchange; that it is to be sent is on disk before. One that waits for a block
+    /// is sent again: a server may have dropped it since it was asked.
     pub fn broadcast(&mut self, state: &State, party: Party) -> Result<Transaction> {
         let facts = self.facts(state)?;
         match state.next(&facts, party)? {
-            Effect::Broadcast(tx) => {
-                let offer = &state.offer().offer;
-                let seal = held_seal(&offer.terms, offer.position, &offer.seller)?.script_pubkey;
-                let (about, until) = (offer.id()?.0, Some(offer.expires));
-                self.send(&Sending { about, seal, until, tx: tx.clone() })?;
-                Ok(tx)
+            Effect::Broadcast(tx) => self.send_sale(state, tx),
+            Effect::Sent(_, None) if state.turn().is_empty() => {
+                let tx = state.signing()?.finish()?.tx;
+                match self.send_sale(state, tx.clone()) {
+                    // The server has it, and says why it takes it no second time.
+                    Err(Error::Refused { .. }) => Ok(tx),
+                    sent => sent,
+                }
             }
-            Effect::Void(error) => Err(error),
+            Effect::Void(error) | Effect::Overdue { over: error, .. } => Err(error),
             other => Err(untimely(party, &other)),
         }
+    }
+
+    fn send_sale(&mut self, state: &State, tx: Transaction) -> Result<Transaction> {
+        let offer = &state.offer().offer;
+        let seal = held_seal(&offer.terms, offer.position, &offer.seller)?.script_pubkey;
+        let (about, until) = (offer.id()?.0, Some(offer.expires));
+        self.send(&Sending { about, seal, until, tx: tx.clone() })?;
+        Ok(tx)
     }
 }
 
@@ -452,13 +488,13 @@ fn check_signer(record: &Record, signer: &SoftwareSigner) -> Result<()> {
     if ours == his { Ok(()) } else { Err(SIGNER.misused("record", his, ours)) }
 }
 
-fn untimely(party: Party, found: &Effect) -> crate::error::Error {
+fn untimely(party: Party, found: &Effect) -> Error {
     let found = match found {
         Effect::Sign(inputs) => format!("inputs {inputs:?} to sign"),
         Effect::Broadcast(_) => "a finished transaction".to_owned(),
         Effect::Wait(why) => format!("it waits {why}"),
         Effect::Sent(txid, _) => format!("sent as {txid}"),
-        Effect::Void(error) => error.to_string(),
+        Effect::Void(error) | Effect::Overdue { over: error, .. } => error.to_string(),
     };
     TURN.misused(format_args!("sale, {party}"), "something to do", found)
 }

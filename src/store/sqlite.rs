@@ -228,22 +228,44 @@ impl Store {
         events: &[(&str, Vec<u8>)],
         wallet: Option<&ChangeSet>,
     ) -> Result<()> {
+        self.append_bound(contract, events, wallet, None)
+    }
+
+    /// The same, and binds a name within `contract` to a value as [`Store::remember`] does, in one
+    /// transaction: where the name is bound to another value, nothing of it is stored.
+    pub fn append_bound(
+        &mut self,
+        contract: &[u8; 32],
+        events: &[(&str, Vec<u8>)],
+        wallet: Option<&ChangeSet>,
+        bound: Option<(&str, &[u8])>,
+    ) -> Result<()> {
         let changes = match wallet {
             Some(changes) => self.changes_as_text(changes)?,
             None => None,
         };
         let account = self.account;
-        self.write(|tx| {
+        let other = self.write(|tx| {
+            if let Some((name, value)) = bound
+                && let Some(held) = bind(tx, contract, name, value)?
+                && held != value
+            {
+                return Ok(Some((name, held, value)));
+            }
             let mut insert =
                 tx.prepare_cached("INSERT INTO events (contract, kind, body) VALUES (?1, ?2, ?3)")?;
             for (kind, body) in events {
                 insert.execute(params![contract, kind, body])?;
             }
             match &changes {
-                Some(text) => wallet_changes::insert(tx, account, text),
-                None => Ok(()),
+                Some(text) => wallet_changes::insert(tx, account, text).map(|()| None),
+                None => Ok(None),
             }
-        })
+        })?;
+        match other {
+            Some((name, held, value)) => Err(conflict(contract, name, &held, value)),
+            None => Ok(()),
+        }
     }
 
     /// The events of `contract`, in the order in which they were stored.
@@ -266,21 +288,8 @@ impl Store {
     /// Binds `name` within `scope` to `value`, durably, before it returns. The same value again
     /// changes nothing; another value is refused, and the first one stays.
     pub fn remember(&mut self, scope: &[u8; 32], name: &str, value: &[u8]) -> Result<()> {
-        let held: Option<Vec<u8>> = self.write(|tx| {
-            let fresh = tx.execute(
-                "INSERT INTO memory (scope, name, value) VALUES (?1, ?2, ?3)
-                 ON CONFLICT (scope, name) DO NOTHING",
-                params![scope, name, value],
-            )?;
-            if fresh == 1 { Ok(None) } else { recall(tx, scope, name) }
-        })?;
-        match held {
-            Some(held) if held != value => Err(MEMORY_CONFLICT.refuses(
-                Culprit::Sender,
-                format_args!("{name} of {}", hex(scope)),
-                hex(&held),
-                hex(value),
-            )),
+        match self.write(|tx| bind(tx, scope, name, value))? {
+            Some(held) if held != value => Err(conflict(scope, name, &held, value)),
             _ => Ok(()),
         }
     }
@@ -289,6 +298,26 @@ impl Store {
     pub fn recall(&self, scope: &[u8; 32], name: &str) -> Result<Option<Vec<u8>>> {
         recall(&self.db, scope, name).map_err(|e| fault(&self.name, &e))
     }
+}
+
+/// Binds a name that is not bound yet; answers with the value that it was bound to before.
+fn bind(
+    tx: &Transaction<'_>,
+    scope: &[u8; 32],
+    name: &str,
+    value: &[u8],
+) -> rusqlite::Result<Option<Vec<u8>>> {
+    let fresh = tx.execute(
+        "INSERT INTO memory (scope, name, value) VALUES (?1, ?2, ?3)
+         ON CONFLICT (scope, name) DO NOTHING",
+        params![scope, name, value],
+    )?;
+    if fresh == 1 { Ok(None) } else { recall(tx, scope, name) }
+}
+
+fn conflict(scope: &[u8; 32], name: &str, held: &[u8], value: &[u8]) -> Error {
+    let place = format!("{name} of {}", hex(scope));
+    MEMORY_CONFLICT.refuses(Culprit::Sender, place, hex(held), hex(value))
 }
 
 fn recall(db: &Connection, scope: &[u8; 32], name: &str) -> rusqlite::Result<Option<Vec<u8>>> {

@@ -116,6 +116,27 @@ fn what_a_validator_decided_once_he_does_not_decide_otherwise() {
 }
 
 #[test]
+fn a_step_binds_a_name_together_with_its_events_or_stores_nothing() {
+    let mut store = Store::open_in_memory().unwrap();
+    let bound = |value| Some(("consent", value));
+    let said = |byte| [("said", vec![byte])];
+    store.append_bound(&DEAL, &said(1), Some(&block(1)), bound(&b"one"[..])).unwrap();
+    assert_eq!(store.recall(&DEAL, "consent").unwrap(), Some(b"one".to_vec()));
+    // The same value again is no other decision.
+    store.append_bound(&DEAL, &said(2), None, bound(&b"one"[..])).unwrap();
+    let refused =
+        store.append_bound(&DEAL, &said(3), Some(&block(2)), bound(&b"two"[..])).unwrap_err();
+    assert_eq!(refused.rule(), "store-memory-conflict");
+    // What cannot be stored binds nothing.
+    let broken = [("", vec![4])];
+    let refused = store.append_bound(&OTHER, &broken, None, bound(&b"two"[..])).unwrap_err();
+    assert_eq!(refused.rule(), "store-append-only");
+    assert_eq!(store.recall(&OTHER, "consent").unwrap(), None);
+    assert_eq!(kinds(&store, &DEAL), ["said", "said"]);
+    assert_eq!(store.wallet_changes().unwrap(), Some(block(1)));
+}
+
+#[test]
 fn bdks_own_tests_of_persisters_pass() {
     let open = |path: &Path| Ok(Store::open(path).unwrap());
     persist_test_utils::persist_wallet_changeset("a.sqlite", open);

@@ -15,7 +15,7 @@ use hashmix::sign::record::record;
 use hashmix::sign::software::SoftwareSigner;
 use hashmix::work::receipt::{self, Receipt, Subject};
 
-use crate::town::{HEIGHTS, SHARES, Town, all_well};
+use crate::town::{HEIGHTS, SHARES, Town, all_well, enrol};
 
 /// The miner has shown his onboarding, and two validators have given a receipt.
 fn onboarded() -> (Town, PositionTerms, Vec<Issuing>, CertificateDigest) {

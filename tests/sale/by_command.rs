@@ -14,18 +14,18 @@ use hashmix::validator::desk::Desk;
 use crate::market::{Market, NETWORK};
 use crate::proxy::Proxy;
 
-fn hashmix(arguments: &[&str]) -> Output {
+pub fn hashmix(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_hashmix")).args(arguments).output().unwrap()
 }
 
-fn said(arguments: &[&str]) -> String {
+pub fn said(arguments: &[&str]) -> String {
     let output = hashmix(arguments);
     let errors = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{arguments:?}: {errors}");
     String::from_utf8(output.stdout).unwrap()
 }
 
-fn refused(arguments: &[&str]) -> String {
+pub fn refused(arguments: &[&str]) -> String {
     let output = hashmix(arguments);
     assert!(!output.status.success(), "{arguments:?}");
     assert!(output.stdout.is_empty());
@@ -33,7 +33,7 @@ fn refused(arguments: &[&str]) -> String {
 }
 
 /// Somebody's home, with his seed in it.
-fn home(dir: &Path, name: &str) -> PathBuf {
+pub fn home(dir: &Path, name: &str) -> PathBuf {
     let home = dir.join(name);
     std::fs::create_dir(&home).unwrap();
     let file = home.join("seed");
@@ -214,9 +214,12 @@ fn a_position_is_offered_bought_and_retired_by_command() {
     assert!(refused(&words).contains("[title-unopened]"), "{}", refused(&words));
     let txid = sent.split_whitespace().nth(1).unwrap();
     let seal = format!("{txid}:0");
-    let words = ["sale", "withdraw", "--position", &position, "--contract", &terms];
-    let words = [&words[..], &["--seal", &seal, "--fee-rate", "2", "--dossier", &dossier]].concat();
-    let moved = said(&all(&words, &she));
+    let itself = ["--position", &position, "--contract", &terms, "--seal", &seal];
+    let both = ["sale", "withdraw", "--fee-rate", "2", "--dossier", &dossier];
+    assert!(refused(&all(&[&both[..], &itself].concat(), &she)).contains("[cli-arguments]"));
+    assert!(refused(&all(&both[..4], &she)).contains("[cli-arguments]"), "one of them");
+    // What her dossier says of the seal is all that is needed, and the move is written into it.
+    let moved = said(&all(&both, &she));
     assert!(moved.contains("transfer 2 is in"), "{moved}");
     market.world.settle().unwrap();
     market.elsewhere(1);
@@ -231,6 +234,12 @@ fn a_position_is_offered_bought_and_retired_by_command() {
     assert!(refused(&all(&words, &she)).contains("[sale-seal-moved]"), "not that number");
     let words = [&words[..], &["--withdrawn", "1"]].concat();
     assert!(said(&all(&words, &she)).contains("nobody holds it any more"));
+    market.world.settle().unwrap();
+    market.elsewhere(1);
+    for word in ["withdraw", "retire"] {
+        let words = ["sale", word, "--dossier", &dossier, "--fee-rate", "2"];
+        assert!(refused(&all(&words, &she)).contains("[title-retired]"));
+    }
 }
 
 #[test]

@@ -72,6 +72,7 @@ pub fn resell(
 
     // The miner signs with the record of his own seat, after judging what he is paid.
     let signer = crate::market::signer(&market.miner.name, 0);
+    let dossier = market.dossier_now();
     let trader = &mut market.miner.trader;
     let mut state = trader.sale(&offer).unwrap();
     for word in [accepted, Event::Consented(first), Event::Consented(second)] {
@@ -80,6 +81,9 @@ pub fn resell(
     let blind = trader.consent(&mut state, Party::Miner, &signer, None).unwrap_err();
     assert_eq!(blind.rule(), "sale-judged");
     let evidence = table.miner.contract().evidence();
+    let unknown = trader.consent(&mut state, Party::Miner, &signer, Some(evidence)).unwrap_err();
+    assert_eq!(unknown.rule(), "sale-known");
+    trader.prove(&offer, &dossier, None).unwrap();
     trader.consent(&mut state, Party::Miner, &signer, Some(evidence)).unwrap();
     let tx = trader.broadcast(&state, Party::Miner).unwrap();
     (market.sold(&state, tx), offer)

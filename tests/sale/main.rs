@@ -13,5 +13,9 @@ mod proxy;
 mod registered_by_its_sale;
 mod resales_that_are_refused;
 mod sales_that_are_refused;
+#[cfg(unix)]
+mod signed_and_overdue;
+#[cfg(unix)]
+mod silent_by_command;
 mod the_miner_is_silent;
 mod without_a_chain;

@@ -11,7 +11,7 @@ use hashmix::engine::{Engine, Report};
 use hashmix::error::Result;
 use hashmix::flow::escrow::terms::EscrowTerms;
 use hashmix::flow::position::coins::issuer;
-use hashmix::flow::position::dossier::{Dossier, Issue};
+use hashmix::flow::position::dossier::{Dossier, Issue, Transfer};
 use hashmix::flow::position::terms::{POSITION_FORMAT, PositionTerms};
 use hashmix::flow::position::txs::{Funding, funding, issue, position};
 use hashmix::flow::sale::coins::sold_seal;
@@ -36,8 +36,6 @@ use hashmix::validator::desk::Desk;
 use hashmix::validator::registration::Registration;
 use hashmix::validator::sources::Sources;
 use hashmix::wallet::Wallet;
-
-use crate::proxy::Proxy;
 
 pub const NETWORK: Network = Network::Regtest;
 /// First height of the term.
@@ -100,6 +98,8 @@ pub struct Market {
     pub machines: Machines,
     network: bitcoin::ScriptBuf,
     contracts: u32,
+    /// What every sale so far has written into the dossier.
+    transfers: Vec<Transfer>,
 }
 
 fn trader(world: &dyn World, dir: &Path, name: &str) -> Trader {
@@ -203,6 +203,7 @@ impl Market {
             machines: Machines::default(),
             network,
             contracts: 0,
+            transfers: Vec::new(),
         };
         market.elsewhere_until(106);
         market.issue();
@@ -231,6 +232,13 @@ impl Market {
     pub fn dossier(&self) -> Dossier {
         let issue = Issue::alone(self.at_issue().0.txid, self.funding.unwrap());
         Dossier::new(self.terms.clone(), issue, Vec::new()).unwrap()
+    }
+
+    /// The documents as they are after every sale that was made.
+    pub fn dossier_now(&self) -> Dossier {
+        let at_issue = self.dossier();
+        let (terms, issue) = (at_issue.terms().clone(), at_issue.issue().clone());
+        Dossier::new(terms, issue, self.transfers.clone()).unwrap()
     }
 
     /// Somebody's trader as he comes back, on another way to the chain; what he was about to send goes
@@ -356,6 +364,7 @@ impl Market {
             tx.output.len(),
             tx.vsize()
         );
+        self.transfers.extend(Transfer::of(&contract));
         let held = Held {
             record: contract.reward.holder.clone(),
             number: offer.transfer(),
@@ -368,15 +377,15 @@ impl Market {
     }
 
     /// A validator's desk in a folder of its own, which asks two servers.
-    pub fn desk(&self, second: &Proxy, place: u8, home: &str) -> Desk {
-        let electrum = vec![self.url(), second.url()];
+    pub fn desk(&self, second: &str, place: u8, home: &str) -> Desk {
+        let electrum = vec![self.url(), second.to_owned()];
         let sources = Sources { network: NETWORK, electrum, core: None };
         let seed = seed(&people::name(Seat::Validator(place))).unwrap();
         Desk::open(&self.folder(home), seed, sources).unwrap()
     }
 
     /// The same; its validator has registered the position's miner.
-    pub fn attested(&self, second: &Proxy, place: u8, home: &str) -> Desk {
+    pub fn attested(&self, second: &str, place: u8, home: &str) -> Desk {
         let desk = self.desk(second, place, home);
         self.bind(place, home);
         desk

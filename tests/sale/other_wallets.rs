@@ -147,3 +147,96 @@ fn coins_of_another_wallet_pay_by_a_psbt_that_it_has_signed() {
     let tx = trader.broadcast(&state, Party::Buyer).unwrap();
     market.sold(&state, tx);
 }
+
+/// The whole of it as people type it: the coins lie in a wallet that this program never sees.
+#[test]
+#[cfg(unix)]
+fn by_command_a_buyer_pays_with_coins_that_another_wallet_signs_for() {
+    use crate::by_command::{home, refused, said};
+    use hashmix::cli::position::folder;
+
+    let mut market = Market::issued();
+    let secp = Secp256k1::new();
+    let pair = Keypair::from_seckey_slice(&secp, &[13; 32]).unwrap();
+    let key = CompressedPublicKey(pair.public_key());
+    let address = Address::p2tr(&secp, pair.x_only_public_key().0, None, crate::market::NETWORK);
+    let scripts = [address.script_pubkey(), ScriptBuf::new_p2wpkh(&key.wpubkey_hash())];
+    let coins =
+        scripts.map(|script_pubkey| TxOut { value: Amount::from_sat(35_000_000), script_pubkey });
+    let rate = FeeRate::from_sat_per_vb(RATE).unwrap();
+    let tx = market.buyers[0].trader.wallet().unwrap().fund(&coins, rate).unwrap();
+    let txid = market.send(&tx);
+
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let [offer, record, dossier, change] =
+        [path("offer"), path("record"), path("dossier"), address.to_string()];
+    std::fs::write(&offer, market.offer(60_000_000, 0, 120).to_json().unwrap()).unwrap();
+    std::fs::write(&record, market.buyers[0].record.to_json()).unwrap();
+    folder::write(std::path::Path::new(&dossier), &market.dossier()).unwrap();
+    let federation = market.terms.issuer.id().unwrap().to_string();
+    let url = market.world.electrum_url();
+    let (hers, his) =
+        (home(dir.path(), &market.buyers[0].name), home(dir.path(), &market.miner.name));
+    let (hers, his) = (hers.to_str().unwrap(), his.to_str().unwrap());
+    let net = ["--network", "regtest", "--electrum", &url];
+    let she = [&["--home", hers, "--number", "0"][..], &net].concat();
+    let he = [&["--home", his, "--number", "1"][..], &net].concat();
+
+    let [acceptance, blank, first, second] = ["acceptance", "blank", "first", "second"].map(path);
+    let [one, two] = [0, 1].map(|vout| OutPoint::new(txid, vout).to_string());
+    let accept = ["sale", "accept", &offer, "--record", &record, "--dossier", &dossier];
+    let more = ["--federation", &federation, "--fee-rate", "2", "--out", &acceptance];
+    let foreign = ["--coin", &one, "--coin", &two, "--change", &change];
+    let without = [&accept[..], &more, &foreign, &she].concat();
+    assert!(refused(&without).contains("[cli-arguments]"), "--psbt belongs to it");
+    let told = said(&[&without[..], &["--psbt", &blank]].concat());
+    assert!(told.contains("70000000 sat in 2 coins"), "{told}");
+    let words = ["sale", "sign", &offer, &acceptance, "--party", "seller", "--out", &first];
+    said(&[&words[..], &he].concat());
+
+    // The buyer's own wallet holds none of these coins; what signs them is a PSBT that comes back.
+    let sign = ["sale", "sign", &offer, &first, "--party", "buyer", "--out", &second];
+    let sign = [&sign[..], &she, &["--dossier", &dossier]].concat();
+    assert!(refused(&sign).contains("[sale-signer]"), "{}", refused(&sign));
+    let with = |file: &str| -> Vec<String> {
+        sign.iter().copied().chain(["--psbt", file]).map(str::to_owned).collect()
+    };
+    let run = |all: &[String]| all.iter().map(String::as_str).collect::<Vec<_>>().join("\n");
+    let unsigned = with(&blank);
+    let unsigned: Vec<&str> = unsigned.iter().map(String::as_str).collect();
+    assert!(refused(&unsigned).contains("[sale-foreign]"), "{}", run(&with(&blank)));
+    let mut psbt: bitcoin::Psbt = std::fs::read_to_string(&blank).unwrap().parse().unwrap();
+    let prevouts: Vec<TxOut> =
+        psbt.inputs.iter().map(|input| input.witness_utxo.clone().unwrap()).collect();
+    let mut cache = bitcoin::sighash::SighashCache::new(psbt.unsigned_tx.clone());
+    let all = bitcoin::sighash::Prevouts::All(&prevouts);
+    let kind = bitcoin::TapSighashType::Default;
+    let message = cache.taproot_key_spend_signature_hash(1, &all, kind).unwrap();
+    let tweaked = bitcoin::key::TapTweak::tap_tweak(pair, &secp, None).to_keypair();
+    psbt.inputs[1].tap_key_sig = Some(bitcoin::taproot::Signature {
+        signature: secp.sign_schnorr_no_aux_rand(&message.into(), &tweaked),
+        sighash_type: kind,
+    });
+    let script = &prevouts[2].script_pubkey;
+    let kind = EcdsaSighashType::All;
+    let message = cache.p2wpkh_signature_hash(2, script, prevouts[2].value, kind).unwrap();
+    let signature = secp.sign_ecdsa(&message.into(), &pair.secret_key());
+    let one = ecdsa::Signature { signature, sighash_type: kind };
+    psbt.inputs[2].partial_sigs.insert(bitcoin::PublicKey::new(key.0), one);
+    let filled = path("filled");
+    std::fs::write(&filled, psbt.to_string()).unwrap();
+    let signed = with(&filled);
+    let signed: Vec<&str> = signed.iter().map(String::as_str).collect();
+    assert!(said(&signed).contains("hashmix sale broadcast"));
+
+    let words = ["sale", "broadcast", &offer, "--dossier", &dossier, "--home", hers];
+    let sent = said(&[&words[..], &net].concat());
+    assert!(sent.contains("transfer 1 is in"), "{sent}");
+    market.world.settle().unwrap();
+    market.elsewhere(1);
+    let block = market.world.block(market.height()).unwrap();
+    let sale = &block.txdata[1];
+    assert!(sent.contains(&sale.compute_txid().to_string()), "{sent}");
+    assert_eq!(sale.output[2].script_pubkey, address.script_pubkey(), "the change is its wallet's");
+}

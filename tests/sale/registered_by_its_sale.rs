@@ -27,7 +27,7 @@ fn registered(desk: &mut Desk, registration: &Registration) -> Result<TermsId, &
 fn an_exchange_that_is_in_no_block_registers_nothing_and_one_that_is_needs_no_signature() {
     let mut market = Market::issued();
     let second = Proxy::to(&market.url());
-    let mut desk = market.attested(&second, 0, "desk");
+    let mut desk = market.attested(&second.url(), 0, "desk");
     let offer = market.offer(PRICE, 0, 120);
     let (registration, state) = accepted(&mut market, &offer, 0);
     assert_eq!(registered(&mut desk, &registration), Err("policy-registry-sold"), "not sent");
@@ -41,7 +41,7 @@ fn an_exchange_that_is_in_no_block_registers_nothing_and_one_that_is_needs_no_si
     // Again, and after a restart, nothing changes.
     assert_eq!(registered(&mut desk, &registration), Ok(id));
     drop(desk);
-    let desk = market.desk(&second, 0, "desk");
+    let desk = market.desk(&second.url(), 0, "desk");
     assert_eq!((desk.registered(), desk.unread().len()), (vec![id], 0));
 }
 
@@ -50,7 +50,7 @@ fn a_stranger_registers_no_position_of_which_this_desk_has_not_registered_the_mi
     let mut market = Market::issued();
     let second = Proxy::to(&market.url());
     let sold = market.sell(&market.offer(PRICE, 0, 120), 0);
-    let mut desk = market.desk(&second, 0, "desk");
+    let mut desk = market.desk(&second.url(), 0, "desk");
     let unknown = Err("policy-registry-issued");
     assert_eq!(registered(&mut desk, &sold.registration), unknown);
     assert_eq!(desk.registered(), []);
@@ -66,7 +66,7 @@ fn a_stranger_registers_no_position_of_which_this_desk_has_not_registered_the_mi
 fn a_puppet_who_registers_a_false_seal_first_keeps_no_honest_buyer_out() {
     let mut market = Market::issued();
     let second = Proxy::to(&market.url());
-    let mut desk = market.attested(&second, 0, "desk");
+    let mut desk = market.attested(&second.url(), 0, "desk");
     // The miner withdraws the true seal, so that its next transfer has number 2; and he pays a false
     // one, which says the same of itself.
     let first = market.miner.record.clone();
@@ -126,7 +126,7 @@ fn somebody_who_is_not_the_first_holder_sells_nothing_first_whatever_number_he_n
 fn a_desk_brings_what_was_sealed_into_the_contracts_after_it_once_and_into_none_that_is_over() {
     let mut market = Market::issued();
     let second = Proxy::to(&market.url());
-    let mut desk = market.attested(&second, 0, "desk");
+    let mut desk = market.attested(&second.url(), 0, "desk");
     let first = market.sell(&market.offer(PRICE, 0, 120), 0);
     registered(&mut desk, &first.registration).unwrap();
     let mut table = market.table(&first.contract, 0);
@@ -154,7 +154,7 @@ fn a_desk_brings_what_was_sealed_into_the_contracts_after_it_once_and_into_none_
     step(&mut desk);
     assert_eq!(said(&desk, &last), (1, vec![2]), "nothing is said twice");
     drop(desk);
-    let mut desk = market.desk(&second, 0, "desk");
+    let mut desk = market.desk(&second.url(), 0, "desk");
     step(&mut desk);
     assert_eq!(said(&desk, &last), (1, vec![2]), "nor after a restart");
 }

@@ -3,10 +3,16 @@
 use bitcoin::hashes::Hash;
 use bitcoin::{Amount, TapSighash};
 use hashmix::error::Result;
+use hashmix::flow::Event as FlowEvent;
+use hashmix::flow::resale::state::Event as Resold;
+use hashmix::flow::resale::terms::asked;
+use hashmix::flow::reward::state::Event as Reward;
 use hashmix::flow::sale::coins::check_offer;
 use hashmix::flow::sale::consent::{CONSENT_FORMAT, Consent, Party, Piece};
 use hashmix::flow::sale::state::{Effect, Event};
 use hashmix::flow::sale::terms::{Guard, Offer, OfferBody, Resale};
+use hashmix::flow::word::Word;
+use hashmix::id::TermsId;
 use hashmix::party::Seat;
 use hashmix::rehearsal::people;
 use hashmix::script::lock::Path;
@@ -176,27 +182,52 @@ fn validators_sign_for_a_silent_miner_what_is_due_to_him_included() {
     let facts = buyer.trader.facts(&state).unwrap();
     assert_eq!(check_offer(&offer.offer, &facts), Ok(()));
     assert_eq!(state.next(&facts, Party::Validator(2)), Ok(Effect::Sign(vec![1])));
+    let (contract, offered) = (sold.contract.id().unwrap(), offer.offer.id().unwrap());
+    let ask = asked(offered, state.acceptance().unwrap().acceptance.id().unwrap()).unwrap();
+    let said = |contract, by: Seat, from: Seat, event: FlowEvent| {
+        let message = Word::message(contract, from, &event).unwrap();
+        let signature = signer(&people::name(by), 0).sign_digest(message).unwrap();
+        Event::Answered(Box::new(Word::new(contract, from, event, signature)))
+    };
+    let signing = |ask, signatures| FlowEvent::Resale(Resold::Signed { ask, signatures });
     for place in [2, 0] {
-        let signing = state.signing().unwrap();
-        let exchange = signing.exchange();
+        let exchange = state.bargain().unwrap().exchange;
         let Way::Lock(lock, Path::HolderRuling) = &exchange.parts()[1].way else { panic!() };
         let leaf = lock.leaf(Path::HolderRuling).unwrap();
         let seat = Seat::Validator(place);
         let key = leaf.keys.iter().find(|key| key.seat == seat).unwrap();
         let sighash = TapSighash::from_byte_array(exchange.sighash(1).unwrap());
-        let signer = signer(&people::name(seat), 0);
-        let (_, one) = signer.sign_leaf(LeafAccount::Leaf, &key.steps, sighash).unwrap();
-        let consent = Consent {
+        let his = signer(&people::name(seat), 0);
+        let (_, one) = his.sign_leaf(LeafAccount::Leaf, &key.steps, sighash).unwrap();
+        // His signature in a consent's file is none; nor is anything but his word about this sale.
+        let bare = Consent {
             format: CONSENT_FORMAT.to_owned(),
-            offer: offer.offer.id().unwrap(),
+            offer: offered,
             acceptance: state.acceptance().unwrap().acceptance.id().unwrap(),
             by: Party::Validator(place),
             pieces: vec![Piece { input: 1, witness: witness(&one) }],
         };
-        // In another's name it is none of his.
-        let other = Consent { by: Party::Validator(1), ..consent.clone() };
-        assert_eq!(rule(state.admit(&Event::Consented(other))), "tx-signature");
-        buyer.trader.hear(&mut state, Event::Consented(consent)).unwrap();
+        assert_eq!(rule(state.admit(&Event::Consented(bare))), "sale-answers");
+        let other = Seat::Validator(1);
+        for (word, expected) in [
+            (said(contract, seat, seat, signing(offered, vec![one])), "sale-answers"),
+            (said(contract, seat, seat, signing(ask, vec![one, one])), "sale-answers"),
+            (said(TermsId([7; 32]), seat, seat, signing(ask, vec![one])), "sale-answers"),
+            (said(contract, seat, Seat::Holder, signing(ask, vec![one])), "sale-answers"),
+            (said(contract, seat, seat, FlowEvent::Reward(Reward::CloseAsked)), "sale-answers"),
+            // In another's name it is none of his, and no other's signature of the escrow.
+            (said(contract, seat, other, signing(ask, vec![one])), "message-digest"),
+            (said(contract, other, other, signing(ask, vec![one])), "tx-signature"),
+        ] {
+            assert_eq!(rule(state.admit(&word)), expected);
+        }
+        let word = said(contract, seat, seat, signing(ask, vec![one]));
+        buyer.trader.hear(&mut state, word.clone()).unwrap();
+        // Heard again, or too late, it adds nothing; and it is there after a restart.
+        let before = state.consents().to_vec();
+        buyer.trader.hear(&mut state, word).unwrap();
+        assert_eq!(state.consents(), before);
+        assert_eq!(buyer.trader.sale(&offer).unwrap().consents(), before);
     }
     assert!(state.turn().is_empty());
     let tx = buyer.trader.broadcast(&state, Party::Buyer).unwrap();

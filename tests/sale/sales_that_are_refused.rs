@@ -206,6 +206,7 @@ fn what_expired_or_moved_is_neither_accepted_nor_signed() {
     let late = second.trader.accept(&offer, second.record.clone(), &second.signer(), RATE);
     assert_eq!(rule(late), "sale-expired");
     let trader = &mut market.miner.trader;
+    // Nobody has signed: nothing is left of it.
     assert_eq!(rule(trader.consent(&mut his, Party::Seller, &seller, None)), "sale-expired");
     let facts = trader.facts(&his).unwrap();
     assert!(matches!(his.next(&facts, Party::Seller), Ok(Effect::Void(_))));

@@ -164,20 +164,20 @@ fn a_holder_sells_without_the_miner_and_his_buyer_is_ruled_for_later() {
 /// The old contract comes to a desk by its own sale.
 fn register_before(market: &Market, first: &Sold) {
     let second = Proxy::to(&market.world.electrum_url());
-    let mut desk = market.attested(&second, 0, "desk");
+    let mut desk = market.attested(&second.url(), 0, "desk");
     assert_eq!(registered(&mut desk, &first.registration), Ok(()));
 }
 
 /// The new contract comes to it by the resale, in which the miner had no part, by rule.
 fn register(market: &mut Market, old: &EscrowTerms, new: &EscrowTerms, asked: &Request) {
     let second = Proxy::to(&market.world.electrum_url());
-    let mut desk = market.desk(&second, 0, "desk");
+    let mut desk = market.desk(&second.url(), 0, "desk");
     let (offer, acceptance) = (asked.offer.clone(), asked.acceptance.clone());
     let later = Registration::of_sale(offer, acceptance).unwrap();
     assert_eq!(later.terms, *new);
     let unsold = Registration::new(new.clone());
     assert_eq!(registered(&mut desk, &unsold), Err("policy-registry-way"));
-    let mut stranger = market.attested(&second, 1, "another desk");
+    let mut stranger = market.attested(&second.url(), 1, "another desk");
     assert_eq!(registered(&mut stranger, &later), Err("policy-registry-before"));
     assert_eq!(registered(&mut desk, &later), Err("policy-registry-resold"), "not deep enough");
     market.elsewhere(old.delays.state_depth - 1);
@@ -190,6 +190,6 @@ fn register(market: &mut Market, old: &EscrowTerms, new: &EscrowTerms, asked: &R
     assert!(standing.escrow.is_some_and(|escrow| escrow.sat == INSTALLMENT * 10));
     // It is there after a restart.
     drop(desk);
-    let desk = market.desk(&second, 0, "desk");
+    let desk = market.desk(&second.url(), 0, "desk");
     assert_eq!(desk.registered().len(), 2);
 }

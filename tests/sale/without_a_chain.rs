@@ -12,6 +12,7 @@ use hashmix::flow::escrow::txs::Outcome;
 use hashmix::flow::position::coins::{POSTAGE, transferred_seal};
 use hashmix::flow::position::terms::PositionTerms;
 use hashmix::flow::position::txs::position;
+use hashmix::flow::sale::coins::check_last;
 use hashmix::flow::sale::consent::{CONSENT_FORMAT, Consent, Party, Piece};
 use hashmix::flow::sale::state::{Event, State};
 use hashmix::flow::sale::terms::{
@@ -233,7 +234,7 @@ fn every_state_of_a_sale_hears_its_next_word_and_no_other() {
         Event::Consented(consent) => {
             Event::Consented(Consent { by: Party::Miner, ..consent.clone() })
         }
-        Event::Accepted(_) => panic!(),
+        Event::Accepted(_) | Event::Answered(_) => panic!(),
     };
     let mut state = State::new(offer).unwrap();
     for next in 0..=words.len() {
@@ -350,9 +351,9 @@ fn a_psbt_that_moves_a_seal_is_its_sale_or_spends_no_lock() {
     };
     let coin = accepted.acceptance.coins[0].txout.clone();
     let escrow = hashmix::flow::escrow::coins::funding(&contract).unwrap();
-    let spends = |others: &[&TxOut]| {
+    let moved = |number, to: TxOut, others: &[&TxOut]| {
         let spent: Vec<TxOut> =
-            [seal(tenure.transfer)].into_iter().chain(others.iter().copied().cloned()).collect();
+            [seal(number)].into_iter().chain(others.iter().copied().cloned()).collect();
         let input = (20u8..)
             .zip(&spent)
             .map(|(byte, _)| TxIn { previous_output: place(byte), ..TxIn::default() });
@@ -360,7 +361,7 @@ fn a_psbt_that_moves_a_seal_is_its_sale_or_spends_no_lock() {
             version: bitcoin::transaction::Version::TWO,
             lock_time: bitcoin::absolute::LockTime::ZERO,
             input: input.collect(),
-            output: vec![seal(tenure.transfer + 1), coin.clone()],
+            output: vec![to, coin.clone()],
         };
         let mut psbt = Psbt::from_unsigned_tx(tx).unwrap();
         for (input, out) in psbt.inputs.iter_mut().zip(spent) {
@@ -369,8 +370,50 @@ fn a_psbt_that_moves_a_seal_is_its_sale_or_spends_no_lock() {
         psbt
     };
     let none = SealsArguments::default();
-    assert_eq!(told(&spends(&[&coin]), &none), Ok(()));
-    assert_eq!(told(&spends(&[&coin, &escrow]), &none), Err("psbt-seal"));
+    let number = tenure.transfer;
+    let withdraws = |others: &[&TxOut]| moved(number, seal(number + 1), others);
+    assert_eq!(told(&withdraws(&[&coin]), &none), Ok(()));
+    assert_eq!(told(&withdraws(&[&coin, &escrow]), &none), Err("psbt-seal"));
+
+    // A seal that was withdrawn is known too, however often: it moves on by one, and is no money.
+    for times in [1, 2, 30] {
+        let (held, next) = (number + times, number + times + 1);
+        assert_eq!(told(&moved(held, seal(next), &[&coin]), &none), Ok(()), "{times} times");
+        let money = TxOut { value: POSTAGE, script_pubkey: coin.script_pubkey.clone() };
+        for to in [money, seal(held), seal(next + 1)] {
+            assert_eq!(told(&moved(held, to, &[&coin, &escrow]), &none), Err("seal-money"));
+        }
+    }
+}
+
+#[test]
+fn a_resale_settles_through_the_last_ripe_period_and_changes_the_lock_soon() {
+    let made = |change: &dyn Fn(&mut OfferBody, &mut Resale)| {
+        let mut body = resale(30_000_000, 55_000_000, 10_000_000);
+        let mut taken = body.resale.take().unwrap();
+        change(&mut body, &mut taken);
+        body.resale = Some(taken);
+        body
+    };
+    let checked = |change: &dyn Fn(&mut OfferBody, &mut Resale)| {
+        let offer = signed(made(change), &signer("rehearsal holder", 0));
+        offer.check().map_err(|error| error.rule())
+    };
+    // Six blocks of notice behind height 170: period 5 begins at 180, and four more may pass.
+    assert_eq!(checked(&|_, _| {}), Ok(()));
+    assert_eq!(checked(&|_, taken| taken.switch = 8), Ok(()));
+    assert_eq!(checked(&|_, taken| taken.switch = 9), Err("sale-switch"));
+    assert_eq!(checked(&|_, taken| taken.switch = 11), Err("sale-switch"));
+    let silent = |taken: &mut Resale| (taken.guard, taken.switch) = (Guard::Validators, 9);
+    assert_eq!(checked(&|_, taken| silent(taken)), Ok(()), "twelve blocks of notice");
+    // The period before the first one is settled; the next may be ruled on later.
+    let body = made(&|_, _| {});
+    let contract = &body.resale.as_ref().unwrap().contract;
+    let (ripe, later) = (contract.ruling_height(1).unwrap(), contract.ruling_height(2).unwrap());
+    let last = |tip| check_last(&body, tip).map_err(|error| error.rule());
+    assert_eq!((last(ripe), last(later - 1)), (Ok(()), Ok(())));
+    assert_eq!((last(later), last(later + 50)), (Err("sale-last-period"), Err("sale-last-period")));
+    assert_eq!(check_last(&first_offer(60_000_000), later), Ok(()), "a first sale settles nothing");
 }
 
 #[test]

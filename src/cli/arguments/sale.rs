@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use bitcoin::OutPoint;
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Subcommand, ValueEnum};
 
 use super::{Home, Server};
 use crate::flow::sale::consent::Party;
@@ -22,10 +22,12 @@ pub enum SaleCommand {
     Accept(Box<AcceptArguments>),
     /// Sign your part, after rebuilding and comparing all of it
     Sign(Box<SignSaleArguments>),
+    /// Resale without the miner: the seller's word that asks validators to sign in his place
+    Ask(Box<AskArguments>),
     /// Send a sale that everybody has signed
     Broadcast(Box<BroadcastArguments>),
     /// Give the coins back that are reserved for an offer of which nothing came
-    Release(Box<HeardArguments>),
+    Release(Box<ReleaseArguments>),
     /// The terms of the contract that a sale makes
     Terms {
         /// The offer's file
@@ -47,28 +49,32 @@ pub enum SaleCommand {
         out: PathBuf,
     },
     /// Withdraw every offer of a seal: move it to yourself
-    Withdraw(Box<WithdrawArguments>),
+    Withdraw(Box<MoveArguments>),
     /// End a position: move its seal to the retirement script
     Retire(Box<MoveArguments>),
 }
 
-/// A seal that somebody holds.
+/// A seal that somebody holds: as its dossier says, or as he says himself.
 #[derive(Debug, Args)]
+#[command(group(ArgGroup::new("told").required(true).args(["dossier", "position"])))]
 pub struct SealArguments {
-    /// The position's terms
-    #[arg(long, value_name = "FILE")]
-    pub position: PathBuf,
+    /// The position's folder, which says all that is asked below; a withdrawal is written into it
+    #[arg(long, value_name = "DOSSIER")]
+    pub dossier: Option<PathBuf>,
+    /// Without a dossier: the position's terms
+    #[arg(long, value_name = "FILE", requires = "seal")]
+    pub position: Option<PathBuf>,
     /// Where the seal is
-    #[arg(long, value_name = "TXID:VOUT")]
-    pub seal: OutPoint,
+    #[arg(long, value_name = "TXID:VOUT", requires = "position")]
+    pub seal: Option<OutPoint>,
     /// The terms of the contract that you bought it with; none if it is yours since the issue
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", requires = "position")]
     pub contract: Option<PathBuf>,
     /// How often you have withdrawn offers of it since
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    pub withdrawn: u32,
+    #[arg(long, value_name = "N", requires = "position")]
+    pub withdrawn: Option<u32>,
     /// The position's id; needed if you have withdrawn and not bought it
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", requires = "position")]
     pub id: Option<String>,
 }
 
@@ -105,13 +111,13 @@ pub struct OfferArguments {
     #[arg(long, value_name = "HEIGHT")]
     pub expires: u32,
     /// Resale: first period whose coinbases pay the buyer's lock, counted from 1
-    #[arg(long, value_name = "PERIOD", requires = "contract")]
+    #[arg(long, value_name = "PERIOD")]
     pub switch: Option<u32>,
-    /// Resale: a folder with the contract's certificates and receipts
-    #[arg(long, value_name = "DIR", requires = "contract")]
+    /// Resale: a folder with the contract's certificates and receipts; the dossier's own if left out
+    #[arg(long, value_name = "DIR", requires = "switch")]
     pub evidence: Option<PathBuf>,
     /// Resale: validators sign in the place of a silent miner
-    #[arg(long, requires = "contract")]
+    #[arg(long, requires = "switch")]
     pub without_miner: bool,
     /// The offer's file to make
     #[arg(long, value_name = "FILE")]
@@ -121,7 +127,8 @@ pub struct OfferArguments {
 /// By which documents an offer is held to be its seller's.
 #[derive(Clone, Debug, Args)]
 pub struct TitleArguments {
-    /// The position's folder: proves over your connection that the seller holds what he offers
+    /// The position's folder: proves over your connection that the seller holds what he offers; the
+    /// miner signs nothing without it
     #[arg(long, value_name = "DOSSIER")]
     pub dossier: Option<PathBuf>,
     /// The hash of the federation that you chose; another one is refused
@@ -229,6 +236,30 @@ pub struct SignSaleArguments {
     pub out: PathBuf,
 }
 
+/// `hashmix sale ask`
+#[derive(Debug, Args)]
+pub struct AskArguments {
+    /// The offer's file
+    pub offer: PathBuf,
+    /// What the others said: the acceptance and consents
+    pub words: Vec<PathBuf>,
+    /// Your files.
+    #[command(flatten)]
+    pub trade: TradeArguments,
+    /// A validator's server, http://host:port: the word is brought there, and what they signed is heard;
+    /// once for each
+    #[cfg(feature = "core")]
+    #[arg(long, value_name = "URL")]
+    pub validator: Vec<String>,
+    /// The word's file to make
+    #[cfg_attr(
+        feature = "core",
+        arg(long, value_name = "FILE", required_unless_present = "validator")
+    )]
+    #[cfg_attr(not(feature = "core"), arg(long, value_name = "FILE", required = true))]
+    pub out: Option<PathBuf>,
+}
+
 /// `hashmix sale broadcast`
 #[derive(Debug, Args)]
 pub struct BroadcastArguments {
@@ -242,10 +273,27 @@ pub struct BroadcastArguments {
 
 /// `hashmix sale release`
 #[derive(Debug, Args)]
+pub struct ReleaseArguments {
+    /// What was said, and through which server.
+    #[command(flatten)]
+    pub heard: HeardArguments,
+    /// If you have signed: spend the coins to yourself, so that the sale can no more be sent
+    #[arg(long, requires = "fee_rate", conflicts_with = "anyway")]
+    pub spend: bool,
+    /// Fee rate of that, in sat/vB; above the sale's if a server has it
+    #[arg(long, value_name = "SAT_PER_VB", requires = "spend")]
+    pub fee_rate: Option<u64>,
+    /// If you have signed: free them although the sale can still be sent
+    #[arg(long)]
+    pub anyway: bool,
+}
+
+/// What was said in a sale, and whose files it is for.
+#[derive(Debug, Args)]
 pub struct HeardArguments {
     /// The offer's file
     pub offer: PathBuf,
-    /// What the others said: the acceptance and consents, in their order
+    /// What the others said: the acceptance, consents, and validators' answers
     pub words: Vec<PathBuf>,
     /// Your files.
     #[command(flatten)]
@@ -255,18 +303,7 @@ pub struct HeardArguments {
     pub server: Server,
 }
 
-/// `hashmix sale withdraw`
-#[derive(Debug, Args)]
-pub struct WithdrawArguments {
-    /// Which seal moves.
-    #[command(flatten)]
-    pub moving: MoveArguments,
-    /// The position's folder: the transfer is written into it
-    #[arg(long, value_name = "DOSSIER")]
-    pub dossier: Option<PathBuf>,
-}
-
-/// `hashmix sale retire`
+/// `hashmix sale withdraw`, `hashmix sale retire`
 #[derive(Debug, Args)]
 pub struct MoveArguments {
     /// Which seal.

@@ -106,8 +106,9 @@ fn gets(body: &OfferBody, contract: &EscrowTerms, when: &When, lines: &mut Vec<S
     ));
     if begin > calendar.begin() {
         lines.push(format!(
-            "Until height {begin} coinbases still pay the holder before: in periods {} to {from} your escrow pays the miner for work whose rewards are not yours.",
-            body.first.saturating_add(1)
+            "Until height {begin} coinbases still pay the holder before: in periods {} to {from}, {} in number, your escrow pays the miner for work whose rewards are not yours.",
+            body.first.saturating_add(1),
+            from.saturating_sub(body.first)
         ));
     }
     lines.push(format!(

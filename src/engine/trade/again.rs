@@ -147,14 +147,14 @@ impl Trader {
         if !self.sending()?.contains(one) {
             let body = serde_json::to_vec(one)
                 .map_err(|error| READABLE.broken("transaction to be sent", "JSON", error))?;
-            self.append(&scope(), SENDING, vec![body])?;
+            self.append(&scope(), SENDING, vec![body], None)?;
         }
         self.chain.electrum().broadcast(&one.tx).map(|_| ())
     }
 
     /// Takes back whatever was to be sent of an offer, with the wallet's changes.
     pub(super) fn take_back(&mut self, about: &[u8; 32]) -> Result<()> {
-        self.append(&scope(), RELEASED, vec![about.to_vec()])
+        self.append(&scope(), RELEASED, vec![about.to_vec()], None)
     }
 
     /// A move of a seal that was stored before, and that no block has decided yet.

@@ -70,7 +70,7 @@ impl Trader {
         let facts = self.facts(state)?;
         let inputs = match state.next(&facts, Party::Buyer)? {
             Effect::Sign(inputs) => inputs,
-            Effect::Void(error) => return Err(error),
+            Effect::Void(error) | Effect::Overdue { over: error, .. } => return Err(error),
             other => return Err(untimely(Party::Buyer, &other)),
         };
         let Some(acceptance) = state.acceptance() else {

@@ -72,6 +72,16 @@ pub enum Event {
     },
 }
 
+impl Event {
+    /// The request that a validator signs by this word, and his signatures; none in any other word.
+    pub fn signed(&self) -> Option<(WordId, &[schnorr::Signature])> {
+        match self {
+            Self::Signed { ask, signatures } => Some((*ask, signatures)),
+            Self::Asked(_) | Self::Receipted(_) => None,
+        }
+    }
+}
+
 /// What has been said.
 #[derive(Clone, Debug, Default)]
 pub struct State {

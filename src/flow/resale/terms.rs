@@ -34,8 +34,7 @@ impl Request {
     /// Names the request by what is sold to whom; validators' receipts name this. Signatures are no
     /// part of it: they make no other transaction.
     pub fn id(&self) -> Result<WordId> {
-        let said = (self.offer.offer.id()?, self.acceptance.acceptance.id()?);
-        Ok(WordId(tagged_hash("hashmix/resale/1", &[&canonical::bytes(&said)?])))
+        asked(self.offer.offer.id()?, self.acceptance.acceptance.id()?)
     }
 
     /// What is taken over from `contract`; refused if that is another one, or the miner's to sign.
@@ -54,6 +53,11 @@ impl Request {
         }
         Ok(resale)
     }
+}
+
+/// Names the request for the resale of an offer and its acceptance.
+pub fn asked(offer: WordId, acceptance: WordId) -> Result<WordId> {
+    Ok(WordId(tagged_hash("hashmix/resale/1", &[&canonical::bytes(&(offer, acceptance))?])))
 }
 
 /// Height from which validators sign what was asked at `opened`.

@@ -22,6 +22,12 @@ pub const EXPIRED: Rule = Rule::new(
     "a sale is signed while the next block is one in which the offer holds",
     "ask the seller for a new offer",
 );
+/// A resale pays the miner what he can have.
+pub const LAST: Rule = Rule::new(
+    "sale-last-period",
+    "a resale settles through the last period that can be ruled on, when its offer is made and when validators are asked for it",
+    "offer again, with the first period behind that one",
+);
 /// The seal is where the offer says.
 pub const SEAL_MOVED: Rule = Rule::new(
     "sale-seal-moved",
@@ -112,12 +118,42 @@ pub fn waits(offer: &OfferBody, facts: &Facts) -> Option<Txid> {
 /// Refuses an offer that the chain does not bear out: over, its seal or its escrow moved, or a period
 /// settled that is not deep enough yet. What only waits to move the seal decides nothing ([`waits`]).
 pub fn check_offer(offer: &OfferBody, facts: &Facts) -> Result<()> {
-    let by = offer.by();
+    check_holds(offer, facts)?;
+    check_there(offer, facts)
+}
+
+/// Refuses an offer that is over.
+pub fn check_holds(offer: &OfferBody, facts: &Facts) -> Result<()> {
     let next = facts.tip().saturating_add(1);
-    if next > offer.expires {
-        let expected = format_args!("a next block up to height {}", offer.expires).to_string();
-        return Err(EXPIRED.refuses(by, "offer", expected, format_args!("height {next}")));
+    if next <= offer.expires {
+        return Ok(());
     }
+    let expected = format_args!("a next block up to height {}", offer.expires).to_string();
+    Err(EXPIRED.refuses(offer.by(), "offer", expected, format_args!("height {next}")))
+}
+
+/// Refuses a resale that settles through an earlier period than it could. This is asked when an offer
+/// is made, and when validators are asked to sign it. While an offer is open, further periods ripen;
+/// the miner loses nothing by that, for the new contract pays for every period behind the one that is
+/// settled, out of the same escrow and by the same certificates. But a holder who chose an old period
+/// on purpose would keep him waiting for what he could have at once, and validators refuse it.
+pub fn check_last(offer: &OfferBody, tip: u32) -> Result<()> {
+    let Some(resale) = &offer.resale else { return Ok(()) };
+    let later = resale.outcome.period.saturating_add(1);
+    match resale.contract.ruling_height(later) {
+        Ok(ripe) if tip >= ripe => {
+            let expected = format_args!("period {} or later", later.saturating_add(1)).to_string();
+            let found = format_args!("period {later}, and a tip at height {tip}").to_string();
+            Err(LAST.refuses(Culprit::Holder, "offer, period settled", expected, found))
+        }
+        // The last one of the term has none behind it; what ends is closed, and never sold.
+        _ => Ok(()),
+    }
+}
+
+/// Refuses an offer whose seal or escrow is not where it says, or whose period is not deep enough.
+pub fn check_there(offer: &OfferBody, facts: &Facts) -> Result<()> {
+    let by = offer.by();
     let lock = present_seal(offer)?;
     let seal = facts.coins(&lock.script_pubkey).into_iter().find(|coin| {
         coin.outpoint == offer.seal && coin.txout.value == POSTAGE && coin.height.is_some()

@@ -6,11 +6,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Culprit, Error, Result, Rule};
 use crate::facts::Facts;
-use crate::flow::sale::coins::{check_coins, check_offer, waits};
-use crate::flow::sale::consent::{Consent, Party};
+use crate::flow;
+use crate::flow::resale::terms::asked;
+use crate::flow::sale::coins::{check_coins, check_holds, check_offer, check_there, waits};
+use crate::flow::sale::consent::{CONSENT_FORMAT, Consent, Party, Piece};
 use crate::flow::sale::terms::{ACCEPTS, Acceptance, Guard, Offer};
 use crate::flow::sale::txs::{Bargain, compared};
-use crate::tx::exchange::Exchanging;
+use crate::flow::word::Word;
+use crate::id::WordId;
+use crate::party::Seat;
+use crate::tx::exchange::{Exchanging, signed};
 
 /// Everybody speaks when it is his turn.
 pub const ORDER: Rule = Rule::new(
@@ -19,14 +24,23 @@ pub const ORDER: Rule = Rule::new(
     "wait for the others",
 );
 
+/// Validators say what they sign.
+pub const ANSWERS: Rule = Rule::new(
+    "sale-answers",
+    "a validator consents by his word in the contract before, which signs this very sale; a consent's file is none",
+    "bring the validator's answer, or the word in it",
+);
+
 /// What is said in a sale, after its offer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Event {
     /// The buyer accepts.
     Accepted(Box<Acceptance>),
-    /// Somebody signs.
+    /// Somebody signs, who is no validator.
     Consented(Consent),
+    /// A validator has signed, by a word in the contract before.
+    Answered(Box<Word>),
 }
 
 /// A sale as far as it was said.
@@ -48,6 +62,14 @@ pub enum Effect {
     Wait(String),
     /// The transaction is on its way; with its height once it is in a block.
     Sent(Txid, Option<u32>),
+    /// The offer is over, and signatures were given that no clock takes back: whoever has them all can
+    /// send the sale until its seal, its escrow or a coin is spent.
+    Overdue {
+        /// Whose signatures it still lacks; nobody's if anybody can send it.
+        lacks: Vec<Party>,
+        /// That the offer is over.
+        over: Error,
+    },
     /// Nothing comes of it any more, and why.
     Void(Error),
 }
@@ -95,8 +117,72 @@ impl State {
                 acceptance.check(&self.offer)?;
                 compared(&self.offer, acceptance).map(|_| ())
             }
-            Event::Consented(consent) => self.admit_consent(consent),
+            Event::Consented(consent) => match consent.by {
+                Party::Validator(_) => {
+                    let (by, place) = (consent.by.culprit(&self.offer.offer), consent.by);
+                    Err(ANSWERS.refuses(by, place, "a word", "a consent"))
+                }
+                Party::Seller | Party::Buyer | Party::Miner => self.admit_consent(consent),
+            },
+            Event::Answered(word) => {
+                let consent = self.answered(word)?;
+                let resale = self.offer.offer.resale.iter();
+                resale.map(|resale| &resale.contract).try_for_each(|terms| word.verify(terms))?;
+                self.admit_consent(&consent)
+            }
         }
+    }
+
+    /// Whether a word is a validator's signature of this sale; whether it is a good one is not asked.
+    pub fn is_answered_by(&self, word: &Word) -> bool {
+        self.answered(word).is_ok()
+    }
+
+    /// Whether a validator's word adds nothing: he has consented, or as many as are needed have.
+    pub fn is_known(&self, word: &Word) -> bool {
+        let signed = |consent: &Consent| consent.by.seat() == Some(word.from);
+        self.is_answered_by(word) && (self.consents.iter().any(signed) || self.turn().is_empty())
+    }
+
+    /// The consent that a validator's word holds.
+    fn answered(&self, word: &Word) -> Result<Consent> {
+        let refuse = |expected: &str, found: &dyn core::fmt::Display| {
+            Err(ANSWERS.refuses(word.from.into(), "word", expected, found))
+        };
+        let offer = &self.offer.offer;
+        let Some(resale) = offer.resale.as_ref().filter(|_| offer.guard() == Guard::Validators)
+        else {
+            return refuse("a resale that is left to validators", &"another sale");
+        };
+        if word.contract != resale.contract.id()? {
+            return refuse("a word of the contract before", &word.contract);
+        }
+        let (Some(acceptance), Seat::Validator(place)) = (&self.acceptance, word.from) else {
+            return refuse("a validator's word about an acceptance", &word.from);
+        };
+        let said = match &word.event {
+            flow::Event::Resale(said) => said.signed(),
+            _ => None,
+        };
+        let Some((ask, signatures)) = said else {
+            return refuse("a signature of a resale", &"another word");
+        };
+        let (offer, acceptance) = (offer.id()?, acceptance.acceptance.id()?);
+        let ours: WordId = asked(offer, acceptance)?;
+        if ask != ours {
+            return refuse(&format!("a signature of resale {ours}"), &ask);
+        }
+        let by = Party::Validator(place);
+        let inputs = by.inputs(&self.offer.offer, &Exchanging::new(self.bargain()?.exchange));
+        if inputs.len() != signatures.len() {
+            return refuse(&format!("{} signatures", inputs.len()), &signatures.len());
+        }
+        let pieces = inputs.into_iter().zip(signatures).map(|(input, signature)| Piece {
+            input: u32::try_from(input).unwrap_or(u32::MAX),
+            witness: signed(signature),
+        });
+        let format = CONSENT_FORMAT.to_owned();
+        Ok(Consent { format, offer, acceptance, by, pieces: pieces.collect() })
     }
 
     fn admit_consent(&self, consent: &Consent) -> Result<()> {
@@ -129,6 +215,8 @@ impl State {
         match event {
             Event::Accepted(acceptance) => self.acceptance = Some(*acceptance),
             Event::Consented(consent) => self.consents.push(consent),
+            // It was admitted; another one holds no consent to this sale.
+            Event::Answered(word) => self.consents.extend(self.answered(&word).ok()),
         }
     }
 
@@ -191,15 +279,20 @@ impl State {
         if let Some(seen) = facts.transactions.get(&txid) {
             return Ok(Effect::Sent(txid, seen.height));
         }
-        let checked = check_offer(&self.offer.offer, facts)
+        let there = check_there(&self.offer.offer, facts)
             .and_then(|()| check_coins(&acceptance.acceptance, facts));
-        if let Err(error) = checked {
+        if let Err(error) = there {
             return Ok(Effect::Void(error));
+        }
+        let turn = self.turn();
+        match check_holds(&self.offer.offer, facts) {
+            Err(over) if self.consents.is_empty() => return Ok(Effect::Void(over)),
+            Err(over) => return Ok(Effect::Overdue { lacks: turn, over }),
+            Ok(()) => {}
         }
         if let Some(other) = waits(&self.offer.offer, facts) {
             return Ok(Effect::behind(other));
         }
-        let turn = self.turn();
         if turn.contains(&party) {
             return Ok(Effect::Sign(party.inputs(&self.offer.offer, &signing)));
         }

@@ -50,6 +50,12 @@ pub const RESALE: Rule = Rule::new(
     "a resale names the contract under which its seller holds the seal, its open escrow, and a period that is deep enough and does not end it",
     "make the offer again; a contract that ends is closed first",
 );
+/// A buyer does not pay for other people's rewards for long.
+pub const SWITCH: Rule = Rule::new(
+    "sale-switch",
+    "in a resale coinbases pay the new lock at most 4 periods later than the miner's notice and the locks before allow",
+    "offer an earlier period for the change of the lock",
+);
 /// An acceptance is of this offer.
 pub const ACCEPTS: Rule = Rule::new(
     "sale-accepts",
@@ -61,6 +67,9 @@ pub const ACCEPTS: Rule = Rule::new(
 pub const OFFER_FORMAT: &str = "hashmix offer 1";
 /// The first field of an acceptance.
 pub const ACCEPTANCE_FORMAT: &str = "hashmix acceptance 1";
+
+/// Most periods by which a lock changes later than it could.
+const MOST_WAIT: u32 = 4;
 
 /// Largest offer or acceptance that is read, in bytes: two terms fit.
 pub const SALE_MAX_BYTES: usize = TERMS_MAX_BYTES * 3;
@@ -325,6 +334,7 @@ impl OfferBody {
             Some(resale) => {
                 self.check_resale(resale)?;
                 self.check_notice(resale.switch)?;
+                self.check_switch(resale)?;
                 self.check_locks(resale)?;
             }
         }
@@ -422,6 +432,26 @@ impl OfferBody {
             return refuse(&format!("a price of at least {dust}"), &self.price);
         }
         Ok(())
+    }
+
+    /// The buyer's escrow pays the miner from the first period on, and rewards are the buyer's from the
+    /// change of the lock on: what lies between is the seller's gain. That the miner needs his notice is
+    /// the only reason for it.
+    fn check_switch(&self, resale: &Resale) -> Result<()> {
+        let delivery = &self.terms.delivery;
+        let noticed = self.expires.saturating_add(self.guard().notice(self.terms.profile));
+        let blocks = noticed.saturating_sub(delivery.start);
+        // Terms have no period of no blocks.
+        let least = blocks.div_ceil(delivery.period.max(1)).max(self.first);
+        let before = resale.contract.tenure.iter().flat_map(|tenure| &tenure.earlier);
+        let least = before.map(|earlier| earlier.until).fold(least, u32::max);
+        let most = least.saturating_add(MOST_WAIT);
+        if resale.switch <= most {
+            return Ok(());
+        }
+        let expected = format!("period {} or earlier", most.saturating_add(1));
+        let found = format_args!("period {}", resale.switch.saturating_add(1));
+        Err(SWITCH.refuses(Culprit::Holder, "offer, change of the lock", expected, found))
     }
 
     /// Whatever begins with `period` leaves everybody the time to know of it.

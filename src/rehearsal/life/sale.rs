@@ -92,6 +92,7 @@ impl Life<'_> {
             None => to.trader.broadcast(&state, Party::Buyer)?,
             Some(engine) => {
                 let trader = &mut self.miner.trader;
+                trader.prove(offer, papers, pinned)?;
                 let mut state = trader.sale(offer)?;
                 for word in [accepted, Event::Consented(first), Event::Consented(second)] {
                     trader.hear(&mut state, word)?;

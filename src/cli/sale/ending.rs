@@ -1,0 +1,111 @@
+//! How a sale ends: `hashmix sale broadcast` sends it, `sale release` gives it up.
+
+use crate::cli::Done;
+use crate::cli::arguments::{BroadcastArguments, HeardArguments, ReleaseArguments};
+use crate::cli::sale::title::Telling;
+use crate::cli::sale::words::heard;
+use crate::cli::sale::{again, follows, idle, read_offer, trader};
+use crate::error::Result;
+use crate::flow::position::dossier::Transfer;
+use crate::flow::sale::consent::Party;
+use crate::flow::sale::state::{Effect, State};
+
+/// Sends a sale that everybody has signed, or says where it is.
+pub(super) fn broadcast(arguments: &BroadcastArguments) -> Result<Done> {
+    let HeardArguments { offer, words, home, server } = &arguments.heard;
+    let offer = read_offer(offer)?;
+    let mut trader = trader(home, &server.electrum)?;
+    let mut lines = again(&trader);
+    let state = heard(&mut trader, &offer, words)?;
+    let contract = state.bargain()?.contract;
+    // What does not fit into the dossier is known before anything is sent.
+    let telling = Telling::of(arguments.dossier.as_deref(), Transfer::of(&contract))?;
+    let facts = trader.facts(&state)?;
+    match state.next(&facts, Party::Buyer)? {
+        Effect::Sent(txid, Some(height)) => {
+            lines.push(format!("sent     {txid} already, at {height}"));
+        }
+        Effect::Sent(txid, None) => {
+            let again = match state.turn().is_empty() {
+                true => trader.broadcast(&state, Party::Buyer).map(|_| "; sent again")?,
+                false => "",
+            };
+            lines.push(format!("sent     {txid} already, in the mempool{again}"));
+        }
+        Effect::Overdue { lacks, over } => {
+            lines.extend(overdue(&state, &lacks));
+            return Ok(Done { lines, but: Some(over) });
+        }
+        _ => {
+            let tx = trader.broadcast(&state, Party::Buyer)?;
+            lines.extend([
+                format!("sent     {} ({} vB)", tx.compute_txid(), tx.vsize()),
+                format!("seal     {}:0, transfer {}", tx.compute_txid(), offer.offer.transfer()),
+                format!("contract {}", contract.id()?),
+                "next     register it at each validator once a block holds it: hashmix sale register"
+                    .to_owned(),
+            ]);
+        }
+    }
+    lines.push(follows(&offer.offer));
+    lines.extend(telling.map(Telling::write).transpose()?);
+    Ok(lines.into())
+}
+
+/// What an offer that is over leaves behind, and what each of those who signed does about it.
+fn overdue(state: &State, lacks: &[Party]) -> Vec<String> {
+    let until = state.offer().offer.expires;
+    let who: Vec<String> = lacks.iter().map(Party::to_string).collect();
+    let can = match who.is_empty() {
+        true => "everybody has signed, so anybody who has the signatures".to_owned(),
+        false => format!("it lacks a signature of the {}, who", who.join(" or the ")),
+    };
+    let mut lines = vec![format!(
+        "overdue  the offer held until height {until}; {can} can send it until its seal, its escrow or a coin is spent"
+    )];
+    for consent in state.consents() {
+        let advice = match consent.by {
+            Party::Seller => "to be sure, move the seal: hashmix sale withdraw",
+            Party::Buyer => "to be sure, spend your coins: hashmix sale release --spend",
+            Party::Miner => {
+                "watch the seal; if it is sold all the same, name the new terms in your gateway at once"
+            }
+            Party::Validator(_) => continue,
+        };
+        lines.push(format!("{:<8} {advice}", consent.by.to_string()));
+    }
+    lines
+}
+
+/// Gives the coins of a sale back that nothing came of.
+pub(super) fn release(arguments: &ReleaseArguments) -> Result<Vec<String>> {
+    let HeardArguments { offer, words, home, server } = &arguments.heard;
+    let offer = read_offer(offer)?;
+    // To open is to send what was not: who gives up wants the contrary.
+    let mut trader = idle(home, &server.electrum)?;
+    let state = heard(&mut trader, &offer, words)?;
+    let Some(acceptance) = state.acceptance() else {
+        return Ok(vec!["nothing is reserved for this offer".to_owned()]);
+    };
+    let coins = acceptance.acceptance.coins.len();
+    if let Some(rate) = arguments.fee_rate.filter(|_| arguments.spend) {
+        let tx = trader.reclaim(&state, rate)?;
+        return Ok(vec![
+            format!("spent     {coins} coins to yourself by {}", tx.compute_txid()),
+            "next      once it is in a block the sale can never be made".to_owned(),
+        ]);
+    }
+    if !arguments.anyway {
+        trader.release(&state)?;
+        return Ok(vec![format!("released  {coins} coins")]);
+    }
+    trader.give_up(acceptance)?;
+    let mut lines = vec![format!("released  {coins} coins")];
+    if state.consents().iter().any(|consent| consent.by == Party::Buyer) {
+        lines.push(
+            "careful   you have signed: spend one of them, or the sale can still be sent"
+                .to_owned(),
+        );
+    }
+    Ok(lines)
+}

@@ -1,0 +1,153 @@
+//! Validators' servers at a resale without the miner: the seller's word is brought to each, and what they
+//! said of it is fetched. Who has peers carries it on himself; for others there are files.
+//!
+//! A server that is away, or says something else, is told in a line and stops nothing: k of n are enough.
+
+use std::thread::sleep;
+use std::time::Duration;
+
+use bitcoin::BlockHash;
+use serde::Deserialize;
+use zeroize::Zeroizing;
+
+use crate::error::Result;
+use crate::flow::escrow::terms::EscrowTerms;
+use crate::flow::word::Word;
+use crate::http::{Address, Trouble};
+use crate::id::WordId;
+use crate::party::Seat;
+use crate::sign::software::SoftwareSigner;
+use crate::validator::answer::{Answer, Numbered};
+use crate::validator::limits::PEER;
+use crate::validator::query::Query;
+use crate::validator::request::{REQUEST_FORMAT, REQUEST_MAX_BYTES, Request};
+
+/// Time for an answer.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Time after which a server that is asked too often is asked again.
+const PAUSE: Duration = Duration::from_millis(1_500);
+/// How often it is asked again.
+const AGAIN: u32 = 6;
+/// Longest answer that is read, in bytes: a page of words.
+const LONGEST: usize = 16 << 20;
+
+/// What came of one server.
+pub(super) struct Told {
+    /// In a line.
+    pub(super) line: String,
+    /// Everything that was said in the contract, as far as that server knows.
+    pub(super) words: Vec<Word>,
+}
+
+/// The seller, as servers know him: the holder of the contract before.
+pub(super) struct Seller<'a> {
+    pub(super) contract: &'a EscrowTerms,
+    pub(super) signer: &'a SoftwareSigner,
+}
+
+impl Seller<'_> {
+    /// Brings his word to the server at `url`, and fetches what was said.
+    pub(super) fn ask(&self, url: &str, word: &Word) -> Result<Told> {
+        let address = Address::parse(url)
+            .ok_or_else(|| PEER.misused("a validator's server", "http://host:port", url))?;
+        let request = self.request(word)?;
+        let brought = again(|| {
+            let none = || Ok(Zeroizing::new(String::new()));
+            address.post("/v1/requests", none, request.as_bytes(), PATIENCE, REQUEST_MAX_BYTES)
+        });
+        let answer = brought.and_then(|text| {
+            let answer = Answer::from_json(&text).map_err(|error| error.to_string())?;
+            answer.verify(self.contract).map_err(|error| error.to_string())?;
+            Ok(answer)
+        });
+        let told = match answer {
+            Ok(answer) => self.said(&address, answer.from).map(|words| (answer, words)),
+            Err(why) => Err(why),
+        };
+        Ok(match told {
+            Ok((answer, words)) => Told { line: format!("{url}: {}", shown(&answer)), words },
+            Err(why) => Told { line: format!("{url}: {why}"), words: Vec::new() },
+        })
+    }
+
+    fn request(&self, word: &Word) -> Result<String> {
+        let (contract, from, words) = (self.contract.id()?, Seat::Holder, vec![word.clone()]);
+        // Each time that it is asked it is signed anew, so it is another request: the validator looks
+        // again what he can do by now. The word in it is the same, and is said once.
+        let content = Request::message(contract, from, "", &words, None)?;
+        let named: String = WordId(content).to_string().chars().take(32).collect();
+        let key = format!("resale {named}");
+        let digest = Request::message(contract, from, &key, &words, None)?;
+        let signature = self.signer.sign_digest(digest)?;
+        let format = REQUEST_FORMAT.to_owned();
+        Request { format, contract, from, key, words, psbt: None, signature }.to_json()
+    }
+
+    /// What was said in the contract, page by page.
+    fn said(&self, address: &Address, to: Seat) -> Result<Vec<Word>, String> {
+        /// Of its status, what questions are signed with.
+        #[derive(Deserialize)]
+        struct Status {
+            tip: Tip,
+        }
+        #[derive(Deserialize)]
+        struct Tip {
+            hash: BlockHash,
+        }
+        #[derive(Deserialize)]
+        struct Page {
+            words: Vec<Numbered>,
+        }
+        let contract = self.contract.id().map_err(|error| error.to_string())?;
+        let (mut words, mut after) = (Vec::new(), 0);
+        loop {
+            let status = again(|| address.get("/v1/status", "", PATIENCE, LONGEST))?;
+            let status: Status = serde_json::from_str(&status).map_err(|e| e.to_string())?;
+            let (tip, from) = (status.tip.hash, Seat::Holder);
+            let path = format!("/v1/contracts/{contract}/words?after={after}");
+            let digest = Query::message(contract, from, to, &path, tip)
+                .and_then(|digest| self.signer.sign_digest(digest));
+            let signature = digest.map_err(|error| error.to_string())?;
+            let header = Query { from, tip, signature }.to_header();
+            let header = format!("HashMix-Auth: {header}\r\n");
+            let page = again(|| address.get(&path, &header, PATIENCE, LONGEST))?;
+            let page: Page = serde_json::from_str(&page).map_err(|e| e.to_string())?;
+            // Numbers grow, or there would be no end.
+            match page.words.last().map(|last| last.number).filter(|number| *number > after) {
+                Some(number) => after = number,
+                None => return Ok(words),
+            }
+            words.extend(page.words.into_iter().map(|numbered| numbered.word));
+        }
+    }
+}
+
+/// Asks, and again after a while where it was too often; answers with the body, or why there is none.
+fn again(ask: impl Fn() -> Result<(u16, Vec<u8>), Trouble>) -> Result<String, String> {
+    let mut left = AGAIN;
+    loop {
+        let (status, body) = ask().map_err(|trouble| trouble.to_string())?;
+        let body = String::from_utf8_lossy(&body).into_owned();
+        if status == 200 {
+            return Ok(body);
+        }
+        if status != 429 || left == 0 {
+            let body: String = body.chars().filter(|c| !c.is_control()).take(300).collect();
+            return Err(format!("status {status}, {body}"));
+        }
+        left = left.saturating_sub(1);
+        sleep(PAUSE);
+    }
+}
+
+/// An answer in one line.
+fn shown(answer: &Answer) -> String {
+    let said = format!("{} said {} words", answer.from, answer.words.len());
+    let waits = answer.waiting.iter().map(|waiting| {
+        let until =
+            waiting.until.map(|until| format!("until height {until}, ")).unwrap_or_default();
+        format!("; waits {until}{}", waiting.why)
+    });
+    let refused = answer.refused.iter().map(|it| format!("; refuses by {}: {}", it.rule, it.found));
+    said + &waits.chain(refused).collect::<String>()
+}

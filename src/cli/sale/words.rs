@@ -1,0 +1,202 @@
+//! What the others said in a sale, out of files; and `hashmix sale ask`, the word that asks validators.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `hashmix acceptance 1` | the buyer's acceptance |
+//! | `hashmix consent 1` | somebody's signatures |
+//! | `hashmix answer 1` | a validator's words in the contract before; of them those that sign this sale count |
+//! | `hashmix word 1` | one such word |
+
+use std::path::{Path, PathBuf};
+
+use crate::cli::arguments::AskArguments;
+use crate::cli::file::{self, Readers};
+#[cfg(feature = "core")]
+use crate::cli::sale::servers::Seller;
+use crate::cli::sale::{again, opened, read_offer};
+use crate::engine::trade::Trader;
+use crate::error::{Culprit, Error, Result};
+use crate::flow::resale::terms::{asked, heard_from};
+use crate::flow::sale::consent::{CONSENT_FORMAT, Consent, Party};
+use crate::flow::sale::state::{ANSWERS, Effect, Event, State};
+use crate::flow::sale::terms::{Acceptance, Offer};
+use crate::flow::word::{WORD_FORMAT, WORD_MAX_BYTES, Word};
+use crate::validator::answer::{ANSWER_FORMAT, Answer};
+
+/// What a file says.
+enum Said {
+    Event(Event),
+    Words(Vec<Word>),
+}
+
+impl Said {
+    /// Its place in the order in which all of it was said.
+    fn rank(&self) -> u8 {
+        match self {
+            Self::Event(Event::Accepted(_)) => 0,
+            Self::Event(Event::Consented(consent)) => match consent.by {
+                Party::Seller => 1,
+                Party::Buyer => 2,
+                Party::Miner | Party::Validator(_) => 3,
+            },
+            Self::Event(Event::Answered(_)) | Self::Words(_) => 4,
+        }
+    }
+}
+
+fn read(path: &Path, offer: &Offer) -> Result<Said> {
+    /// What most of them begin with.
+    #[derive(serde::Deserialize)]
+    struct Kind {
+        #[serde(default)]
+        format: String,
+    }
+    let text = file::text(path, WORD_MAX_BYTES)?;
+    let kind = serde_json::from_str::<Kind>(&text).map(|kind| kind.format).unwrap_or_default();
+    let before = || {
+        let resale = offer.offer.resale.as_ref().map(|resale| &resale.contract);
+        let expected = "a resale, with a contract before";
+        resale.ok_or_else(|| ANSWERS.refuses(Culprit::Sender, "offer", expected, "a first sale"))
+    };
+    match kind.as_str() {
+        CONSENT_FORMAT => Consent::from_json(&text).map(|it| Said::Event(Event::Consented(it))),
+        ANSWER_FORMAT => {
+            let answer = Answer::from_json(&text)?;
+            answer.verify(before()?)?;
+            Ok(Said::Words(answer.words.into_iter().map(|numbered| numbered.word).collect()))
+        }
+        WORD_FORMAT => {
+            let word = Word::from_json(&text)?;
+            word.verify(before()?)?;
+            Ok(Said::Words(vec![word]))
+        }
+        // What is none of them is told as what an acceptance lacks.
+        _ => {
+            let acceptance = Acceptance::from_json(&text, offer)?;
+            Ok(Said::Event(Event::Accepted(Box::new(acceptance))))
+        }
+    }
+}
+
+/// The sale of an offer with what these files say, whatever their order on the command line.
+pub(super) fn heard(trader: &mut Trader, offer: &Offer, words: &[PathBuf]) -> Result<State> {
+    let mut state = trader.sale(offer)?;
+    let mut all: Vec<(&PathBuf, Said)> = Vec::with_capacity(words.len());
+    for path in words {
+        all.push((path, read(path, offer).map_err(|error| error.within(path.display()))?));
+    }
+    all.sort_by_key(|(_, said)| said.rank());
+    for (path, said) in all {
+        let within = |error: Error| error.within(path.display());
+        match said {
+            Said::Event(event) => trader.hear(&mut state, event).map_err(within)?,
+            Said::Words(words) => {
+                for word in words {
+                    // Receipts and entries in journals are no consents.
+                    if state.is_answered_by(&word) {
+                        let event = Event::Answered(Box::new(word));
+                        trader.hear(&mut state, event).map_err(within)?;
+                    }
+                }
+            }
+        }
+    }
+    Ok(state)
+}
+
+/// Writes the seller's word to validators, or brings it to their servers.
+pub(super) fn ask(arguments: &AskArguments) -> Result<Vec<String>> {
+    arguments.out.as_deref().map(file::free).transpose()?;
+    let offer = read_offer(&arguments.offer)?;
+    let (mut trader, signer) = opened(&arguments.trade)?;
+    let mut lines = again(&trader);
+    #[cfg_attr(not(feature = "core"), expect(unused_mut, reason = "servers answer with that"))]
+    let mut state = heard(&mut trader, &offer, &arguments.words)?;
+    // A validator who holds enough signatures sends it himself.
+    let facts = trader.facts(&state)?;
+    if let Effect::Sent(txid, _) = state.next(&facts, Party::Seller)? {
+        lines.push(format!("sent      {txid}: validators have signed and sent it"));
+        lines.push("next      look for it in a block with hashmix sale broadcast".to_owned());
+        return Ok(lines);
+    }
+    let word = trader.ask(&state, &signer)?;
+    if let Some(out) = &arguments.out {
+        file::write(out, word.to_json()?.as_bytes(), Readers::Anyone)?;
+        lines.push(format!("ask       {}", out.display()));
+    }
+    let tip = trader.facts(&state)?.tip();
+    lines.extend(said_of(&state, &word, tip)?);
+    #[cfg(feature = "core")]
+    if let (false, Some(resale)) = (arguments.validator.is_empty(), &offer.offer.resale) {
+        let seller = Seller { contract: &resale.contract, signer: &signer };
+        lines.extend(brought(&arguments.validator, &seller, &word, &mut trader, &mut state)?);
+        return Ok(lines);
+    }
+    lines.push(
+        "next      bring it to each of them with hashmix validator request --seat holder; their answers go to hashmix sale broadcast"
+            .to_owned(),
+    );
+    Ok(lines)
+}
+
+/// What was asked, and when it can be signed.
+fn said_of(state: &State, word: &Word, tip: u32) -> Result<Vec<String>> {
+    let offer = &state.offer().offer;
+    let (Some(acceptance), Some(resale)) = (state.acceptance(), &offer.resale) else {
+        return Ok(Vec::new());
+    };
+    let federation = &resale.contract.reward.federation;
+    let (k, n) = (federation.threshold, federation.validators.len());
+    let heard = heard_from(&resale.contract, tip);
+    let id = asked(offer.id()?, acceptance.acceptance.id()?)?;
+    let mut lines = vec![
+        format!("resale    {id}"),
+        format!("contract  {}: the one before, in which it is said", word.contract),
+        format!(
+            "signed    by {k} of {n} validators once {k} have seen it and the miner had {} blocks to answer: asked now, at height {heard}",
+            resale.contract.delays.answer
+        ),
+    ];
+    if heard >= offer.expires {
+        lines.push(format!(
+            "careful   the offer holds until height {}: asked now it is signed too late, make a longer one",
+            offer.expires
+        ));
+    }
+    Ok(lines)
+}
+
+/// Brings the word to servers, and hears which validators have signed by now.
+#[cfg(feature = "core")]
+fn brought(
+    urls: &[String],
+    seller: &Seller<'_>,
+    word: &Word,
+    trader: &mut Trader,
+    state: &mut State,
+) -> Result<Vec<String>> {
+    let mut lines = Vec::new();
+    for url in urls {
+        let told = seller.ask(url, word)?;
+        lines.push(format!("server    {}", told.line));
+        for word in told.words {
+            if !state.is_answered_by(&word) {
+                continue;
+            }
+            match trader.hear(state, Event::Answered(Box::new(word))) {
+                Err(error @ Error::Refused { .. }) => {
+                    lines.push(format!("server    {url}: {error}"))
+                }
+                other => other?,
+            }
+        }
+    }
+    let signed = state.consents().iter().filter(|it| matches!(it.by, Party::Validator(_))).count();
+    lines.push(match state.turn().is_empty() {
+        true => {
+            format!("next      {signed} validators have signed: send it, hashmix sale broadcast")
+        }
+        false => format!("next      {signed} validators have signed: ask again"),
+    });
+    Ok(lines)
+}

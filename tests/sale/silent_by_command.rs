@@ -1,0 +1,441 @@
+//! Resales by command and by files. While the miner is silent the holder offers, a buyer accepts, two of
+//! three desks answer requests, and the buyer sends what their answers complete. Where the miner is there,
+//! he signs what a dossier proves.
+
+use std::path::{Path, PathBuf};
+
+use bitcoin::{Amount, Txid};
+use hashmix::cli::position::folder;
+use hashmix::flow::Event;
+use hashmix::flow::escrow::terms::EscrowTerms;
+use hashmix::flow::position::dossier::Transfer;
+use hashmix::flow::reward::state::Event as Reward;
+use hashmix::flow::word::Word;
+use hashmix::party::Seat;
+use hashmix::rehearsal::people;
+use hashmix::validator::answer::Answer;
+
+use crate::by_command::{hashmix, home, refused, said};
+use crate::market::{Market, START, Sold, signer};
+use crate::proxy::Proxy;
+
+const PRICE: u64 = 60_000_000;
+/// One of twelve.
+const INSTALLMENT: u64 = PRICE / 12;
+
+fn text(path: &Path) -> String {
+    path.to_str().unwrap().to_owned()
+}
+
+/// What lies in people's folders, and who brought what where.
+struct Errands {
+    dir: tempfile::TempDir,
+    url: String,
+    second: Proxy,
+    miner: PathBuf,
+    seller: PathBuf,
+    buyer: PathBuf,
+    desks: [PathBuf; 2],
+    /// The parties' words.
+    words: Vec<String>,
+    /// Validators' answers, with who gave them.
+    answers: Vec<(usize, String)>,
+    made: u32,
+}
+
+impl Errands {
+    /// Both parties have agreed while the miner was there, and two of three desks know the contract.
+    fn begun(market: &Market, sold: &Sold) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let home = |name: &str| home(dir.path(), name);
+        let miner = home(&people::name(Seat::Miner));
+        let (seller, buyer) = (home(&market.buyers[0].name), home(&market.buyers[1].name));
+        let desks = [0, 1].map(|place| home(&people::name(Seat::Validator(place))));
+        let url = market.world.electrum_url();
+        let second = Proxy::to(&url);
+        let errands = Self {
+            url,
+            second,
+            miner,
+            seller,
+            buyer,
+            desks,
+            words: Vec::new(),
+            answers: Vec::new(),
+            made: 0,
+            dir,
+        };
+        let old = errands.path("old.json");
+        std::fs::write(&old, serde_json::to_string(&sold.contract).unwrap()).unwrap();
+        let (half, whole) = (errands.path("half.json"), errands.path("whole.json"));
+        for (home, role, from, to) in
+            [(&errands.miner, "miner", &old, &half), (&errands.seller, "holder", &half, &whole)]
+        {
+            let seed = text(&home.join("seed"));
+            let words = ["terms", "sign", from, "--seed", &seed, "--number", "0"];
+            said(&[&words[..], &["--role", role, "--registration", to]].concat());
+        }
+        for desk in 0..2 {
+            errands.at_desk(desk, &["validator", "register", &whole]);
+        }
+        let record = errands.path("record.json");
+        std::fs::write(record, market.buyers[1].record.to_json()).unwrap();
+        let dossier = PathBuf::from(errands.path("dossier"));
+        folder::write(&dossier, &market.dossier()).unwrap();
+        folder::write_transfer(&dossier, &Transfer::of(&sold.contract).unwrap()).unwrap();
+        std::fs::create_dir(dossier.join("words")).unwrap();
+        errands
+    }
+
+    fn path(&self, name: &str) -> String {
+        text(&self.dir.path().join(name))
+    }
+
+    fn at_desk(&self, desk: usize, words: &[&str]) -> String {
+        let (home, second) = (text(&self.desks[desk]), self.second.url());
+        let where_ = ["--home", &home, "--network", "regtest"];
+        let whom = ["--electrum", &self.url, "--electrum", &second];
+        let out = hashmix(&[words, &where_, &whom].concat());
+        let told = String::from_utf8_lossy(&out.stderr).into_owned();
+        // 3 where everything is refused: that is an answer too.
+        assert!(matches!(out.status.code(), Some(0 | 3)), "{told}");
+        told
+    }
+
+    /// A command of the seller's or the buyer's, about the sale.
+    fn of<'a>(&'a self, home: &'a Path, numbered: bool, words: &[&'a str]) -> Vec<&'a str> {
+        let home = home.to_str().unwrap();
+        let all = ["--home", home, "--network", "regtest", "--electrum", &self.url];
+        let number: &[&str] = if numbered { &["--number", "0"] } else { &[] };
+        [words, &all, number].concat()
+    }
+
+    /// Everything that was said goes to both desks, in the seller's name, until neither says more.
+    fn round(&mut self) {
+        loop {
+            let mut quiet = true;
+            for desk in 0..2 {
+                self.made += 1;
+                let others = self.answers.iter().filter(|(by, _)| *by != desk);
+                let files: Vec<&str> = self
+                    .words
+                    .iter()
+                    .chain(others.map(|(_, path)| path))
+                    .map(String::as_str)
+                    .collect();
+                let (old, seed) = (self.path("old.json"), text(&self.seller.join("seed")));
+                let key = format!("errand {}", self.made);
+                let request = self.path(&format!("request-{}.json", self.made));
+                let words = ["--terms", &old, "--seed", &seed, "--number", "0"];
+                let more = ["--seat", "holder", "--key", &key, "--out", &request];
+                said(&[&["validator", "request"][..], &files, &words, &more].concat());
+                let out = self.path(&format!("answer-{}.json", self.made));
+                self.at_desk(desk, &["validator", "rule", &request, "--out", &out]);
+                let text = std::fs::read_to_string(&out).unwrap();
+                let answer = Answer::from_json(&text).unwrap();
+                for refusal in &answer.refused {
+                    println!("desk {desk} refuses: {} {}", refusal.rule, refusal.place);
+                }
+                if !answer.words.is_empty() {
+                    quiet = false;
+                    let kept = format!("dossier/words/answer-{}.json", self.made);
+                    std::fs::write(self.path(&kept), text).unwrap();
+                    self.answers.push((desk, out));
+                }
+            }
+            if quiet {
+                return;
+            }
+        }
+    }
+
+    /// The miner's machines deliver a slice, and his gateway seals it.
+    fn deliver(&mut self, market: &mut Market, old: &EscrowTerms, slice: u32) {
+        market.mine_until(old, START + 12 * (slice + 1) - 1, 20);
+        let certificate = market.machines.certificate(old, slice).unwrap();
+        let event = Event::Reward(Reward::Certified(certificate));
+        let (id, miner) = (old.id().unwrap(), signer(&people::name(Seat::Miner), 0));
+        let digest = Word::message(id, Seat::Miner, &event).unwrap();
+        let signature = miner.sign_digest(digest).unwrap();
+        let word = Word::new(id, Seat::Miner, event, signature).to_json().unwrap();
+        let path = self.path(&format!("dossier/words/slice-{slice}.json"));
+        std::fs::write(&path, word).unwrap();
+        self.words.push(path);
+        self.round();
+    }
+}
+
+#[test]
+fn a_holder_and_two_desks_sell_a_position_by_files_while_the_miner_is_silent() {
+    let mut market = Market::issued();
+    let sold = market.sell(&market.offer(PRICE, 0, 120), 0);
+    let old = sold.contract.clone();
+    let mut errands = Errands::begun(&market, &sold);
+    market.elsewhere_until(START - 1);
+    errands.deliver(&mut market, &old, 0);
+    errands.deliver(&mut market, &old, 1);
+    market.elsewhere_until(old.ruling_height(1).unwrap());
+    let path = |name: &str| errands.path(name);
+    let (seller, buyer) = (errands.seller.clone(), errands.buyer.clone());
+    let [dossier, offer, record] = ["dossier", "offer.json", "record.json"].map(path);
+    let [acceptance, first, second, ask] = ["a.json", "1.json", "2.json", "ask.json"].map(path);
+
+    // Offered out of the dossier alone: whose the seal is, where, its contract, what was delivered.
+    let expires = (market.height() + 12).to_string();
+    let offered = |period: &'static str, switch: Option<&'static str>| {
+        let words = ["sale", "offer", "--dossier", &dossier, "--price", "30000000"];
+        let more = ["--first", period, "--expires", &expires, "--out", &offer];
+        let resale: Vec<&str> =
+            switch.iter().flat_map(|it| ["--switch", it, "--without-miner"]).collect();
+        let all = [&words[..], &more, &resale].concat();
+        let all: Vec<String> =
+            errands.of(&seller, true, &all).into_iter().map(str::to_owned).collect();
+        all
+    };
+    fn strs(all: &[String]) -> Vec<&str> {
+        all.iter().map(String::as_str).collect()
+    }
+    let early = offered("2", Some("6"));
+    assert!(refused(&strs(&early)).contains("[sale-last-period]"), "{}", refused(&strs(&early)));
+    assert!(refused(&strs(&offered("3", None))).contains("[sale-offer-complete]"));
+    assert!(refused(&strs(&offered("3", Some("11")))).contains("[sale-switch]"));
+    said(&strs(&offered("3", Some("6"))));
+    let told = said(&["sale", "explain", &offer]);
+    assert!(told.contains("in periods 3 to 5, 3 in number, your escrow pays"), "{told}");
+    assert!(told.contains("0.1 BTC of it go to the miner"), "{told}");
+
+    // Accepted, and signed by both.
+    let federation = market.terms.issuer.id().unwrap().to_string();
+    let words = ["sale", "accept", &offer, "--record", &record, "--dossier", &dossier];
+    let more = ["--federation", &federation, "--fee-rate", "2", "--out", &acceptance];
+    said(&errands.of(&buyer, true, &[&words[..], &more].concat()));
+    let asking = ["sale", "ask", &offer, &acceptance, "--out", &ask];
+    let early = errands.of(&seller, true, &asking);
+    assert!(refused(&early).contains("[sale-turn]"), "nobody has signed");
+    let words = ["sale", "sign", &offer, &acceptance, "--party", "seller", "--out", &first];
+    said(&errands.of(&seller, true, &words));
+    assert!(refused(&early).contains("[sale-turn]"), "the buyer has not signed");
+    let words = ["sale", "sign", &offer, &first, "--party", "buyer", "--out", &second];
+    let more = ["--dossier", &dossier];
+    let signed = said(&errands.of(&buyer, true, &[&words[..], &more].concat()));
+    assert!(signed.contains("validators sign: the seller asks them"), "{signed}");
+    let follows = "coinbases pay the new lock from height 192 (period 6) on";
+    assert!(signed.contains(follows), "{signed}");
+
+    // The holder asks; a buyer cannot.
+    let foreign = ["sale", "ask", &offer, &first, &second, "--out", &ask];
+    assert!(refused(&errands.of(&buyer, true, &foreign)).contains("[sale-signer]"));
+    let words = ["sale", "ask", &offer, &second, "--out", &ask];
+    let told = said(&errands.of(&seller, true, &words));
+    assert!(told.contains("by 2 of 3 validators") && told.contains("6 blocks"), "{told}");
+    assert!(!told.contains("careful"), "{told}");
+    let sending = |errands: &Errands| -> Vec<String> {
+        let answers = errands.answers.iter().map(|(_, path)| path.as_str());
+        // In any order.
+        let files: Vec<&str> =
+            answers.rev().chain([second.as_str(), acceptance.as_str(), first.as_str()]).collect();
+        let words = [&["sale", "broadcast", &offer][..], &files, &["--dossier", &dossier]].concat();
+        errands.of(&buyer, false, &words).into_iter().map(str::to_owned).collect()
+    };
+
+    errands.words.push(ask.clone());
+    errands.round();
+    assert!(refused(&strs(&sending(&errands))).contains("[sale-turn]"), "the miner may answer");
+    market.elsewhere(old.delays.answer);
+    errands.round();
+
+    // A consent's file in a validator's name is none.
+    let forged = errands.path("forged.json");
+    let consent = std::fs::read_to_string(&first).unwrap();
+    std::fs::write(&forged, consent.replace("\"seller\"", "{\"validator\":0}")).unwrap();
+    let words = ["sale", "broadcast", &offer, &forged];
+    assert!(refused(&errands.of(&buyer, false, &words)).contains("[sale-answers]"));
+
+    // What the answers hold completes it.
+    let sent = said(&strs(&sending(&errands)));
+    assert!(sent.contains("transfer 2 is in") && sent.contains(follows), "{sent}");
+    market.world.settle().unwrap();
+    let again = said(&strs(&sending(&errands)));
+    assert!(again.contains("in the mempool; sent again"), "{again}");
+    market.elsewhere(1);
+    let seen = said(&strs(&sending(&errands)));
+    assert!(seen.contains(&format!("already, at {}", market.height())), "{seen}");
+    let txid: Txid = sent.split_whitespace().nth(1).unwrap().parse().unwrap();
+    let block = market.world.block(market.height()).unwrap();
+    let tx = block.txdata.iter().find(|tx| tx.compute_txid() == txid).unwrap();
+    let paid = |sat: u64| Amount::from_sat(sat);
+    assert_eq!(tx.output[1].value, paid(INSTALLMENT * 10));
+    assert_eq!(tx.output[2].value, paid(INSTALLMENT * 2));
+    assert_eq!(tx.output[2].script_pubkey, old.reward.miner.payout_script());
+    assert_eq!(tx.output[3].value, paid(30_000_000));
+    let reader = errands.path("reader");
+    let words = ["position", "verify", &dossier, "--electrum", &errands.url, "--home", &reader];
+    let told = said(&words);
+    let holder = market.buyers[1].record.id().unwrap().to_string();
+    assert!(told.contains("as of move 2") && told.contains(&holder), "{told}");
+}
+
+#[test]
+fn the_miner_signs_by_command_a_resale_that_a_dossier_proves_and_his_evidence_bears_out() {
+    let mut market = Market::issued();
+    let sold = market.sell(&market.offer(PRICE, 0, 120), 0);
+    let old = sold.contract.clone();
+    let mut errands = Errands::begun(&market, &sold);
+    market.elsewhere_until(START - 1);
+    errands.deliver(&mut market, &old, 0);
+    market.elsewhere_until(old.ruling_height(0).unwrap());
+    let path = |name: &str| errands.path(name);
+    let [position, record, contract] = ["position.json", "record.json", "old.json"].map(path);
+    let [dossier, evidence, offer] = ["dossier", "dossier/words", "offer.json"].map(path);
+    let [acceptance, first, second, third] = ["a.json", "1.json", "2.json", "3.json"].map(path);
+    std::fs::write(&position, market.terms.to_json().unwrap()).unwrap();
+    let (miner, seller, buyer) = (&errands.miner, &errands.seller, &errands.buyer);
+
+    // Without a dossier the seller says himself what it would say.
+    let (seal, expires) = (sold.seal.to_string(), (market.height() + 3).to_string());
+    let words =
+        ["sale", "offer", "--position", &position, "--contract", &contract, "--seal", &seal];
+    let more = ["--price", "30000000", "--first", "2", "--expires", &expires, "--out", &offer];
+    let bare = [&words[..], &more, &["--switch", "4"]].concat();
+    assert!(refused(&errands.of(seller, true, &bare)).contains("[sale-offer-complete]"));
+    said(&errands.of(seller, true, &[&bare[..], &["--evidence", &evidence]].concat()));
+
+    let federation = market.terms.issuer.id().unwrap().to_string();
+    let words = ["sale", "accept", &offer, "--record", &record, "--dossier", &dossier];
+    let more = ["--federation", &federation, "--fee-rate", "2", "--out", &acceptance];
+    said(&errands.of(buyer, true, &[&words[..], &more].concat()));
+    let words = ["sale", "sign", &offer, &acceptance, "--party", "seller", "--out", &first];
+    said(&errands.of(seller, true, &words));
+    let words = ["sale", "sign", &offer, &first, "--party", "buyer", "--out", &second];
+    let told = said(&errands.of(buyer, true, &words));
+    assert!(told.contains("the miner signs") && told.contains("height 168 (period 4)"), "{told}");
+    // Nobody asks validators for what the miner signs.
+    let words = ["sale", "ask", &offer, &second, "--out", &third];
+    assert!(refused(&errands.of(seller, true, &words)).contains("[resale-left]"));
+
+    let words = ["sale", "sign", &offer, &second, &acceptance, &first, "--party", "miner"];
+    let sign = [&words[..], &["--out", &third]].concat();
+    let (known, judged) = (["--dossier", &dossier], ["--evidence", &evidence]);
+    let by = |more: &[&str]| -> Vec<String> {
+        let all = errands.of(miner, true, &sign);
+        all.into_iter().chain(more.iter().copied()).map(str::to_owned).collect()
+    };
+    for (more, rule) in [(&known, "[sale-judged]"), (&judged, "[sale-known]")] {
+        let all = by(more);
+        let all: Vec<&str> = all.iter().map(String::as_str).collect();
+        assert!(refused(&all).contains(rule), "{}", refused(&all));
+    }
+    let all = by(&[known, judged].concat());
+    let all: Vec<&str> = all.iter().map(String::as_str).collect();
+    assert!(said(&all).contains("signed   inputs [1] as miner"));
+    let words = ["sale", "broadcast", &offer, "--dossier", &dossier];
+    let sent = said(&errands.of(miner, false, &words));
+    assert!(sent.contains("transfer 2 is in"), "{sent}");
+    assert!(sent.contains("coinbases pay the new lock from height 168 (period 4) on"), "{sent}");
+    market.world.settle().unwrap();
+    market.elsewhere(1);
+    let seen = said(&errands.of(miner, false, &words));
+    assert!(seen.contains(&format!("already, at {}", market.height())), "{seen}");
+}
+
+/// A validator's server in a process of its own.
+#[cfg(feature = "validator")]
+struct Server(std::process::Child);
+
+#[cfg(feature = "validator")]
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[cfg(feature = "validator")]
+impl Server {
+    fn start(errands: &Errands, desk: usize, port: u16, peer: &str) -> Self {
+        use std::io::{BufRead, BufReader};
+        use std::process::{Command, Stdio};
+        let (home, listen) = (&errands.desks[desk], format!("127.0.0.1:{port}"));
+        let mut child = Command::new(env!("CARGO_BIN_EXE_hashmix"))
+            .args(["validator", "serve", "--listen", &listen, "--peer", peer, "--home"])
+            .arg(home)
+            .args(["--network", "regtest", "--electrum", &errands.url])
+            .args(["--electrum", &errands.second.url()])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let listens =
+            lines.by_ref().map_while(Result::ok).any(|line| line.starts_with("listening"));
+        assert!(listens);
+        // Nobody may wait for whoever reads his log.
+        std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
+        Self(child)
+    }
+}
+
+#[test]
+#[cfg(feature = "validator")]
+fn a_holder_asks_servers_that_know_each_other_and_sends_what_they_signed() {
+    let mut market = Market::issued();
+    let sold = market.sell(&market.offer(PRICE, 0, 120), 0);
+    let old = sold.contract.clone();
+    let mut errands = Errands::begun(&market, &sold);
+    market.elsewhere_until(START - 1);
+    errands.deliver(&mut market, &old, 0);
+    market.elsewhere_until(old.ruling_height(0).unwrap());
+    let path = |name: &str| errands.path(name);
+    let [dossier, offer, record] = ["dossier", "offer.json", "record.json"].map(path);
+    let [acceptance, first, second] = ["a.json", "1.json", "2.json"].map(path);
+    let (seller, buyer) = (&errands.seller, &errands.buyer);
+    let (expires, federation) =
+        ((market.height() + 12).to_string(), market.terms.issuer.id().unwrap().to_string());
+    let words = ["sale", "offer", "--dossier", &dossier, "--price", "30000000", "--first", "2"];
+    let more = ["--switch", "5", "--without-miner", "--expires", &expires, "--out", &offer];
+    said(&errands.of(seller, true, &[&words[..], &more].concat()));
+    let words = ["sale", "accept", &offer, "--record", &record, "--dossier", &dossier];
+    let more = ["--federation", &federation, "--fee-rate", "2", "--out", &acceptance];
+    said(&errands.of(buyer, true, &[&words[..], &more].concat()));
+    let words = ["sale", "sign", &offer, &acceptance, "--party", "seller", "--out", &first];
+    said(&errands.of(seller, true, &words));
+    let words = ["sale", "sign", &offer, &first, "--party", "buyer", "--out", &second];
+    said(&errands.of(buyer, true, &words));
+
+    let held = [0, 1].map(|_| std::net::TcpListener::bind("127.0.0.1:0").unwrap());
+    let ports = held.map(|listener| listener.local_addr().unwrap().port());
+    let urls = ports.map(|port| format!("http://127.0.0.1:{port}"));
+    let _servers =
+        [(0, 1), (1, 0)].map(|(one, other)| Server::start(&errands, one, ports[one], &urls[other]));
+    let nobody = "http://127.0.0.1:1";
+    let servers = ["--validator", &urls[0], "--validator", nobody, "--validator", &urls[1]];
+    let ask = ["sale", "ask", &offer, &second];
+    let ask = errands.of(seller, true, &[&ask[..], &servers].concat());
+    let told = said(&ask);
+    println!("{told}");
+    assert!(told.contains("0 validators have signed: ask again"), "{told}");
+    assert!(told.contains("validator 0 said") && told.contains(nobody), "{told}");
+    let neither = errands.of(seller, true, &["sale", "ask", &offer, &second]);
+    assert!(refused(&neither).contains("[cli-arguments]"));
+    market.elsewhere(old.delays.answer);
+    // They need a moment among themselves; a party may ask once a second.
+    let complete = (0..40).any(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(1_000));
+        let out = hashmix(&ask);
+        let told = String::from_utf8(out.stdout).unwrap();
+        print!("{told}");
+        // Either of them may be the quicker: who holds enough signatures sends it.
+        told.contains("2 validators have signed: send it") || told.contains("and sent it")
+    });
+    assert!(complete);
+    let words = ["sale", "broadcast", &offer, "--dossier", &dossier];
+    let sent = said(&errands.of(seller, false, &words));
+    assert!(sent.contains("transfer 2 is in"), "{sent}");
+    market.world.settle().unwrap();
+    market.elsewhere(1);
+    let seen = said(&errands.of(seller, false, &words));
+    assert!(seen.contains(&format!("already, at {}", market.height())), "{seen}");
+    let told = said(&ask);
+    assert!(told.contains("validators have signed and sent it"), "{told}");
+}
