@@ -72,7 +72,7 @@ pub fn resell(
 
     // The miner signs with the record of his own seat, after judging what he is paid.
     let signer = crate::market::signer(&market.miner.name, 0);
-    let dossier = market.dossier_now();
+    let papers = market.papers();
     let trader = &mut market.miner.trader;
     let mut state = trader.sale(&offer).unwrap();
     for word in [accepted, Event::Consented(first), Event::Consented(second)] {
@@ -83,7 +83,7 @@ pub fn resell(
     let evidence = table.miner.contract().evidence();
     let unknown = trader.consent(&mut state, Party::Miner, &signer, Some(evidence)).unwrap_err();
     assert_eq!(unknown.rule(), "sale-known");
-    trader.prove(&offer, &dossier, None).unwrap();
+    trader.prove(&offer, &papers, None).unwrap();
     trader.consent(&mut state, Party::Miner, &signer, Some(evidence)).unwrap();
     let tx = trader.broadcast(&state, Party::Miner).unwrap();
     (market.sold(&state, tx), offer)

@@ -12,6 +12,7 @@ use hashmix::error::Result;
 use hashmix::flow::escrow::terms::EscrowTerms;
 use hashmix::flow::position::coins::issuer;
 use hashmix::flow::position::dossier::{Dossier, Issue, Transfer};
+use hashmix::flow::position::papers::Papers;
 use hashmix::flow::position::terms::{POSITION_FORMAT, PositionTerms};
 use hashmix::flow::position::txs::{Funding, funding, issue, position};
 use hashmix::flow::sale::coins::sold_seal;
@@ -235,10 +236,13 @@ impl Market {
     }
 
     /// The documents as they are after every sale that was made.
-    pub fn dossier_now(&self) -> Dossier {
+    pub fn papers(&self) -> Papers {
         let at_issue = self.dossier();
-        let (terms, issue) = (at_issue.terms().clone(), at_issue.issue().clone());
-        Dossier::new(terms, issue, self.transfers.clone()).unwrap()
+        let mut papers = Papers::new(at_issue.terms().clone(), at_issue.issue().clone()).unwrap();
+        for transfer in &self.transfers {
+            papers.take(format!("transfer {}", transfer.number), transfer.clone());
+        }
+        papers
     }
 
     /// Somebody's trader as he comes back, on another way to the chain; what he was about to send goes
