@@ -157,7 +157,7 @@ pub fn all() -> Vec<Rule> {
         flow::position::state::ONCE,
         flow::position::dead::DEAD,
         flow::position::papers::WAITS,
-        engine::issuing::SCRIPT,
+        engine::issuing::record::SCRIPT,
         engine::issuing::record::RECORD,
         engine::issuing::COPY,
         engine::issuing::FILES,

@@ -54,7 +54,7 @@ use crate::flow::position::state::{self, Effect, Event, FUNDING, ONCE, State, Tu
 use crate::flow::position::terms::PositionTerms;
 use crate::flow::position::word::PositionWord;
 use crate::header_sync::GuardedChain;
-use crate::id::{WordId, tagged_hash};
+use crate::id::WordId;
 use crate::party::Seat;
 use crate::policy::outputs;
 use crate::relay::words::Words;
@@ -63,12 +63,6 @@ use crate::store::Store;
 use crate::tx::draft::Draft;
 use crate::work::receipt::{self, Receipt, Subject};
 
-/// A script serves one position.
-pub const SCRIPT: Rule = Rule::new(
-    "position-script",
-    "a validator registers an address and a lock for one position, for ever",
-    "make fresh records with a fresh address for this position",
-);
 /// A validator's memory is whole.
 pub const COPY: Rule = Rule::new(
     "position-copy",
@@ -369,8 +363,10 @@ impl Issuing {
         self.check_sources(facts, &[])?;
         let place = self.place()?;
         let script = self.terms.reward.miner.payout_script();
-        self.claim(&script)?;
+        // Whatever is refused leaves the other free for better terms.
+        record::check_claim(&self.store, self.terms.id()?, &script)?;
         record::bind(&mut self.store, &self.terms, place)?;
+        self.claim(&script)?;
         let digest = registration(&self.terms, place)?;
         let signature = self.standing()?.sign_digest(digest)?;
         let record = self.terms.reward.miner.id()?;
@@ -460,20 +456,7 @@ impl Issuing {
 
     /// Remembers that a script serves this position, for ever.
     fn claim(&mut self, script: &Script) -> Result<()> {
-        let scope = tagged_hash("hashmix/position-scripts/1", &[]);
-        let (name, id) = (format!("{script:x}"), self.terms.id()?);
-        match self.store.recall(&scope, &name)? {
-            Some(held) if held != id.0 => {
-                let found = "another position's since it was registered there";
-                Err(SCRIPT.refuses(
-                    Culprit::Miner,
-                    format_args!("script {name}"),
-                    "a fresh one",
-                    found,
-                ))
-            }
-            _ => self.store.remember(&scope, &name, &id.0),
-        }
+        record::claim(&mut self.store, self.terms.id()?, script)
     }
 
     /// Whatever a validator says rests on the chain: his sources must show one.

@@ -6,6 +6,7 @@
 
 use super::desk::Desk;
 use crate::error::Result;
+use crate::facts::Facts;
 use crate::flow::escrow::coins::Progress;
 use crate::id::TermsId;
 use crate::work::evidence::Evidence;
@@ -13,12 +14,27 @@ use crate::work::evidence::Evidence;
 impl Desk {
     /// Brings into a contract what those before it at this desk have proven; answers with the number of
     /// words.
+    ///
+    /// One in trouble keeps no other waiting.
     pub(super) fn carry(&mut self, id: TermsId) -> Result<usize> {
-        let mut words = 0usize;
-        for before in self.before(id) {
-            words = words.saturating_add(self.carry_from(before, id)?);
+        let before = self.before(id);
+        if before.is_empty() {
+            return Ok(0);
         }
-        Ok(words)
+        let later = self.engine(id)?;
+        let facts = later.facts()?;
+        if let Progress::Ended { .. } = later.contract().locked().progress(&facts)? {
+            return Ok(0);
+        }
+        let (mut words, mut trouble) = (0usize, Ok(()));
+        for before in before {
+            match self.carry_from(before, id, &facts) {
+                Ok(count) => words = words.saturating_add(count),
+                Err(error) => trouble = trouble.and(Err(error)),
+            }
+        }
+        // What was said asks for another step.
+        if words > 0 { Ok(words) } else { trouble.map(|()| 0) }
     }
 
     /// The contracts at this desk that come before this one: of the same position, by its id and its
@@ -32,34 +48,32 @@ impl Desk {
                 && theirs.is_some_and(|theirs| {
                     theirs.position == tenure.position && theirs.transfer < tenure.transfer
                 })
+                // What no holder before has held proves nothing of what this contract pays for.
+                && after.counted.earlier.contains(&sitting.counted.lock)
         });
         earlier.map(|(id, _)| *id).collect()
     }
 
-    fn carry_from(&mut self, before: TermsId, id: TermsId) -> Result<usize> {
+    fn carry_from(&mut self, before: TermsId, id: TermsId, facts: &Facts) -> Result<usize> {
         // One that cannot be opened tells why at its own step.
         if self.engine(before).is_err() {
             return Ok(0);
         }
         let taken = self.sittings.get_mut(&before).and_then(|sitting| sitting.engine.take());
         let Some(earlier) = taken else { return Ok(0) };
-        let carried = self.carry_evidence(earlier.contract().evidence(), id);
+        let carried = self.carry_evidence(earlier.contract().evidence(), id, facts);
         if let Some(sitting) = self.sittings.get_mut(&before) {
             sitting.engine = Some(earlier);
         }
         carried
     }
 
-    fn carry_evidence(&mut self, evidence: &Evidence, id: TermsId) -> Result<usize> {
+    fn carry_evidence(&mut self, evidence: &Evidence, id: TermsId, facts: &Facts) -> Result<usize> {
         let later = self.engine(id)?;
-        let facts = later.facts()?;
         let contract = later.contract();
-        if contract.reward().to_carry(contract.terms(), &facts, evidence).is_empty() {
+        if contract.reward().to_carry(contract.terms(), facts, evidence).is_empty() {
             return Ok(0);
         }
-        match contract.locked().progress(&facts)? {
-            Progress::Ended { .. } => Ok(0),
-            _ => later.carry(evidence),
-        }
+        later.carry(evidence)
     }
 }

@@ -29,6 +29,7 @@ use super::sources::Sources;
 use super::standing::{Standing, Told};
 use super::veil::veil;
 use crate::chain::electrum::Electrum;
+use crate::engine::issuing::record::claim;
 use crate::engine::{Engine, Report, agreed};
 use crate::error::{Culprit, Error, Result, Rule};
 use crate::flow::Contract;
@@ -207,12 +208,18 @@ impl Desk {
         let others = self.sittings.iter().map(|(id, sitting)| (id, &sitting.counted));
         registration.check_apart(others)?;
         // What cannot be read cannot be told apart.
-        if let Some(name) = self.unread.keys().find(|name| **name != id.to_string()) {
+        let unread = self.unread.keys().find(|name| **name != id.to_string());
+        if let (Some(name), None) = (unread, &registration.sale) {
             let expected = "every registered contract read";
             return Err(APART.unavailable("desk", expected, format_args!("{name} is not")));
         }
         self.check_sale(&registration)?;
         self.check_alive(&registration)?;
+        // Enrolments ask here too: no address of another position is this lock.
+        let counted = registration.counted()?;
+        if let Some(position) = counted.position {
+            claim(&mut self.store, position, &counted.lock)?;
+        }
         let file = registration.to_json()?;
         let sitting = self.sitting(registration)?;
         let folder = self.folder(id);
@@ -245,14 +252,16 @@ impl Desk {
         sold.check_sold(&facts)
     }
 
-    /// Refuses a contract whose escrow has ended. What the server says is not believed further than
+    /// Refuses a contract whose escrow has ended; not one that was sold on, whose locks and receipts the
+    /// next one counts. What the server says is not believed further than
     /// that.
     fn check_alive(&mut self, registration: &Registration) -> Result<()> {
         let contract = Contract::new(registration.terms.clone())?;
         let (scripts, first) = (contract.watched(), contract.headers_from());
         let facts = self.first()?.facts(&scripts, first)?;
+        let resold = contract.locked().ending(&facts)?.is_some_and(|ending| ending.resold);
         match contract.locked().progress(&facts)? {
-            Progress::Ended { by, .. } => {
+            Progress::Ended { by, .. } if !(resold && registration.sale.is_some()) => {
                 let found = format_args!("ended by {by}").to_string();
                 Err(ALIVE.refuses(Culprit::Sender, "escrow", "unfunded or open", found))
             }

@@ -130,25 +130,23 @@ impl Counted {
         if self.position.is_some() && self.position == theirs.position {
             return None;
         }
-        // What was sold is paid for already. Its lock is made of its people's keys, its service script was
-        // proven to be the miner's before the issue: whoever names one of them elsewhere, and comes first
-        // with it, keeps no buyer out. What he has from hearsay, locks before his that are not known here,
-        // he answers for.
-        let sold = self.position.is_some();
-        let named = |lock: &&ScriptBuf| !sold || !ours.contains(lock);
-        let mut locks = self.earlier.iter().filter(named);
-        let lock = Some(&self.lock).filter(|_| !sold);
-        if locks.clone().chain(lock).any(|lock| theirs.locks().any(|other| other == lock)) {
-            return Some(("reward lock", "lock"));
+        let shared = |lock: &ScriptBuf| {
+            let lock_too = theirs.locks().any(|other| other == lock);
+            let what = if lock_too { "lock" } else { "service script" };
+            (lock_too || *lock == theirs.service).then_some(("reward lock", what))
+        };
+        if self.position.is_some() {
+            // What was sold is paid for already: whoever names its scripts in a contract that cost him
+            // nothing, and comes first with it, keeps no buyer out. Between positions their own locks and
+            // service scripts are told apart where they are registered; what a contract has from hearsay,
+            // locks before its own that are not known here, it answers for.
+            let hearsay = |lock: &&ScriptBuf| theirs.position.is_some() && !ours.contains(lock);
+            return self.earlier.iter().filter(hearsay).find_map(shared);
         }
-        let lock = Some(&self.lock).filter(|_| !sold || theirs.position.is_some());
-        if lock.is_some_and(|lock| *lock == theirs.service)
-            || locks.any(|lock| *lock == theirs.service)
-        {
-            return Some(("reward lock", "service script"));
-        }
-        let mut paid = theirs.locks().take(if sold { 1 } else { usize::MAX });
-        paid.any(|lock| *lock == self.service).then_some(("miner's payout script", "lock"))
+        let paid = || theirs.locks().any(|lock| *lock == self.service);
+        self.locks()
+            .find_map(shared)
+            .or_else(|| paid().then_some(("miner's payout script", "lock")))
     }
 }
 

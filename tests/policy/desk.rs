@@ -320,6 +320,19 @@ examine! {
                     c.earlier.clear();
                 });
             },
+            what_was_sold_where_somebody_came_first_with_its_service_script_as_his_lock => |b| {
+                *b = bought();
+                b.beside(|c| {
+                    (c.lock, c.service, c.position) = (c.service.clone(), nobodys(2), None);
+                    c.earlier.clear();
+                });
+            },
+            what_was_sold_where_somebody_came_first_with_a_lock_before_it => |b| {
+                *b = bought();
+                b.beside(|c| {
+                    (c.lock, c.service, c.position) = (nobodys(1), c.earlier.remove(0), None);
+                });
+            },
             what_was_sold_where_somebody_came_first_with_its_scripts_as_locks_before => |b| {
                 *b = bought();
                 b.beside(|c| {
@@ -355,14 +368,8 @@ examine! {
             a_lock_before_that_is_anothers_service_script => |b| {
                 *b = bought();
                 b.beside(|c| {
-                    (c.lock, c.service, c.position) = (nobodys(1), c.earlier.remove(0), None);
-                });
-            },
-            a_service_script_of_what_was_sold_that_is_anothers_lock => |b| {
-                *b = bought();
-                b.beside(|c| {
-                    (c.lock, c.service, c.position) = (c.service.clone(), nobodys(2), None);
-                    c.earlier.clear();
+                    (c.lock, c.service) = (nobodys(1), c.earlier.remove(0));
+                    c.position = Some(TermsId([1; 32]));
                 });
             },
             a_lock_that_no_contract_of_a_position_counts_as_one_before => |b| b.beside(|c| {

@@ -7,7 +7,7 @@ use crate::cli::arguments::{DeskArguments, Folder};
 use crate::cli::position::{tell, terms, turn, written};
 use crate::cli::{seed, validator, wallet};
 use crate::engine::SEAT;
-use crate::engine::issuing::{Issuing, look};
+use crate::engine::issuing::{COPY, Issuing, look};
 use crate::error::{Error, Result};
 use crate::flow::position::proof::{Least, Stage, critical, foreseen};
 use crate::flow::position::state::headers_from;
@@ -18,6 +18,9 @@ use crate::party::Seat;
 use crate::sign::software::SoftwareSigner;
 use crate::store::Store;
 use crate::validator::desk::Desk;
+
+/// Where validators kept their words before desks did.
+const OLDER: &str = "positions.sqlite";
 
 /// Does whatever is the validator's to do now.
 pub(super) fn attest(
@@ -39,7 +42,13 @@ pub(super) fn attest(
     let place = (0u8..).zip(&keys).find(|(_, key)| **key == ours).map(|(place, _)| place);
     let place = place
         .ok_or_else(|| SEAT.misused("--number", "a validator's record of this position", ours))?;
-    // What is bound here, the desk of the position's contracts knows.
+    // What is bound here, the desk of the position's contracts knows. Nothing may be forgotten that was
+    // bound elsewhere.
+    let older = home.home.join(OLDER);
+    if older.exists() {
+        let expected = "no older store of positions beside the desk's";
+        return Err(COPY.unstored(older.display(), expected, "one"));
+    }
     let store = Desk::memory(&home.home, &seed, network)?;
     let (first, others) = (sources.first()?, sources.others()?);
     let mut issuing = Issuing::open(Seat::Validator(place), terms, store, first, signer, dossier)?

@@ -37,9 +37,9 @@
 //! in a block needs no receipts: both contracts watch where the miner is paid. What the new contract does
 //! not pay for is refused. A request to close is made in one contract and binds no other.
 //!
-//! A receipt costs validators a signature and everybody a word, so they give none where it means nothing:
-//! once a close of the escrow is deep, for no slice; once a resale is, for none that begins in a later
-//! period than the resale. Of the others receipts are good in the next contract.
+//! A receipt costs validators a signature and everybody a word, so they give none once a close of the
+//! escrow is deep. Behind a resale they go on: their receipts are good in the next contract, and the miner
+//! may not know its terms before its lock is due.
 //!
 //! Every sweep pays the payout script in the holder's record, whoever asks for it, and owes
 //! nothing but its own fee: the miner was paid at the source.

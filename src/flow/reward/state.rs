@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::canonical;
 use crate::error::{Culprit, Error, Result, Rule};
 use crate::facts::{Coin, Facts};
-use crate::flow::escrow::coins::Locked;
+use crate::flow::escrow::coins::{Ending, Locked};
 use crate::flow::escrow::outcome::{close_request, proofs, yardstick};
 use crate::flow::escrow::terms::{EscrowTerms, FEES};
 use crate::flow::reward::coins;
@@ -396,26 +396,29 @@ impl State {
     fn receipts_due(&self, terms: &Locked, facts: &Facts, place: u8) -> Result<Vec<Effect>> {
         let mut effects = Vec::new();
         let calendar = terms.calendar();
-        let over = receipts_end(terms, facts)?;
+        let ended = ended(terms, facts)?;
         let request = close_request(terms)?;
         let given =
             |subject: &Subject, receipt: &Receipt| receipt.is_given(place, subject, &facts.headers);
         let asked = self.evidence.receipts(&request);
         if self.close_asked
-            && over.is_none()
+            && ended.is_none()
             && !asked.iter().any(|receipt| given(&request, receipt))
         {
             effects.push(Effect::Receipt(request));
+        }
+        // What a close ends is over; what a resale ends goes on under the next contract, where receipts of
+        // this one are good. The miner need not know that one before its lock is due.
+        if ended.is_some_and(|ending| !ending.resold) {
+            return Ok(effects);
         }
         for (digest, SealedCertificate { certificate, receipts }) in self.evidence.digests() {
             let slice = certificate.slice;
             let subject = Subject::Certificate { slice, digest };
             let Some(blocks) = calendar.slice_blocks(slice) else { continue };
             let open = calendar.receipts_until(slice).is_some_and(|h| facts.tip() <= h);
-            let ended = facts.tip() >= *blocks.end();
-            let behind = over.is_some_and(|height| *blocks.start() >= height);
-            if !open || !ended || behind || receipts.iter().any(|receipt| given(&subject, receipt))
-            {
+            let mined = facts.tip() >= *blocks.end();
+            if !open || !mined || receipts.iter().any(|receipt| given(&subject, receipt)) {
                 continue;
             }
             if certificate.check(&terms.work()?, &facts.headers).is_ok() {
@@ -442,15 +445,11 @@ fn seen_in_time(
     by_receipts(&terms.calendar(), *slice, sealed)
 }
 
-/// The height from which on a receipt for a slice means nothing here, if the escrow has ended and lies
-/// as deep as one on which states are signed. After a close that is every height. What a resale ends
-/// goes on under the next contract, where receipts of this one are good, until the next period begins:
-/// from there on coinbases may pay another lock, and by then the miner knows the terms that say so.
-fn receipts_end(terms: &Locked, facts: &Facts) -> Result<Option<u32>> {
-    let Some(ending) = terms.ending(facts)? else { return Ok(None) };
-    let depth = facts.tip().saturating_add(1).saturating_sub(ending.height);
-    let over = if ending.resold { ending.next_period(terms) } else { 0 };
-    Ok((depth >= terms.delays.state_depth).then_some(over))
+/// How the escrow has ended, if that lies as deep as what states are signed on.
+fn ended(terms: &Locked, facts: &Facts) -> Result<Option<Ending>> {
+    let ending = terms.ending(facts)?;
+    let depth = |ending: &Ending| facts.tip().saturating_add(1).saturating_sub(ending.height);
+    Ok(ending.filter(|ending| depth(ending) >= terms.delays.state_depth))
 }
 
 /// Our server may lag behind the miner's, or be on another branch for a while: a share whose parent
