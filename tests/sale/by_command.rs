@@ -52,11 +52,11 @@ fn registers(at: &Path, urls: [&str; 2]) -> Vec<String> {
     words.into_iter().chain(servers).map(str::to_owned).collect()
 }
 
-/// The first validator has registered the position's miner.
-fn bind_at(market: &Market, at: &Path) {
-    let seed = seed(&people::name(Seat::Validator(0))).unwrap();
+/// A validator has registered the position's miner.
+pub fn bind_at(market: &Market, at: &Path, place: u8) {
+    let seed = seed(&people::name(Seat::Validator(place))).unwrap();
     let mut store = Desk::memory(at, &seed, NETWORK).unwrap();
-    bind(&mut store, &market.terms, 0).unwrap();
+    bind(&mut store, &market.terms, place).unwrap();
 }
 
 #[test]
@@ -187,7 +187,7 @@ fn a_position_is_offered_bought_and_retired_by_command() {
     let desk: Vec<&str> = desk.iter().map(String::as_str).collect();
     let register = [&["validator", "register"], &desk[..], &[&registration]].concat();
     assert!(refused(&register).contains("[policy-registry-issued]"));
-    bind_at(&market, &dir.path().join("desk"));
+    bind_at(&market, &dir.path().join("desk"), 0);
     assert!(refused(&register).contains("[policy-registry-sold]"), "{}", refused(&register));
     market.elsewhere(1);
     let done = said(&register);

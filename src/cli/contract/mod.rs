@@ -89,9 +89,16 @@ pub fn perform(command: &ContractCommand) -> Result<Done> {
             Ok(telling::lines([it.engine.fund_escrow(rate)?]))
         }),
         ContractCommand::Certify { sitting, file } => act(sitting, |it| {
-            let position = it.engine.contract().evidence().position();
-            let certificate = dossier::certificate(file, position)?;
-            let slice = certificate.slice.saturating_add(1);
+            it.only(Seat::Miner, "certify")?;
+            let evidence = it.engine.contract().evidence();
+            let certificate = dossier::certificate(file, evidence.position())?;
+            let (slice, digest) = (certificate.slice.saturating_add(1), certificate.digest());
+            // Everybody keeps each word for ever: it is said once.
+            if evidence.digests().any(|(known, _)| known == digest) {
+                return Ok(vec![format!(
+                    "known     the certificate of slice {slice}, said before"
+                )]);
+            }
             it.engine.certify(certificate)?;
             Ok(vec![format!("said      the certificate of slice {slice}")])
         }),

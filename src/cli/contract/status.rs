@@ -75,7 +75,7 @@ fn open(
 ) -> Result<()> {
     let terms = contract.locked();
     let depth = match coin.height {
-        Some(height) => format!("since height {height}, {} blocks deep", coin.depth(facts.tip())),
+        Some(height) => format!("since height {height}, depth {}", coin.depth(facts.tip())),
         None => "waits for a block".to_owned(),
     };
     let (value, index) = (coin.value.to_sat(), coin.index);

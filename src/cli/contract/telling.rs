@@ -76,9 +76,9 @@ pub(super) fn next(contract: &Contract, facts: &Facts, ours: Seat) -> Result<Vec
         format!("next      {}: {what}", by.join(", "))
     }));
     let tip = facts.tip();
-    lines.extend(waits.iter().map(|(until, why)| match until.checked_sub(tip) {
-        Some(blocks @ 1..) => format!("waits     until height {until}, {blocks} blocks: {why}"),
-        _ => format!("waits     {why}"),
+    lines.extend(waits.iter().map(|(until, why)| match *until > tip {
+        true => format!("waits     until height {until} (now {tip}): {why}"),
+        false => format!("waits     {why}"),
     }));
     if lines.is_empty() {
         lines.push("next      nothing is to be done now".to_owned());
