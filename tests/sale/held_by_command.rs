@@ -6,9 +6,12 @@ use std::process::{Child, Command, Stdio};
 
 use bitcoin::Network;
 use hashmix::flow::escrow::terms::EscrowTerms;
+use hashmix::flow::reward;
 use hashmix::party::Seat;
 use hashmix::rehearsal::people;
+use hashmix::script::template::Variant;
 use hashmix::validator::answer::Answer;
+use hashmix::work::agreement::Earlier;
 
 use crate::by_command::{bind_at, hashmix, home, refused, said};
 use crate::market::{Market, START, Sold};
@@ -291,6 +294,30 @@ fn a_contract_is_held_by_command_from_its_first_certificate_to_its_last_reward()
     let told = table.does("miner", "status", &[]);
     assert!(told.contains(&format!("{} sat, index 2", PRICE - 2 * INSTALLMENT)), "{told}");
 
+    // What was proven here goes on under the contract of the next holder, once.
+    let lock = reward::coins::lock(&table.contract.reward).unwrap().script_pubkey;
+    let mut later = table.contract.clone();
+    later.reward.variant = Variant::Nums;
+    let tenure = later.tenure.as_mut().unwrap();
+    (tenure.transfer, tenure.first) = (2, 1);
+    tenure.earlier = vec![Earlier { until: 3, lock }];
+    let (later, before) =
+        (table.put("later.json", serde_json::to_string(&later).unwrap()), table.path("terms.json"));
+    let carry = |contract: &str, more: &[&str]| {
+        let words = table.of("miner", "carry", more);
+        words.into_iter().map(|it| if it == before { contract.to_owned() } else { it }).collect()
+    };
+    let backwards: Vec<String> = carry(&before, &[&later]);
+    assert!(refused(&strs(&backwards)).contains("[contract-before]"));
+    let mut onwards: Vec<String> = carry(&later, &[]);
+    onwards.push(before.clone());
+    let carried = said(&strs(&onwards));
+    assert!(carried.contains("said      2 words that carry over"), "{carried}");
+    assert!(said(&strs(&onwards)).contains("said      0 words that carry over"));
+    let none = table.path("relay/miner/refused");
+    onwards.extend(["--evidence".to_owned(), none]);
+    assert!(refused(&strs(&onwards)).contains("[contract-before]"));
+
     // Rewards mature, and both sign their sweep, each by a step.
     assert!(told.contains("rewards   0 sat in 0 outputs can be swept"), "{told}");
     let early = table.is_refused("holder", "sweep", &["--path", "agreed"]);
@@ -337,4 +364,98 @@ fn a_seat_is_taken_by_its_own_record_on_the_network_of_its_terms() {
     assert!(told.contains("[contract-before]"), "{told}");
     let told = table.does("holder", "step", &[]);
     assert!(told.contains("waits     until height 148"), "{told}");
+}
+
+/// A validator's server in a process of its own.
+#[cfg(feature = "validator")]
+struct Server(Child);
+
+#[cfg(feature = "validator")]
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[cfg(feature = "validator")]
+impl Server {
+    fn start(table: &Table, desk: usize, port: u16, peer: &str) -> Self {
+        use std::io::{BufRead, BufReader};
+        let mut child = Command::new(env!("CARGO_BIN_EXE_hashmix"))
+            .args(["validator", "serve", "--peer", peer, "--home"])
+            .arg(&table.desks[desk])
+            .args(["--listen", &format!("127.0.0.1:{port}"), "--network", "regtest"])
+            .args(["--electrum", &table.url, "--electrum", &table.second.url()])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let listens =
+            lines.by_ref().map_while(Result::ok).any(|line| line.starts_with("listening"));
+        assert!(listens);
+        // Nobody may wait for whoever reads his log.
+        std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
+        Self(child)
+    }
+}
+
+#[test]
+#[cfg(feature = "validator")]
+fn parties_who_share_no_folder_meet_at_validators_servers_and_one_watches_until_interrupted() {
+    let mut market = Market::issued();
+    let sold = market.sell(&market.offer(PRICE, 0, 120), 0);
+    let table = Table::laid(&market, &sold);
+    let held = [0, 1].map(|_| std::net::TcpListener::bind("127.0.0.1:0").unwrap());
+    let ports = held.map(|listener| listener.local_addr().unwrap().port());
+    let urls = ports.map(|port| format!("http://127.0.0.1:{port}"));
+    let _servers =
+        [(0, 1), (1, 0)].map(|(one, other)| Server::start(&table, one, ports[one], &urls[other]));
+    let nobody = "http://127.0.0.1:1";
+    let at = ["--validator", &urls[0], "--validator", nobody, "--validator", &urls[1]];
+    let wrong = table.is_refused("holder", "step", &["--validator", "tcp://one"]);
+    assert!(wrong.contains("[validator-peer]"), "{wrong}");
+
+    // What the miner seals comes back with receipts in the same step, whoever is away.
+    market.elsewhere_until(START - 1);
+    market.mine_until(&table.contract, START + 11, 20);
+    let certificate = market.machines.certificate(&table.contract, 0).unwrap();
+    let file = table.put("slice-0.json", certificate.to_json());
+    let told = table.does("miner", "certify", &[&[file.as_str()][..], &at].concat());
+    for line in ["receipt of the validator 0", "receipt of the validator 1", nobody] {
+        assert!(told.contains(line), "{line}\n{told}");
+    }
+    market.mine_until(&table.contract, START + 12 + 5, 20);
+
+    // The holder watches; whatever folder the miner writes into, servers tell her.
+    let watch = [&["--watch", "1"][..], &at].concat();
+    let mut elsewhere = table.of("holder", "step", &watch);
+    let relay = table.path("relay");
+    elsewhere.iter_mut().filter(|word| **word == relay).for_each(|word| word.push_str(" of hers"));
+    let watching = Command::new(env!("CARGO_BIN_EXE_hashmix"))
+        .args(&elsewhere)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    assert!(table.does("miner", "step", &at).contains("said      settlement-request"));
+    let signed = (0..30).any(|_| {
+        std::thread::sleep(std::time::Duration::from_secs(2));
+        table.does("miner", "step", &at).contains("heard     state of the holder")
+    });
+    assert!(signed);
+    let pid = watching.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+    let told = ends(watching);
+    assert!(told.contains("said      state") && told.ends_with("between two steps\n"), "{told}");
+    assert_eq!(told.matches(nobody).count(), 1, "who is away is told once: {told}");
+
+    // The state is the miner's to send, at any time.
+    let told = table.does("miner", "publish", &at);
+    assert!(told.contains("sent      settlement"), "{told}");
+    confirm(&mut market, 1);
+    assert!(table.does("miner", "status", &[]).contains("index 1"));
 }

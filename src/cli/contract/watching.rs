@@ -18,23 +18,23 @@ const HEARD: Duration = Duration::from_millis(200);
 /// Steps every so many seconds, until told to stop.
 pub(super) fn watch(mut sitting: Sitting, seconds: u64) -> Result<Vec<String>> {
     let stopped = stopped();
-    let mut before = Vec::new();
+    let (mut before, mut told) = (Vec::new(), Vec::new());
     loop {
         let stepped = sitting.step().and_then(|lines| Ok((lines, sitting.next()?)));
-        match stepped {
-            Ok((lines, next)) => {
-                print(&text_of(&lines))?;
-                // Whose turn it is is told when it changes.
-                if !lines.is_empty() || next != before {
-                    print(&text_of(&next))?;
-                }
-                before = next;
-            }
+        let (lines, next) = match stepped {
+            Ok(it) => it,
             Err(error @ (Error::Broken(_) | Error::Storage(_) | Error::Usage(_))) => {
                 return Err(error);
             }
-            Err(error) => print(&text_of(&[format!("trouble   {error}")]))?,
+            Err(error) => (vec![format!("trouble   {error}")], before.clone()),
+        };
+        let news = news(&lines, &told);
+        print(&text_of(&news))?;
+        // Whose turn it is is told when it changes.
+        if next != before {
+            print(&text_of(&next))?;
         }
+        (before, told) = (next, lines);
         let begun = Instant::now();
         while begun.elapsed() < Duration::from_secs(seconds) {
             if stopped.load(Ordering::Relaxed) {
@@ -43,6 +43,13 @@ pub(super) fn watch(mut sitting: Sitting, seconds: u64) -> Result<Vec<String>> {
             sleep(HEARD);
         }
     }
+}
+
+/// What was not told a step ago. Trouble that lasts is no news; what was done or heard always is.
+fn news(lines: &[String], told: &[String]) -> Vec<String> {
+    let lasts =
+        |line: &String| ["server", "refused", "trouble"].iter().any(|kind| line.starts_with(kind));
+    lines.iter().filter(|line| !(lasts(line) && told.contains(line))).cloned().collect()
 }
 
 /// Whether a signal has told us to stop: the step that runs is finished first.
@@ -65,4 +72,16 @@ fn stopped() -> Arc<AtomicBool> {
 #[cfg(not(any(feature = "validator", feature = "gateway")))]
 fn stopped() -> Arc<AtomicBool> {
     Arc::new(AtomicBool::new(false))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn trouble_that_lasts_is_told_once_and_what_happens_is_told_each_time() {
+        let lines = ["trouble   away", "heard     a receipt"].map(str::to_owned);
+        assert_eq!(news(&lines, &[]), lines);
+        assert_eq!(news(&lines, &lines), lines[1..]);
+    }
 }
