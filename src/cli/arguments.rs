@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::party::Role;
 use crate::sign::sealed::Stretch;
 
+mod contract;
 #[cfg(feature = "regtest")]
 mod demo;
 #[cfg(feature = "gateway")]
@@ -16,6 +17,9 @@ mod position;
 mod sale;
 mod work;
 
+pub use contract::{
+    ContractCommand, ExitName, RateArguments, SeatName, SittingArguments, StepArguments, SweepName,
+};
 #[cfg(feature = "regtest")]
 pub use demo::{DemoArguments, Story};
 #[cfg(feature = "gateway")]
@@ -67,6 +71,9 @@ pub enum Command {
     /// Positions offered, bought and sold on
     #[command(subcommand)]
     Sale(SaleCommand),
+    /// A party's seat at a contract: letters answered, installments settled, disputes, sweeps, exits
+    #[command(subcommand)]
+    Contract(ContractCommand),
     /// Descriptors of locks and wallets
     #[command(subcommand)]
     Descriptor(DescriptorCommand),

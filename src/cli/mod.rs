@@ -7,7 +7,7 @@
 //! | anything else | one line on standard error: kind, rule id, place, expected, found, advice | [`Error::exit_code`] |
 //!
 //! Nothing is printed before a command is done, so a refusal never follows half an answer (the demo
-//! alone tells its story as it happens, and a seed that lies in plain is warned of; a validator's
+//! and a contract that is watched tell their story as it happens, and a seed that lies in plain is warned of; a validator's
 //! answer that refuses everything is printed whole, and the error says so behind it), and files are
 //! written under another name and moved into
 //! place when they are whole.
@@ -23,6 +23,7 @@ use crate::error::{Error, Result, Rule};
 pub mod arguments;
 pub mod certificate;
 pub mod chart;
+pub mod contract;
 #[cfg(feature = "regtest")]
 pub mod demo;
 pub mod descriptor;
@@ -178,6 +179,7 @@ fn perform(command: Command) -> Result<Done> {
             psbt::check(&file, &terms, &seals)
         }
         Command::Sale(command) => return sale::perform(command),
+        Command::Contract(command) => return contract::perform(&command),
         Command::Descriptor(DescriptorCommand::Check { descriptor, network, terms }) => {
             descriptor::check(&descriptor, network, terms.as_deref())
         }

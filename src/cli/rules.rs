@@ -113,6 +113,7 @@ pub fn all() -> Vec<Rule> {
     ]);
     rules.extend([cli::rules::KNOWN]);
     rules.extend([cli::sale::COMPLETE]);
+    rules.extend([cli::contract::NETWORK, cli::contract::BUSY, cli::contract::BEFORE]);
     rules.extend([cli::secret::PRIVATE, cli::secret::TWICE]);
     rules.extend([cli::terminal::PRESENT]);
     rules.extend([cli::terms::INDEX, cli::terms::CHECKSUM]);

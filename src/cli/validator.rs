@@ -257,7 +257,7 @@ fn other(from: Seat) -> Seat {
 }
 
 /// What a file says: one word, or those of a validator's answer in their order.
-fn said(path: &Path, terms: &EscrowTerms) -> Result<Vec<Word>> {
+pub(super) fn said(path: &Path, terms: &EscrowTerms) -> Result<Vec<Word>> {
     /// What both kinds of file begin with.
     #[derive(serde::Deserialize)]
     struct Kind {

@@ -52,7 +52,7 @@ fn registers(at: &Path, urls: [&str; 2]) -> Vec<String> {
     words.into_iter().chain(servers).map(str::to_owned).collect()
 }
 
-/// The first validator has registered the position's miner.
+/// A validator has registered the position's miner.
 pub fn bind_at(market: &Market, place: u8, at: &Path) {
     let seed = seed(&people::name(Seat::Validator(place))).unwrap();
     let mut store = Desk::memory(at, &seed, NETWORK).unwrap();

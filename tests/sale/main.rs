@@ -4,6 +4,8 @@ mod a_position_is_sold_and_sold_again;
 #[cfg(unix)]
 mod by_command;
 mod ended_before_sending;
+#[cfg(unix)]
+mod held_by_command;
 mod life;
 mod market;
 mod other_wallets;

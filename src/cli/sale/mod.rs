@@ -57,7 +57,7 @@ pub mod held;
 mod registering;
 pub mod seals;
 #[cfg(feature = "core")]
-mod servers;
+pub(super) mod servers;
 pub mod title;
 pub mod words;
 

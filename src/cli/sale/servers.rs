@@ -1,5 +1,6 @@
-//! Validators' servers at a resale without the miner: the seller's word is brought to each, and what they
-//! said of it is fetched. Who has peers carries it on himself; for others there are files.
+//! Validators' servers, as a party knows them: words are brought to each, and what was said in the contract
+//! is fetched, at a resale without the miner and at every seat ([`crate::cli::contract`]). Who has peers
+//! carries it on himself; for others there are files.
 //!
 //! A server that is away, or says something else, is told in a line and stops nothing: k of n are enough.
 
@@ -32,36 +33,33 @@ const AGAIN: u32 = 6;
 const LONGEST: usize = 16 << 20;
 
 /// What came of one server.
-pub(super) struct Told {
+pub(in crate::cli) struct Told {
     /// In a line.
-    pub(super) line: String,
+    pub(in crate::cli) line: String,
     /// Everything that was said in the contract, as far as that server knows.
-    pub(super) words: Vec<Word>,
+    pub(in crate::cli) words: Vec<Word>,
 }
 
-/// The seller, as servers know him: the holder of the contract before.
-pub(super) struct Seller<'a> {
-    pub(super) contract: &'a EscrowTerms,
-    pub(super) signer: &'a SoftwareSigner,
+/// A party at a contract, as servers know him. A seller is the holder of the contract before.
+pub(in crate::cli) struct Party<'a> {
+    pub(in crate::cli) contract: &'a EscrowTerms,
+    pub(in crate::cli) seat: Seat,
+    pub(in crate::cli) signer: &'a SoftwareSigner,
 }
 
-impl Seller<'_> {
+/// The server at `url`.
+pub(in crate::cli) fn address(url: &str) -> Result<Address> {
+    Address::parse(url).ok_or_else(|| PEER.misused("a validator's server", "http://host:port", url))
+}
+
+impl Party<'_> {
     /// Brings his word to the server at `url`, and fetches what was said.
-    pub(super) fn ask(&self, url: &str, word: &Word) -> Result<Told> {
-        let address = Address::parse(url)
-            .ok_or_else(|| PEER.misused("a validator's server", "http://host:port", url))?;
-        let request = self.request(word)?;
-        let brought = again(|| {
-            let none = || Ok(Zeroizing::new(String::new()));
-            address.post("/v1/requests", none, request.as_bytes(), PATIENCE, REQUEST_MAX_BYTES)
-        });
-        let answer = brought.and_then(|text| {
-            let answer = Answer::from_json(&text).map_err(|error| error.to_string())?;
-            answer.verify(self.contract).map_err(|error| error.to_string())?;
-            Ok(answer)
-        });
-        let told = match answer {
-            Ok(answer) => self.said(&address, answer.from).map(|words| (answer, words)),
+    pub(in crate::cli) fn ask(&self, url: &str, word: &Word) -> Result<Told> {
+        let address = address(url)?;
+        // Each time that it is asked it is signed anew, so it is another request: the validator looks
+        // again what he can do by now. What the word says is the same, and is said once.
+        let told = match self.bring(&address, "resale", core::slice::from_ref(word))? {
+            Ok(answer) => self.said(&address, answer.from, 0).map(|(words, _)| (answer, words)),
             Err(why) => Err(why),
         };
         Ok(match told {
@@ -70,21 +68,44 @@ impl Seller<'_> {
         })
     }
 
-    fn request(&self, word: &Word) -> Result<String> {
-        let (contract, from, words) = (self.contract.id()?, Seat::Holder, vec![word.clone()]);
-        // Each time that it is asked it is signed anew, so it is another request: the validator looks
-        // again what he can do by now. The word in it is the same, and is said once.
+    /// Brings words in a request that is named by what is in it, so that the same words are the same
+    /// request; answers with the validator's answer, or why there is none.
+    pub(in crate::cli) fn bring(
+        &self,
+        address: &Address,
+        name: &str,
+        words: &[Word],
+    ) -> Result<Result<Answer, String>> {
+        let request = self.request(name, words)?;
+        let brought = again(|| {
+            let none = || Ok(Zeroizing::new(String::new()));
+            address.post("/v1/requests", none, request.as_bytes(), PATIENCE, REQUEST_MAX_BYTES)
+        });
+        Ok(brought.and_then(|text| {
+            let answer = Answer::from_json(&text).map_err(|error| error.to_string())?;
+            answer.verify(self.contract).map_err(|error| error.to_string())?;
+            Ok(answer)
+        }))
+    }
+
+    fn request(&self, name: &str, words: &[Word]) -> Result<String> {
+        let (contract, from, words) = (self.contract.id()?, self.seat, words.to_vec());
         let content = Request::message(contract, from, "", &words, None)?;
         let named: String = WordId(content).to_string().chars().take(32).collect();
-        let key = format!("resale {named}");
+        let key = format!("{name} {named}");
         let digest = Request::message(contract, from, &key, &words, None)?;
         let signature = self.signer.sign_digest(digest)?;
         let format = REQUEST_FORMAT.to_owned();
         Request { format, contract, from, key, words, psbt: None, signature }.to_json()
     }
 
-    /// What was said in the contract, page by page.
-    fn said(&self, address: &Address, to: Seat) -> Result<Vec<Word>, String> {
+    /// What was said in the contract behind number `after`, page by page, and the last number of it.
+    pub(in crate::cli) fn said(
+        &self,
+        address: &Address,
+        to: Seat,
+        mut after: u64,
+    ) -> Result<(Vec<Word>, u64), String> {
         /// Of its status, what questions are signed with.
         #[derive(Deserialize)]
         struct Status {
@@ -99,11 +120,11 @@ impl Seller<'_> {
             words: Vec<Numbered>,
         }
         let contract = self.contract.id().map_err(|error| error.to_string())?;
-        let (mut words, mut after) = (Vec::new(), 0);
+        let mut words = Vec::new();
         loop {
             let status = again(|| address.get("/v1/status", "", PATIENCE, LONGEST))?;
             let status: Status = serde_json::from_str(&status).map_err(|e| e.to_string())?;
-            let (tip, from) = (status.tip.hash, Seat::Holder);
+            let (tip, from) = (status.tip.hash, self.seat);
             let path = format!("/v1/contracts/{contract}/words?after={after}");
             let digest = Query::message(contract, from, to, &path, tip)
                 .and_then(|digest| self.signer.sign_digest(digest));
@@ -115,7 +136,7 @@ impl Seller<'_> {
             // Numbers grow, or there would be no end.
             match page.words.last().map(|last| last.number).filter(|number| *number > after) {
                 Some(number) => after = number,
-                None => return Ok(words),
+                None => return Ok((words, after)),
             }
             words.extend(page.words.into_iter().map(|numbered| numbered.word));
         }
@@ -141,7 +162,7 @@ fn again(ask: impl Fn() -> Result<(u16, Vec<u8>), Trouble>) -> Result<String, St
 }
 
 /// An answer in one line.
-fn shown(answer: &Answer) -> String {
+pub(in crate::cli) fn shown(answer: &Answer) -> String {
     let said = format!("{} said {} words", answer.from, answer.words.len());
     let waits = answer.waiting.iter().map(|waiting| {
         let until =

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use crate::cli::arguments::AskArguments;
 use crate::cli::file::{self, Readers};
 #[cfg(feature = "core")]
-use crate::cli::sale::servers::Seller;
+use crate::cli::sale::servers;
 use crate::cli::sale::{again, opened, read_offer};
 use crate::engine::trade::Trader;
 use crate::error::{Culprit, Error, Result};
@@ -21,6 +21,8 @@ use crate::flow::sale::consent::{CONSENT_FORMAT, Consent, Party};
 use crate::flow::sale::state::{ANSWERS, Effect, Event, State};
 use crate::flow::sale::terms::{Acceptance, Offer};
 use crate::flow::word::{WORD_FORMAT, WORD_MAX_BYTES, Word};
+#[cfg(feature = "core")]
+use crate::party::Seat;
 use crate::validator::answer::{ANSWER_FORMAT, Answer};
 
 /// What a file says.
@@ -128,7 +130,8 @@ pub(super) fn ask(arguments: &AskArguments) -> Result<Vec<String>> {
     lines.extend(said_of(&state, &word, tip)?);
     #[cfg(feature = "core")]
     if let (false, Some(resale)) = (arguments.validator.is_empty(), &offer.offer.resale) {
-        let seller = Seller { contract: &resale.contract, signer: &signer };
+        let (contract, seat) = (&resale.contract, Seat::Holder);
+        let seller = servers::Party { contract, seat, signer: &signer };
         lines.extend(brought(&arguments.validator, &seller, &word, &mut trader, &mut state)?);
         return Ok(lines);
     }
@@ -170,7 +173,7 @@ fn said_of(state: &State, word: &Word, tip: u32) -> Result<Vec<String>> {
 #[cfg(feature = "core")]
 fn brought(
     urls: &[String],
-    seller: &Seller<'_>,
+    seller: &servers::Party<'_>,
     word: &Word,
     trader: &mut Trader,
     state: &mut State,
