@@ -451,7 +451,8 @@ pub struct Folder {
 /// `hashmix validator`
 #[derive(Debug, Subcommand)]
 pub enum ValidatorCommand {
-    /// Take a contract on that both parties have signed and that names a record of yours
+    /// Take a contract on that names a record of yours: one that was sold, by its sale, which nobody
+    /// signs; any other by the signatures of both parties
     Register {
         /// Whose desk.
         #[command(flatten)]

@@ -196,8 +196,8 @@ fn a_position_that_was_sold_twice_is_verified_for_at_most_25_questions_and_15_kb
         "40000000 sat into his escrow",
         pays.as_str(),
         "0 of 40000000 sat paid, 40000000 sat unpaid",
-        // Of the contract before the words are no evidence in this one.
-        "work         credit rests on 3 certificates and 4 receipts in this folder's",
+        // Receipts prove themselves: those in words of the contract before count like those in files.
+        "work         credit rests on 3 certificates and 6 receipts in this folder's",
         "that the seal is still unspent",
         "gettxout",
         "Who must act by when",
