@@ -26,8 +26,8 @@ pub use position::{
 };
 pub use sale::{
     AcceptArguments, AskArguments, BookArguments, BroadcastArguments, ExplainArguments,
-    HeardArguments, MoveArguments, OfferArguments, PartyName, ReleaseArguments, SaleCommand,
-    SealArguments, SignSaleArguments, TradeArguments,
+    HeardArguments, MoveArguments, OfferArguments, PartyName, RegisterArguments, ReleaseArguments,
+    RetireArguments, SaleCommand, SealArguments, SignSaleArguments, TradeArguments,
 };
 pub use work::{ChainArguments, ShowArguments, VerifyArguments, WorkCommand};
 
