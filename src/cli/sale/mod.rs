@@ -7,9 +7,10 @@
 //! | `sale sign` | seller, buyer, and in a resale the miner, in this order | a consent |
 //! | `sale ask` | the seller, where the miner is silent | a word for validators, who sign in his place |
 //! | `sale broadcast` | whoever signed last; the others, to see it confirmed | the sale, and its transfer in the dossier |
-//! | `sale register` | the buyer | the registration of his contract, for each validator |
+//! | `sale register` | the buyer | the registration of his contract, at validators' servers or as a file |
 //! | `sale release` | a buyer, where nothing came of it | his coins, free again |
-//! | `sale withdraw`, `sale retire` | the holder | the seal moved to himself, or to its end |
+//! | `sale withdraw` | the holder | the seal moved to himself |
+//! | `sale retire` | the holder, behind the term | the seal moved to its end |
 //!
 //! Files pass between people as they like; what is in them proves itself, and each rebuilds the
 //! transaction before he signs. That the seller holds what he offers the dossier proves, over the same
