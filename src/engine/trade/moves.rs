@@ -26,7 +26,7 @@ use crate::flow::position::coins::{POSTAGE, retirement};
 use crate::flow::sale::coins::{SEAL_MOVED, held_seal};
 use crate::flow::sale::consent::Party;
 use crate::flow::sale::state::Event;
-use crate::flow::sale::terms::{AcceptanceBody, Paying};
+use crate::flow::sale::terms::Paying;
 use crate::flow::sale::txs::{Purse, Seal, needed_to_move};
 use crate::script::seal::SealLock;
 use crate::sign::software::SoftwareSigner;
@@ -211,24 +211,23 @@ impl Trader {
     /// signs after him need not have told him so; what a block has made void he need not outbid.
     fn check_outbids(&mut self, seal: OutPoint, sat_per_vb: u64) -> Result<()> {
         for scope in self.store.contracts()? {
-            let Some((sale, psbt)) = self.signed_away(&scope, seal)? else { continue };
-            if sat_per_vb > sale.sat_per_vb {
+            let Some((rate, psbt)) = self.signed_away(&scope, seal)? else { continue };
+            if sat_per_vb > rate {
                 continue;
             }
-            let coins = sale.coins.iter().map(|coin| &coin.txout.script_pubkey);
-            let scripts: Vec<ScriptBuf> = coins.cloned().collect();
+            // Beside the seal: the escrow that a resale takes over, and the buyer's coins.
+            let prevouts = psbt.inputs.iter().skip(1).filter_map(|it| it.witness_utxo.as_ref());
+            let scripts: Vec<ScriptBuf> = prevouts.map(|out| out.script_pubkey.clone()).collect();
             let facts = self.chain.facts(&mut self.store, &scripts, u32::MAX)?;
-            let void = sale.coins.iter().any(|coin| {
-                let spender = facts.spender(coin.outpoint);
+            let void = psbt.unsigned_tx.input.iter().skip(1).any(|input| {
+                let spender = facts.spender(input.previous_output);
                 let seen = spender.and_then(|spender| facts.transactions.get(&spender));
                 seen.is_some_and(|seen| seen.height.is_some())
             });
             if !void {
                 let txid = psbt.unsigned_tx.compute_txid();
-                let expected = format!(
-                    "above the {} sat/vB of the sale {txid}, which you have signed",
-                    sale.sat_per_vb
-                );
+                let expected =
+                    format!("above the {rate} sat/vB of the sale {txid}, which you have signed");
                 let found = format_args!("{sat_per_vb} sat/vB");
                 return Err(REPLACES.misused("fee rate", expected, found));
             }
@@ -236,12 +235,9 @@ impl Trader {
         Ok(())
     }
 
-    /// What is stored under a name, if it is a sale of the seal that he has signed as its seller.
-    fn signed_away(
-        &self,
-        scope: &[u8; 32],
-        seal: OutPoint,
-    ) -> Result<Option<(AcceptanceBody, Psbt)>> {
+    /// What is stored under a name, if it is a sale of the seal that he has signed as its seller: its fee
+    /// rate in sat/vB, and its transaction.
+    fn signed_away(&self, scope: &[u8; 32], seal: OutPoint) -> Result<Option<(u64, Psbt)>> {
         let (mut accepted, mut signed) = (None, false);
         for entry in self.store.entries(scope)? {
             if entry.kind != EVENT {
@@ -256,7 +252,7 @@ impl Trader {
         let sale = accepted.filter(|_| signed).and_then(|accepted| {
             let psbt = Psbt::from_str(&accepted.psbt).ok()?;
             let first = psbt.unsigned_tx.input.first()?.previous_output;
-            (first == seal).then_some((accepted, psbt))
+            (first == seal).then_some((accepted.sat_per_vb, psbt))
         });
         Ok(sale)
     }
