@@ -157,7 +157,9 @@ impl Farm {
             said.push(Event::Consented(consent));
         }
         let miners = signer(&market.miner.name, 0);
+        let papers = market.papers();
         let trader = &mut market.miner.trader;
+        trader.prove(&offer, &papers, None).unwrap();
         let mut state = trader.sale(&offer).unwrap();
         for event in said {
             trader.hear(&mut state, event).unwrap();

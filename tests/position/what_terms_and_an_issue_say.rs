@@ -183,7 +183,7 @@ fn each_field_of_the_terms_is_held_to_something() {
             t.issuer.validators[1] = t.reward.federation.validators[1].clone()
         }),
         ("work-terms-shares", &|t| t.delivery.rate *= 2),
-        ("position-certificate-size", &|t| expect(t, 954)),
+        ("position-certificate-size", &|t| expect(t, 1_907)),
         ("position-certificate-size", &|t| expect(t, 10_000)),
         ("terms-delays", &|t| t.delays.grace = 1),
         ("terms-fees", &|t| t.fees.floor = 0),
@@ -205,7 +205,7 @@ fn each_field_of_the_terms_is_held_to_something() {
         assert_eq!(refused.rule(), "position-receipt-span");
         assert_eq!(refused.fault().found, format!("{span} blocks"));
     }
-    expect(&mut near, 953);
+    expect(&mut near, 1_906);
     near.check().unwrap();
     let json = |text: &str| PositionTerms::from_json(text).unwrap_err().rule();
     assert_eq!(json("{}"), "position-form");

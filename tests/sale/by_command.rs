@@ -53,10 +53,10 @@ fn registers(at: &Path, urls: [&str; 2]) -> Vec<String> {
 }
 
 /// The first validator has registered the position's miner.
-fn bind_at(market: &Market, at: &Path) {
-    let seed = seed(&people::name(Seat::Validator(0))).unwrap();
+pub fn bind_at(market: &Market, place: u8, at: &Path) {
+    let seed = seed(&people::name(Seat::Validator(place))).unwrap();
     let mut store = Desk::memory(at, &seed, NETWORK).unwrap();
-    bind(&mut store, &market.terms, 0).unwrap();
+    bind(&mut store, &market.terms, place).unwrap();
 }
 
 #[test]
@@ -194,7 +194,7 @@ fn a_position_is_offered_bought_and_retired_by_command() {
     let desk: Vec<&str> = desk.iter().map(String::as_str).collect();
     let register = [&["validator", "register"], &desk[..], &[&registration]].concat();
     assert!(refused(&register).contains("[policy-registry-issued]"));
-    bind_at(&market, &dir.path().join("desk"));
+    bind_at(&market, 0, &dir.path().join("desk"));
     assert!(refused(&register).contains("[policy-registry-sold]"), "{}", refused(&register));
     market.elsewhere(1);
     let done = said(&register);

@@ -15,7 +15,7 @@ use hashmix::party::Seat;
 use hashmix::rehearsal::people;
 use hashmix::validator::answer::Answer;
 
-use crate::by_command::{hashmix, home, refused, said};
+use crate::by_command::{bind_at, hashmix, home, refused, said};
 use crate::market::{Market, START, Sold, signer};
 use crate::proxy::Proxy;
 
@@ -44,7 +44,7 @@ struct Errands {
 }
 
 impl Errands {
-    /// Both parties have agreed while the miner was there, and two of three desks know the contract.
+    /// The first sale is in a block, and two of three desks have registered its contract.
     fn begun(market: &Market, sold: &Sold) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let home = |name: &str| home(dir.path(), name);
@@ -67,13 +67,10 @@ impl Errands {
         };
         let old = errands.path("old.json");
         std::fs::write(&old, serde_json::to_string(&sold.contract).unwrap()).unwrap();
-        let (half, whole) = (errands.path("half.json"), errands.path("whole.json"));
-        for (home, role, from, to) in
-            [(&errands.miner, "miner", &old, &half), (&errands.seller, "holder", &half, &whole)]
-        {
-            let seed = text(&home.join("seed"));
-            let words = ["terms", "sign", from, "--seed", &seed, "--number", "0"];
-            said(&[&words[..], &["--role", role, "--registration", to]].concat());
+        let whole = errands.path("registration.json");
+        std::fs::write(&whole, sold.registration.to_json().unwrap()).unwrap();
+        for (place, home) in (0u8..).zip(&errands.desks) {
+            bind_at(market, place, home);
         }
         for desk in 0..2 {
             errands.at_desk(desk, &["validator", "register", &whole]);
