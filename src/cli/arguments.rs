@@ -30,8 +30,8 @@ pub use position::{
 };
 pub use sale::{
     AcceptArguments, AskArguments, BookArguments, BroadcastArguments, ExplainArguments,
-    HeardArguments, MoveArguments, OfferArguments, PartyName, ReleaseArguments, SaleCommand,
-    SealArguments, SignSaleArguments, TradeArguments,
+    HeardArguments, MoveArguments, OfferArguments, PartyName, RegisterArguments, ReleaseArguments,
+    RetireArguments, SaleCommand, SealArguments, SignSaleArguments, TradeArguments,
 };
 pub use work::{ChainArguments, ShowArguments, VerifyArguments, WorkCommand};
 
@@ -458,7 +458,8 @@ pub struct Folder {
 /// `hashmix validator`
 #[derive(Debug, Subcommand)]
 pub enum ValidatorCommand {
-    /// Take a contract on that both parties have signed and that names a record of yours
+    /// Take a contract on that names a record of yours: one that was sold, by its sale, which nobody
+    /// signs; any other by the signatures of both parties
     Register {
         /// Whose desk.
         #[command(flatten)]

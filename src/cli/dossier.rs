@@ -145,8 +145,8 @@ pub struct Folder {
     pub damaged: Vec<Error>,
 }
 
-/// Adds every certificate and receipt in the files of a folder, alone, in words of the contract, or in
-/// validators' answers.
+/// Adds every certificate and receipt in the files of a folder: alone, or in words and validators' answers
+/// of any contract of the position.
 pub fn read_folder(folder: &Path, terms: &EscrowTerms, evidence: &mut Evidence) -> Result<Folder> {
     let unread = |error: std::io::Error| FOLDER.misused(folder.display(), "a folder", error);
     let mut paths: Vec<PathBuf> = Vec::new();
@@ -168,13 +168,11 @@ pub fn read_folder(folder: &Path, terms: &EscrowTerms, evidence: &mut Evidence) 
     }
     for path in paths {
         match kept(&path, terms) {
-            Ok(Kept::Certificates(all)) => {
+            Ok(Kept::Proofs(all, seals)) => {
                 certificates = certificates.saturating_add(all.len());
+                receipts = receipts.saturating_add(seals.len());
                 all.into_iter().for_each(|one| evidence.add(one));
-            }
-            Ok(Kept::Receipts(all)) => {
-                receipts = receipts.saturating_add(all.len());
-                all.into_iter().for_each(|one| evidence.add_receipt(one));
+                seals.into_iter().for_each(|one| evidence.add_receipt(one));
             }
             Ok(Kept::Damaged(error)) => damaged.push(error.within(path.display())),
             // What is neither is passed over, as a verdict passes it over.
@@ -205,8 +203,10 @@ pub fn read_store(home: &Path, terms: &EscrowTerms, evidence: &mut Evidence) -> 
         let word = Word::from_json(&text)
             .map_err(|error| error.within(format_args!("event {}", entry.seq)))?;
         match of_word(word.event) {
-            Kept::Certificates(all) => all.into_iter().for_each(|one| evidence.add(one)),
-            Kept::Receipts(all) => all.into_iter().for_each(|one| evidence.add_receipt(one)),
+            Kept::Proofs(certificates, receipts) => {
+                certificates.into_iter().for_each(|one| evidence.add(one));
+                receipts.into_iter().for_each(|one| evidence.add_receipt(one));
+            }
             Kept::Damaged(_) | Kept::Neither => {}
         }
     }
@@ -215,8 +215,7 @@ pub fn read_store(home: &Path, terms: &EscrowTerms, evidence: &mut Evidence) -> 
 
 /// What a file holds.
 enum Kept {
-    Certificates(Vec<Certificate>),
-    Receipts(Vec<Receipt>),
+    Proofs(Vec<Certificate>, Vec<Receipt>),
     /// It begins like a certificate.
     Damaged(Error),
     Neither,
@@ -226,27 +225,23 @@ fn kept(path: &Path, terms: &EscrowTerms) -> Result<Kept> {
     let bytes = file::bytes(path, LONGEST_FILE)?;
     let text = String::from_utf8_lossy(&bytes);
     match Certificate::read_several(&bytes) {
-        Ok(certificates) => return Ok(Kept::Certificates(certificates)),
+        Ok(certificates) => return Ok(Kept::Proofs(certificates, Vec::new())),
         Err(error) if bytes.starts_with(b"HMXC") || names_certificate(&text) => {
             return Ok(Kept::Damaged(error));
         }
         Err(_) => {}
     }
     if let Ok(receipt) = Receipt::from_json(&text) {
-        return Ok(Kept::Receipts(vec![receipt]));
+        return Ok(Kept::Proofs(Vec::new(), vec![receipt]));
     }
+    // Nobody's word is believed here: what it carries proves itself, in whichever contract of the
+    // position it was said, as it does in a file of its own.
+    let position = terms.position()?;
     if let Ok(answer) = Answer::from_json(&text) {
-        answer.verify(terms)?;
-        let said = answer.words.into_iter().map(|numbered| of_word(numbered.word.event));
-        let receipts = said.filter_map(|kept| match kept {
-            Kept::Receipts(all) => Some(all),
-            Kept::Certificates(_) | Kept::Damaged(_) | Kept::Neither => None,
-        });
-        return Ok(Kept::Receipts(receipts.flatten().collect()));
+        let said = answer.words.into_iter().map(|numbered| numbered.word.event);
+        return Ok(carried(said, position));
     }
-    let word = Word::from_json(&text)?;
-    word.verify(terms)?;
-    Ok(of_word(word.event))
+    Ok(carried([Word::from_json(&text)?.event], position))
 }
 
 /// Whether the format that a JSON file names near its beginning is a certificate's.
@@ -254,13 +249,35 @@ fn names_certificate(text: &str) -> bool {
     text.chars().take(64).collect::<String>().contains("\"hashmix certificate ")
 }
 
+/// What words carry for a position.
+fn carried(events: impl IntoIterator<Item = Event>, position: PositionId) -> Kept {
+    let (mut certificates, mut receipts) = (Vec::new(), Vec::new());
+    for event in events {
+        match of_word(event) {
+            Kept::Proofs(more, seals) => {
+                certificates.extend(more.into_iter().filter(|one| one.position == position));
+                receipts.extend(seals.into_iter().filter(|one| one.position == position));
+            }
+            Kept::Damaged(_) | Kept::Neither => {}
+        }
+    }
+    match certificates.is_empty() && receipts.is_empty() {
+        true => Kept::Neither,
+        false => Kept::Proofs(certificates, receipts),
+    }
+}
+
 fn of_word(event: Event) -> Kept {
     match event {
         Event::Reward(reward::state::Event::Certified(certificate)) => {
-            Kept::Certificates(vec![certificate])
+            Kept::Proofs(vec![certificate], Vec::new())
         }
-        Event::Reward(reward::state::Event::Receipted(receipt)) => Kept::Receipts(vec![receipt]),
-        Event::Reward(reward::state::Event::Carried { receipts }) => Kept::Receipts(receipts),
+        Event::Reward(reward::state::Event::Receipted(receipt)) => {
+            Kept::Proofs(Vec::new(), vec![receipt])
+        }
+        Event::Reward(reward::state::Event::Carried { receipts }) => {
+            Kept::Proofs(Vec::new(), receipts)
+        }
         _ => Kept::Neither,
     }
 }

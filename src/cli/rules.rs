@@ -130,6 +130,7 @@ pub fn all() -> Vec<Rule> {
         engine::trade::FREE,
         engine::trade::FOREIGN,
         engine::trade::REPLACES,
+        engine::trade::RETIRE,
         engine::title::BUSY,
     ]);
     rules.extend([flow::SPEAKER]);

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | an acceptance | itself, and the coins that are reserved for it |
 //! | a consent | itself, and to which acceptance of the offer it was given: to one, for ever; before the first one, no stranger's acceptance |
-//! | a withdrawal, a retirement | the transaction, and the coins that pay its fee |
+//! | a withdrawal, a retirement | the transaction, in the place of one that it replaces, and the coins that pay its fee |
 //! | a finished sale | the transaction, and until when it may be sent |
 //! | a buyer's coins, spent to himself | the transaction, and that the sale is not sent any more |
 //!
@@ -44,13 +44,15 @@ mod again;
 mod foreign;
 mod free;
 mod moves;
+mod retiring;
 mod silent;
 
 pub use again::Again;
 use again::Sending;
 pub use foreign::FOREIGN;
 pub use free::FREE;
-pub use moves::REPLACES;
+pub use moves::{Moved, REPLACES};
+pub use retiring::{RETIRE, Remaining};
 
 /// The signer is that of the record.
 pub const SIGNER: Rule = Rule::new(

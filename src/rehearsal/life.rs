@@ -274,9 +274,10 @@ impl<'w> Life<'w> {
         let (terms, held) = (&self.terms, &sold.held);
         let seal = Seal { terms, position: issued, held, outpoint: sold.seal };
         let last = self.buyers.last_mut().ok_or_else(|| missing("retirement", "a holder"))?;
-        let tx = last.trader.retire(&seal, &last.signer, RATE)?;
+        last.trader.remaining(terms, Some(&sold.contract))?.check()?;
+        let moved = last.trader.retire(&seal, &last.signer, RATE)?;
         self.note("the second buyer retires the seal")?;
-        self.moved(&tx)
+        self.moved(&moved.tx)
     }
 
     /// Mines to the end of a slice and a little on, seals it, and lets everybody answer.

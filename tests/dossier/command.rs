@@ -165,6 +165,16 @@ fn a_position_that_was_sold_twice_is_verified_for_at_most_25_questions_and_15_kb
     town.mine_to(START + 48 - 1);
     town.work(&second, 4, 15);
 
+    // A receipt for another position, in a word, is none for this one.
+    let words = town.dossier().join("words");
+    let said = std::fs::read_to_string(words.join("0_1.json")).unwrap();
+    let said = Word::from_json(&said).unwrap();
+    let Event::Reward(reward::state::Event::Receipted(mut receipt)) = said.event else { panic!() };
+    receipt.position.0[0] ^= 1;
+    let event = Event::Reward(reward::state::Event::Receipted(receipt));
+    let foreign = Word::new(said.contract, said.from, event, said.signature);
+    std::fs::write(words.join("foreign.json"), foreign.to_json().unwrap()).unwrap();
+
     // Issuer, terms and owner: what that costs.
     let reading = read(&town.arguments(), &town.dossier()).unwrap();
     assert_eq!((reading.title.transfer, reading.title.sold.len()), (2, 2));
@@ -196,8 +206,8 @@ fn a_position_that_was_sold_twice_is_verified_for_at_most_25_questions_and_15_kb
         "40000000 sat into his escrow",
         pays.as_str(),
         "0 of 40000000 sat paid, 40000000 sat unpaid",
-        // Of the contract before the words are no evidence in this one.
-        "work         credit rests on 3 certificates and 4 receipts in this folder's",
+        // Receipts prove themselves: those in words of the contract before count like those in files.
+        "work         credit rests on 3 certificates and 6 receipts in this folder's",
         "that the seal is still unspent",
         "gettxout",
         "Who must act by when",

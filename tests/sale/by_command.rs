@@ -1,4 +1,4 @@
-//! The same by the command, as people type it: offer, book, explain, accept, sign, send, retire.
+//! The same by the command, as people type it: offer, book, explain, accept, sign, send, withdraw, retire.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -89,7 +89,8 @@ fn a_position_is_offered_bought_and_retired_by_command() {
     let (seal, offer) = (seal.to_string(), path("offer.json"));
     let words = ["sale", "offer", "--position", &position, "--seal", &seal, "--price", "60000000"];
     let words = [&words[..], &["--first", "1", "--expires", "120", "--out", &offer]].concat();
-    assert!(said(&all(&words, &he)).contains("until height 120"));
+    let told = said(&all(&words, &he));
+    assert!(told.contains("until height 120") && told.contains("made for contract '"), "{told}");
     let book = path("book");
     let listed = said(&["sale", "book", &book, "--add", &offer]);
     println!("{listed}");
@@ -111,6 +112,12 @@ fn a_position_is_offered_bought_and_retired_by_command() {
         "you alone can take it back from block 375 (about 20",
         "144 blocks bring 0.144000 blocks on average, and none at all with a chance of 86.58",
         "ten minutes a block",
+        "--role holder --contract '",
+        &format!("--contract '{}' --network regtest", market.terms.reward.contract),
+        &format!(
+            "  hashmix sale accept '{offer}' --record record.json --dossier DOSSIER --federation ID"
+        ),
+        "compare, do not copy",
     ] {
         assert!(told.contains(line), "{line}\n{told}");
     }
@@ -171,7 +178,7 @@ fn a_position_is_offered_bought_and_retired_by_command() {
     let words = ["sale", "broadcast", &offer, "--dossier", &dossier];
     let sent = said(&all(&words, &send));
     assert!(sent.contains("(255 vB)") && sent.contains("transfer 1 is in"), "{sent}");
-    assert!(sent.contains("once a block holds it: hashmix sale register"), "{sent}");
+    assert!(sent.contains("once 1 block holds the sale: hashmix sale register"), "{sent}");
     market.world.settle().unwrap();
     let sent_already = said(&all(&words, &send));
     assert!(sent_already.contains("in the mempool"), "{sent_already}");
@@ -222,6 +229,11 @@ fn a_position_is_offered_bought_and_retired_by_command() {
     let moved = said(&all(&both, &she));
     assert!(moved.contains("transfer 2 is in"), "{moved}");
     market.world.settle().unwrap();
+    // Asked again, he is told that it is on its way, and at which rate.
+    let same = said(&all(&both, &she));
+    let txid = moved.split_whitespace().nth(1).unwrap();
+    assert!(same.contains(&format!("sent  {txid}, already sent at 2 sat/vB")), "{same}");
+    assert!(same.contains("has transfer 2 already"), "{same}");
     market.elsewhere(1);
     let told = said(&["position", "verify", &dossier, "--electrum", &url, "--home", &chain]);
     assert!(
@@ -231,9 +243,21 @@ fn a_position_is_offered_bought_and_retired_by_command() {
     let seal = format!("{}:0", moved.split_whitespace().nth(1).unwrap());
     let words = ["sale", "retire", "--position", &position, "--contract", &terms];
     let words = [&words[..], &["--seal", &seal, "--fee-rate", "2"]].concat();
-    assert!(refused(&all(&words, &she)).contains("[sale-seal-moved]"), "not that number");
+    let number = [&words[..], &["--anyway"]].concat();
+    assert!(refused(&all(&number, &she)).contains("[sale-seal-moved]"), "not that number");
     let words = [&words[..], &["--withdrawn", "1"]].concat();
-    assert!(said(&all(&words, &she)).contains("nobody holds it any more"));
+    // Who types the one word for the other is asked; the same out of the dossier.
+    let tip = market.height();
+    let left =
+        format!("a tip at height {tip}, {} blocks of the term left, 60000000 sat in", 275 - tip);
+    let told = refused(&all(&words, &she));
+    assert!(told.contains("[sale-retire]") && told.contains(&left), "{told}");
+    assert!(told.contains("--anyway") && told.contains("hashmix sale withdraw"), "{told}");
+    let by_dossier = ["sale", "retire", "--dossier", &dossier, "--fee-rate", "2"];
+    assert!(refused(&all(&by_dossier, &she)).contains("[sale-retire]"));
+    let words = [&words[..], &["--anyway"]].concat();
+    let told = said(&all(&words, &she));
+    assert!(told.contains("nobody holds it any more") && told.contains(&left), "{told}");
     market.world.settle().unwrap();
     market.elsewhere(1);
     for word in ["withdraw", "retire"] {

@@ -116,8 +116,10 @@ fn a_sale_a_withdrawal_and_a_retirement_are_sent_by_whoever_comes_back() {
     let sent = back(&market, &name);
     let [Again::Sent(withdrawal)] = sent[..] else { panic!("{sent:?}") };
     let mut trader = market.trader(&name, &market.url(), true).unwrap();
-    let same = trader.withdraw(&moving, &signer, RATE).unwrap();
-    assert_eq!(same.compute_txid(), withdrawal);
+    for rate in [RATE, RATE - 1] {
+        let same = trader.withdraw(&moving, &signer, rate).unwrap();
+        assert_eq!((same.tx.compute_txid(), same.already), (withdrawal, Some(RATE)));
+    }
     market.elsewhere(1);
     assert_eq!(trader.withdraw(&moving, &signer, RATE).unwrap_err().rule(), "sale-seal-moved");
 
@@ -205,7 +207,7 @@ fn a_sale_that_hangs_at_a_low_fee_is_withdrawn_for_a_higher_one() {
     let reserved = trader.wallet().unwrap().balance().reserved;
     assert_eq!(reserved, bitcoin::Amount::ZERO, "what is refused reserves nothing");
     let tx = match trader.withdraw(&seal, &seller, RATE * 5) {
-        Ok(tx) => tx,
+        Ok(moved) => moved.tx,
         // A node that replaces nothing, like the embedded one, says so; and it can be asked again.
         Err(error) => {
             assert_eq!(error.rule(), "chain-broadcast", "{error}");
@@ -226,4 +228,94 @@ fn a_sale_that_hangs_at_a_low_fee_is_withdrawn_for_a_higher_one() {
     // In a block, it is moved for good.
     let late = market.miner.trader.retire(&seal, &seller, RATE * 9).unwrap_err();
     assert_eq!(late.rule(), "sale-seal-moved");
+}
+
+#[test]
+fn a_move_that_was_stored_at_a_low_fee_is_replaced_by_one_at_a_higher_one() {
+    let market = Market::issued();
+    let (cut, name, signer) = (cut(&market.url()), &market.miner.name, market.miner.signer());
+    let (outpoint, held) = market.at_issue();
+    let seal = Seal { terms: &market.terms, position: market.id, held: &held, outpoint };
+    // Stored, and no server has it: it would be sent at the old rate for ever.
+    let mut trader = market.trader(name, &cut, false).unwrap();
+    assert!(trader.withdraw(&seal, &signer, RATE).is_err());
+    drop(trader);
+    let mut trader = market.trader(name, &market.url(), false).unwrap();
+    let moved = trader.withdraw(&seal, &signer, RATE * 4).unwrap();
+    assert!(moved.already.is_none() && moved.replaces.is_some());
+    let coins = |tx: &bitcoin::Transaction| -> Vec<_> {
+        tx.input.iter().map(|input| input.previous_output).collect()
+    };
+    let before = trader.withdraw(&seal, &signer, RATE * 3).unwrap();
+    assert_eq!((&before.tx, before.already), (&moved.tx, Some(RATE * 4)), "a lower one sends it");
+    assert_eq!((coins(&moved.tx)[0], moved.tx.input.len()), (outpoint, 2));
+    drop(trader);
+    market.world.settle().unwrap();
+    assert!(back(&market, name).is_empty(), "the old one is sent no more");
+
+    // Where the server has one already, it judges: a node that replaces nothing keeps the old one, and so
+    // does the store.
+    let mut trader = market.trader(name, &market.url(), false).unwrap();
+    let now = match trader.withdraw(&seal, &signer, RATE * 9) {
+        Ok(higher) => {
+            assert_eq!(higher.replaces, Some(moved.tx.compute_txid()));
+            assert_eq!(coins(&higher.tx), coins(&moved.tx), "the same coins pay");
+            higher.tx
+        }
+        Err(error) => {
+            assert_eq!(error.rule(), "chain-broadcast", "{error}");
+            let kept = trader.withdraw(&seal, &signer, RATE * 4).unwrap();
+            assert_eq!(kept.already, Some(RATE * 4));
+            moved.tx
+        }
+    };
+    drop(trader);
+    market.world.settle().unwrap();
+    assert_eq!(market.world.mempool().unwrap(), [now.compute_txid()]);
+    assert!(back(&market, name).is_empty());
+}
+
+#[test]
+fn a_withdrawal_pays_more_than_a_sale_that_its_seller_has_signed() {
+    let mut market = Market::issued();
+    let offer = market.offer(60_000_000, 0, 120);
+    let state = agreed(&mut market, &offer);
+    let (outpoint, held) = market.at_issue();
+    let (terms, position, seller) = (market.terms.clone(), market.id, market.miner.signer());
+    let seal = Seal { terms: &terms, position, held: &held, outpoint };
+    // The buyer can send it at any time, at 2 sat/vB.
+    let trader = &mut market.miner.trader;
+    for rate in [RATE - 1, RATE] {
+        for refused in [trader.withdraw(&seal, &seller, rate), trader.retire(&seal, &seller, rate)]
+        {
+            let error = refused.unwrap_err();
+            assert_eq!(error.rule(), "sale-replaces");
+            assert!(error.to_string().contains("above the 2 sat/vB of the sale"), "{error}");
+        }
+    }
+    assert_eq!(trader.wallet().unwrap().balance().reserved, bitcoin::Amount::ZERO);
+    // He spends the coins that were to pay: then nobody can.
+    market.buyers[0].trader.reclaim(&state, RATE).unwrap();
+    market.world.settle().unwrap();
+    let waiting = market.miner.trader.withdraw(&seal, &seller, RATE).unwrap_err();
+    assert_eq!(waiting.rule(), "sale-replaces", "in no block yet");
+    market.elsewhere(1);
+    let moved = market.miner.trader.withdraw(&seal, &seller, RATE).unwrap();
+    assert_eq!((moved.already, moved.replaces), (None, None));
+}
+
+#[test]
+fn a_withdrawal_above_the_rate_of_a_signed_sale_is_sent() {
+    let mut market = Market::issued();
+    let offer = market.offer(60_000_000, 0, 120);
+    let state = agreed(&mut market, &offer);
+    let (outpoint, held) = market.at_issue();
+    let seal = Seal { terms: &market.terms, position: market.id, held: &held, outpoint };
+    let seller = market.miner.signer();
+    market.miner.trader.withdraw(&seal, &seller, RATE + 1).unwrap();
+    market.world.settle().unwrap();
+    market.elsewhere(1);
+    let facts = market.buyers[0].trader.facts(&state).unwrap();
+    let void = state.next(&facts, Party::Buyer).unwrap();
+    assert!(matches!(void, Effect::Void(error) if error.rule() == "sale-seal-moved"));
 }

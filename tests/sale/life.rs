@@ -155,7 +155,13 @@ pub fn live(market: &mut Market, seen: &mut dyn FnMut(&str, OutPoint)) {
         Seal { terms: &market.terms, position: market.id, held: &third.held, outpoint: third.seal };
     let last = &mut market.buyers[2];
     let signer = last.signer();
-    let tx = last.trader.retire(&seal, &signer, RATE).unwrap();
+    // His escrow is open, and its term not over: asked by command, he would be told so first.
+    let early = last.trader.remaining(&market.terms, Some(&third.contract)).unwrap();
+    let error = early.check().unwrap_err();
+    assert_eq!(error.rule(), "sale-retire");
+    let found = format!("{} sat in the escrow", PRICE / 12 * 8);
+    assert!(error.fault().found.contains(&found), "{error}");
+    let tx = last.trader.retire(&seal, &signer, RATE).unwrap().tx;
     println!("retirement: {} vB", tx.vsize());
     market.world.settle().unwrap();
     market.elsewhere(1);

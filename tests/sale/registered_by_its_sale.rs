@@ -84,7 +84,7 @@ fn a_puppet_who_registers_a_false_seal_first_keeps_no_honest_buyer_out() {
         outpoint: at,
     };
     let signer = market.miner.signer();
-    let moved = market.miner.trader.withdraw(&seal, &signer, RATE).unwrap();
+    let moved = market.miner.trader.withdraw(&seal, &signer, RATE).unwrap().tx;
     market.world.settle().unwrap();
     market.elsewhere(1);
     let true_seal = OutPoint::new(moved.compute_txid(), 0);

@@ -221,7 +221,7 @@ fn what_expired_or_moved_is_neither_accepted_nor_signed() {
     let (outpoint, held) = market.at_issue();
     let seal = Seal { terms: &market.terms, position: market.id, held: &held, outpoint };
     let mine = seal.withdrawn();
-    let tx = market.miner.trader.withdraw(&seal, &seller, RATE).unwrap();
+    let tx = market.miner.trader.withdraw(&seal, &seller, RATE).unwrap().tx;
     println!("withdrawal: {} vB", tx.vsize());
     market.world.settle().unwrap();
     // In the mempool it decides nothing, and nobody signs behind it.

@@ -196,7 +196,10 @@ fn a_holder_and_two_desks_sell_a_position_by_files_while_the_miner_is_silent() {
     assert!(refused(&strs(&early)).contains("[sale-last-period]"), "{}", refused(&strs(&early)));
     assert!(refused(&strs(&offered("3", None))).contains("[sale-offer-complete]"));
     assert!(refused(&strs(&offered("3", Some("11")))).contains("[sale-switch]"));
-    said(&strs(&offered("3", Some("6"))));
+    let told = said(&strs(&offered("3", Some("6"))));
+    let due =
+        "evidence  2 certificates, 4 receipts; the miner is due 10000000 sat, 50000000 sat stay";
+    assert!(told.contains(due), "{told}");
     let told = said(&["sale", "explain", &offer]);
     assert!(told.contains("in periods 3 to 5, 3 in number, your escrow pays"), "{told}");
     assert!(told.contains("0.1 BTC of it go to the miner"), "{told}");
@@ -251,6 +254,8 @@ fn a_holder_and_two_desks_sell_a_position_by_files_while_the_miner_is_silent() {
     // What the answers hold completes it.
     let sent = said(&strs(&sending(&errands)));
     assert!(sent.contains("transfer 2 is in") && sent.contains(follows), "{sent}");
+    let deep = format!("once the sale is {} blocks deep", old.delays.state_depth);
+    assert!(sent.contains(&deep), "{sent}");
     market.world.settle().unwrap();
     let again = said(&strs(&sending(&errands)));
     assert!(again.contains("in the mempool; sent again"), "{again}");
@@ -317,14 +322,32 @@ fn the_miner_signs_by_command_a_resale_that_a_dossier_proves_and_his_evidence_be
         let all = errands.of(miner, true, &sign);
         all.into_iter().chain(more.iter().copied()).map(str::to_owned).collect()
     };
-    for (more, rule) in [(&known, "[sale-judged]"), (&judged, "[sale-known]")] {
+    for (more, rule) in [(&[][..], "[sale-judged]"), (&judged[..], "[sale-known]")] {
         let all = by(more);
         let all: Vec<&str> = all.iter().map(String::as_str).collect();
         assert!(refused(&all).contains(rule), "{}", refused(&all));
     }
-    let all = by(&[known, judged].concat());
-    let all: Vec<&str> = all.iter().map(String::as_str).collect();
-    assert!(said(&all).contains("signed   inputs [1] as miner"));
+    // A folder without the evidence, and with a file that was one: he learns what he lacks.
+    let bare = errands.path("bare");
+    std::fs::create_dir(&bare).unwrap();
+    std::fs::write(Path::new(&bare).join("slice.hmxc"), b"HMXC and no more").unwrap();
+    let all = by(&[known, ["--evidence", &bare]].concat());
+    let out = hashmix(&all.iter().map(String::as_str).collect::<Vec<_>>());
+    let (told, why) =
+        (String::from_utf8(out.stdout).unwrap(), String::from_utf8(out.stderr).unwrap());
+    assert!(why.contains("[escrow-verdict]") && !out.status.success(), "{why}");
+    assert!(told.contains("evidence  0 certificates, 0 receipts"), "{told}");
+    assert!(told.contains("damaged   ") && told.contains("slice.hmxc"), "{told}");
+    // The dossier holds it, in a folder of its own: named as evidence, and left out.
+    let all = by(&[known, ["--evidence", &dossier]].concat());
+    let due =
+        "evidence  1 certificates, 2 receipts; the miner is due 5000000 sat, 55000000 sat stay";
+    let told = said(&all.iter().map(String::as_str).collect::<Vec<_>>());
+    assert!(told.contains("signed   inputs [1] as miner") && told.contains(due), "{told}");
+    std::fs::remove_file(&third).unwrap();
+    let all = by(&known);
+    let told = said(&all.iter().map(String::as_str).collect::<Vec<_>>());
+    assert!(told.contains("signed   inputs [1] as miner") && told.contains(due), "{told}");
     let words = ["sale", "broadcast", &offer, "--dossier", &dossier];
     let sent = said(&errands.of(miner, false, &words));
     assert!(sent.contains("transfer 2 is in"), "{sent}");
@@ -435,4 +458,17 @@ fn a_holder_asks_servers_that_know_each_other_and_sends_what_they_signed() {
     assert!(seen.contains(&format!("already, at {}", market.height())), "{seen}");
     let told = said(&ask);
     assert!(told.contains("validators have signed and sent it"), "{told}");
+
+    // The buyer registers it by the same servers, once it is as deep as a sale without the miner has to be.
+    let bring = ["sale", "register", &offer, &acceptance];
+    let bring = [&bring[..], &servers].concat();
+    let early = said(&bring);
+    assert!(early.contains("0 of 3 servers have it: ask the others again"), "{early}");
+    assert!(early.contains("[policy-registry-resold] expected ended by"), "{early}");
+    assert!(early.contains(&format!("is {} blocks deep", old.delays.state_depth)), "{early}");
+    market.elsewhere(old.delays.state_depth);
+    let done = said(&bring);
+    assert!(done.contains("2 of 3 servers have it"), "{done}");
+    assert_eq!(done.matches(": registered").count(), 2, "{done}");
+    assert!(refused(&bring[..4]).contains("[cli-arguments]"), "a file or a server");
 }

@@ -38,20 +38,12 @@ pub enum SaleCommand {
         #[arg(long, value_name = "FILE")]
         out: PathBuf,
     },
-    /// Make the registration of a contract that was bought, for each validator
-    Register {
-        /// The offer's file
-        offer: PathBuf,
-        /// The acceptance's file
-        acceptance: PathBuf,
-        /// The registration to make
-        #[arg(long, value_name = "FILE")]
-        out: PathBuf,
-    },
+    /// Register a contract that was bought at validators' servers, or make the file for each of them
+    Register(Box<RegisterArguments>),
     /// Withdraw every offer of a seal: move it to yourself
     Withdraw(Box<MoveArguments>),
-    /// End a position: move its seal to the retirement script
-    Retire(Box<MoveArguments>),
+    /// End a position for ever, behind its term: move its seal to the retirement script
+    Retire(Box<RetireArguments>),
 }
 
 /// A seal that somebody holds: as its dossier says, or as he says himself.
@@ -113,7 +105,8 @@ pub struct OfferArguments {
     /// Resale: first period whose coinbases pay the buyer's lock, counted from 1
     #[arg(long, value_name = "PERIOD")]
     pub switch: Option<u32>,
-    /// Resale: a folder with the contract's certificates and receipts; the dossier's own if left out
+    /// Resale: a dossier or any folder with the contract's certificates and receipts; those of --dossier if
+    /// left out
     #[arg(long, value_name = "DIR", requires = "switch")]
     pub evidence: Option<PathBuf>,
     /// Resale: validators sign in the place of a silent miner
@@ -228,7 +221,8 @@ pub struct SignSaleArguments {
     /// Buyer with coins of another wallet: the PSBT that it has signed
     #[arg(long, value_name = "FILE")]
     pub psbt: Option<PathBuf>,
-    /// Resale: a folder with the old contract's certificates and receipts, by which you judge it
+    /// Resale: a dossier or any folder with the old contract's certificates and receipts, by which you judge
+    /// it; the miner's are those of --dossier if left out
     #[arg(long, value_name = "DIR")]
     pub evidence: Option<PathBuf>,
     /// The consent's file to make
@@ -303,7 +297,38 @@ pub struct HeardArguments {
     pub server: Server,
 }
 
-/// `hashmix sale withdraw`, `hashmix sale retire`
+/// `hashmix sale register`
+#[derive(Debug, Args)]
+pub struct RegisterArguments {
+    /// The offer's file
+    pub offer: PathBuf,
+    /// The acceptance's file
+    pub acceptance: PathBuf,
+    /// A validator's server, http://host:port: the registration is brought there; once for each
+    #[cfg(feature = "core")]
+    #[arg(long, value_name = "URL")]
+    pub validator: Vec<String>,
+    /// The registration's file to make
+    #[cfg_attr(
+        feature = "core",
+        arg(long, value_name = "FILE", required_unless_present = "validator")
+    )]
+    #[cfg_attr(not(feature = "core"), arg(long, value_name = "FILE", required = true))]
+    pub out: Option<PathBuf>,
+}
+
+/// `hashmix sale retire`
+#[derive(Debug, Args)]
+pub struct RetireArguments {
+    /// Which seal, and whose it is.
+    #[command(flatten)]
+    pub moves: MoveArguments,
+    /// End it although its term is not over or its escrow is open
+    #[arg(long)]
+    pub anyway: bool,
+}
+
+/// `hashmix sale withdraw`, and what `hashmix sale retire` asks with it
 #[derive(Debug, Args)]
 pub struct MoveArguments {
     /// Which seal.
@@ -312,7 +337,7 @@ pub struct MoveArguments {
     /// Whose it is.
     #[command(flatten)]
     pub trade: TradeArguments,
-    /// Fee rate in sat/vB
+    /// Fee rate in sat/vB; a higher one than before replaces what was sent
     #[arg(long, value_name = "SAT_PER_VB")]
     pub fee_rate: u64,
 }

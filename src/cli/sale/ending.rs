@@ -2,6 +2,7 @@
 
 use crate::cli::Done;
 use crate::cli::arguments::{BroadcastArguments, HeardArguments, ReleaseArguments};
+use crate::cli::sale::registering::once;
 use crate::cli::sale::title::Telling;
 use crate::cli::sale::words::heard;
 use crate::cli::sale::{again, follows, idle, read_offer, trader};
@@ -42,8 +43,10 @@ pub(super) fn broadcast(arguments: &BroadcastArguments) -> Result<Done> {
                 format!("sent     {} ({} vB)", tx.compute_txid(), tx.vsize()),
                 format!("seal     {}:0, transfer {}", tx.compute_txid(), offer.offer.transfer()),
                 format!("contract {}", contract.id()?),
-                "next     register it at each validator once a block holds it: hashmix sale register"
-                    .to_owned(),
+                format!(
+                    "next     register it at each validator {}: hashmix sale register",
+                    once(&offer.offer)
+                ),
             ]);
         }
     }

@@ -1,5 +1,6 @@
 //! `hashmix sale explain`: an offer in the words that people decide by.
 
+use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bitcoin::Amount;
@@ -7,8 +8,8 @@ use bitcoin::Amount;
 use crate::cli::arguments::{DossierArguments, ExplainArguments};
 use crate::cli::odds;
 use crate::cli::position::reading::offered;
-use crate::cli::sale::read_offer;
 use crate::cli::sale::title::said;
+use crate::cli::sale::{quoted, read_offer};
 use crate::cli::units::hashes;
 use crate::error::Result;
 use crate::flow::escrow::terms::EscrowTerms;
@@ -57,7 +58,40 @@ pub fn explain(arguments: &ExplainArguments) -> Result<Vec<String>> {
     lines.push("Odds".to_owned());
     lines.push(found(body, &contract, arguments.network_rate));
     lines.extend(odds::summary(&contract.work()?));
+    lines.extend([String::new(), "What you type if you want it".to_owned()]);
+    typed(body, arguments, &mut lines)?;
     Ok(lines)
+}
+
+/// The buyer's next commands, with all that the offer fixes; in capitals what is his to choose.
+fn typed(body: &OfferBody, arguments: &ExplainArguments, lines: &mut Vec<String>) -> Result<()> {
+    let reward = &body.terms.reward;
+    let (network, issuer) = (reward.network, body.terms.issuer.id()?);
+    let shown = |path: &Path| quoted(&path.to_string_lossy());
+    let dossier = arguments.title.dossier.as_deref().map_or("DOSSIER".to_owned(), shown);
+    let federation = arguments.title.federation;
+    let electrum = arguments.electrum.as_deref().map_or("URL".to_owned(), quoted);
+    let fees = &body.terms.fees;
+    lines.extend([
+        "Make your record; the contract's name has to be this one, letter by letter:".to_owned(),
+        format!(
+            "  hashmix record new --role holder --contract {} --network {network} --seed HOME/seed --number N --payout ADDRESS --out record.json",
+            quoted(&reward.contract)
+        ),
+        "then accept, with the same number N, one that you have never used:".to_owned(),
+        format!(
+            "  hashmix sale accept {} --record record.json --dossier {dossier} --federation {} --home HOME --network {network} --electrum {electrum} --number N --fee-rate RATE --out acceptance.json",
+            shown(&arguments.file),
+            federation.map_or("ID".to_owned(), |id| id.to_string()),
+        ),
+        format!("HOME is your wallet's folder, RATE {} to {} sat/vB.", fees.floor, fees.cap),
+    ]);
+    if federation.is_none() {
+        lines.push(format!(
+            "ID is the federation that you trust; the offer names {issuer}: compare, do not copy."
+        ));
+    }
+    Ok(())
 }
 
 fn pays(body: &OfferBody, contract: &EscrowTerms, lines: &mut Vec<String>) -> Result<()> {

@@ -5,13 +5,13 @@
 
 use bitcoin::OutPoint;
 
-use crate::cli::arguments::{MoveArguments, SealArguments};
+use crate::cli::arguments::{MoveArguments, RetireArguments, SealArguments};
 use crate::cli::position::folder;
 use crate::cli::sale::title::Telling;
 use crate::cli::sale::{COMPLETE, again, opened, read_position};
 use crate::cli::terms;
 use crate::engine::title::Judged;
-use crate::engine::trade::Trader;
+use crate::engine::trade::{Moved, Trader};
 use crate::error::{Culprit, Result};
 use crate::flow::escrow::terms::EscrowTerms;
 use crate::flow::position::dossier::Transfer;
@@ -88,25 +88,51 @@ pub(super) fn withdraw(arguments: &MoveArguments) -> Result<Vec<String>> {
     let kept = seal.withdrawn();
     let transfer = Transfer::new(named.id, kept.number, kept.record, None);
     let telling = Telling::of(arguments.seal.dossier.as_deref(), Some(transfer))?;
-    let tx = trader.withdraw(&seal, &signer, arguments.fee_rate)?;
+    let moved = trader.withdraw(&seal, &signer, arguments.fee_rate)?;
+    let txid = moved.tx.compute_txid();
+    lines.extend(sent(&moved));
     lines.extend([
-        format!("sent  {}", tx.compute_txid()),
-        format!("seal  {}:0, transfer {}", tx.compute_txid(), kept.number),
+        format!("seal  {txid}:0, transfer {}", kept.number),
         "void  every offer of the seal where it was, once this is confirmed".to_owned(),
     ]);
     lines.extend(telling.map(Telling::write).transpose()?);
     Ok(lines)
 }
 
-/// Moves a seal to the retirement script.
-pub(super) fn retire(arguments: &MoveArguments) -> Result<Vec<String>> {
+/// Moves a seal to the retirement script, once nothing is left of its position.
+pub(super) fn retire(arguments: &RetireArguments) -> Result<Vec<String>> {
+    let RetireArguments { moves: arguments, anyway } = arguments;
     let (mut trader, signer) = opened(&arguments.trade)?;
     let mut lines = again(&trader);
     let named = named(&mut trader, &arguments.seal)?;
-    let tx = trader.retire(&named.seal(), &signer, arguments.fee_rate)?;
+    let remaining = trader.remaining(&named.terms, named.contract.as_ref())?;
+    let over = remaining.check();
+    if !anyway {
+        over.clone()?;
+    }
+    let moved = trader.retire(&named.seal(), &signer, arguments.fee_rate)?;
+    lines.extend(sent(&moved));
     lines.extend([
-        format!("sent     {}", tx.compute_txid()),
+        format!("left     {remaining}"),
         format!("retired  position {}; nobody holds it any more", named.id),
     ]);
+    if over.is_err() {
+        lines.push(
+            "careful  the position was not over: nobody can ever buy what was left of it"
+                .to_owned(),
+        );
+    }
     Ok(lines)
+}
+
+/// What was sent, and whether it was before.
+fn sent(moved: &Moved) -> Vec<String> {
+    let txid = moved.tx.compute_txid();
+    match (moved.already, moved.replaces) {
+        (Some(rate), _) => vec![format!(
+            "sent  {txid}, already sent at {rate} sat/vB; to replace it name a higher --fee-rate"
+        )],
+        (None, Some(before)) => vec![format!("sent  {txid}, in the place of {before}")],
+        (None, None) => vec![format!("sent  {txid}")],
+    }
 }

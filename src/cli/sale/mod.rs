@@ -7,9 +7,10 @@
 //! | `sale sign` | seller, buyer, and in a resale the miner, in this order | a consent |
 //! | `sale ask` | the seller, where the miner is silent | a word for validators, who sign in his place |
 //! | `sale broadcast` | whoever signed last; the others, to see it confirmed | the sale, and its transfer in the dossier |
-//! | `sale register` | the buyer | the registration of his contract, for each validator |
+//! | `sale register` | the buyer | the registration of his contract, at validators' servers or as a file |
 //! | `sale release` | a buyer, where nothing came of it | his coins, free again |
-//! | `sale withdraw`, `sale retire` | the holder | the seal moved to himself, or to its end |
+//! | `sale withdraw` | the holder | the seal moved to himself |
+//! | `sale retire` | the holder, behind the term | the seal moved to its end |
 //!
 //! Files pass between people as they like; what is in them proves itself, and each rebuilds the
 //! transaction before he signs. That the seller holds what he offers the dossier proves, over the same
@@ -23,17 +24,16 @@ use crate::chain::electrum::Electrum;
 use crate::cli::arguments::{
     AcceptArguments, Home, OfferArguments, SaleCommand, SignSaleArguments, TradeArguments,
 };
-use crate::cli::dossier::read_folder;
 use crate::cli::file::{self, Readers};
-use crate::cli::position::folder;
 use crate::cli::sale::held::{Named, named};
 use crate::cli::sale::title::proven;
+use crate::cli::sale::weighed::Weighed;
 use crate::cli::sale::words::heard;
 use crate::cli::{Done, seed, wallet};
 use crate::engine::trade::{Again, Trader};
 use crate::error::{Culprit, Result, Rule};
 use crate::flow::escrow::coins::Progress;
-use crate::flow::escrow::outcome::outcome;
+use crate::flow::escrow::outcome::{VERDICT, outcome};
 use crate::flow::escrow::terms::{EscrowTerms, TERMS_MAX_BYTES};
 use crate::flow::position::terms::PositionTerms;
 use crate::flow::sale::coins::{ESCROW_MOVED, check_last, check_offer, waits};
@@ -59,6 +59,7 @@ pub mod seals;
 #[cfg(feature = "core")]
 pub(super) mod servers;
 pub mod title;
+mod weighed;
 pub mod words;
 
 /// A resale says what it takes over.
@@ -75,14 +76,12 @@ pub fn perform(command: SaleCommand) -> Result<Done> {
         SaleCommand::Explain(arguments) => explain::explain(&arguments),
         SaleCommand::Book(arguments) => book::book(&arguments),
         SaleCommand::Accept(arguments) => accept(&arguments),
-        SaleCommand::Sign(arguments) => sign(&arguments),
+        SaleCommand::Sign(arguments) => return sign(&arguments),
         SaleCommand::Ask(arguments) => words::ask(&arguments),
         SaleCommand::Broadcast(arguments) => return ending::broadcast(&arguments),
         SaleCommand::Release(arguments) => ending::release(&arguments),
         SaleCommand::Terms { offer, acceptance, out } => new_terms(&offer, &acceptance, &out),
-        SaleCommand::Register { offer, acceptance, out } => {
-            registering::register(&offer, &acceptance, &out)
-        }
+        SaleCommand::Register(arguments) => registering::register(&arguments),
         SaleCommand::Withdraw(arguments) => held::withdraw(&arguments),
         SaleCommand::Retire(arguments) => held::retire(&arguments),
     };
@@ -138,36 +137,26 @@ fn opened(trade: &TradeArguments) -> Result<(Trader, SoftwareSigner)> {
     Ok((trader(&trade.home, &trade.server.electrum)?, signer))
 }
 
-fn evidence(folder: &Path, contract: &EscrowTerms) -> Result<Evidence> {
-    let mut evidence = Evidence::new(contract.position()?);
-    read_folder(folder, contract, &mut evidence)?;
-    Ok(evidence)
-}
-
 fn offer(arguments: &OfferArguments) -> Result<Vec<String>> {
     file::free(&arguments.out)?;
     let first = counted(arguments.first)?;
     let (mut trader, signer) = opened(&arguments.trade)?;
     let mut lines = again(&trader);
     let Named { terms, contract, id, held, seal } = named(&mut trader, &arguments.seal)?;
-    let folders = (&arguments.evidence, &arguments.seal.dossier);
-    let resale = match (contract, arguments.switch, folders) {
-        (None, None, (None, _)) => None,
-        (Some(contract), Some(switch), (Some(_), _) | (None, Some(_))) => {
+    let folder = arguments.evidence.as_ref().or(arguments.seal.dossier.as_ref());
+    let resale = match (contract, arguments.switch, folder, &arguments.evidence) {
+        (None, None, _, None) => None,
+        (Some(contract), Some(switch), Some(folder), _) => {
             let settled = first.checked_sub(1).ok_or_else(|| {
                 COMPLETE.misused("--first", "a period behind the first one", arguments.first)
             })?;
-            let evidence = match folders {
-                (None, Some(dossier)) => {
-                    let mut evidence = Evidence::new(contract.position()?);
-                    folder::read_evidence(dossier, &contract, &mut evidence)?;
-                    evidence
-                }
-                (named, _) => evidence(named.as_deref().unwrap_or(Path::new(".")), &contract)?,
-            };
+            let weighed = Weighed::read(folder, &contract)?;
             let guard = if arguments.without_miner { Guard::Validators } else { Guard::Miner };
             let switch = counted(switch)?;
-            Some(taken_over(&mut trader, contract, &evidence, settled, switch, guard)?)
+            let resale =
+                taken_over(&mut trader, contract, &weighed.evidence, settled, switch, guard)?;
+            lines.extend(weighed.said(&resale)?);
+            Some(resale)
         }
         _ => {
             let expected = "a contract, --switch and evidence, or none of them";
@@ -207,7 +196,10 @@ fn offer(arguments: &OfferArguments) -> Result<Vec<String>> {
             "holds     until height {}; withdraw it if it is not confirmed by then",
             offer.offer.expires
         ),
-        "next      hand it to buyers; they read it with `hashmix sale explain`".to_owned(),
+        format!(
+            "next      hand it to buyers; hashmix sale explain tells each of them what it says, and what he types: his record has to be made for contract {}",
+            quoted(&offer.offer.terms.reward.contract)
+        ),
     ]);
     Ok(lines)
 }
@@ -291,16 +283,19 @@ fn accept(arguments: &AcceptArguments) -> Result<Vec<String>> {
     Ok(lines)
 }
 
-fn sign(arguments: &SignSaleArguments) -> Result<Vec<String>> {
+fn sign(arguments: &SignSaleArguments) -> Result<Done> {
     file::free(&arguments.out)?;
     let offer = read_offer(&arguments.offer)?;
     let (mut trader, signer) = opened(&arguments.trade)?;
     let mut state = heard(&mut trader, &offer, &arguments.words)?;
-    let evidence = match (&offer.offer.resale, &arguments.evidence) {
-        (Some(resale), Some(folder)) => Some(evidence(folder, &resale.contract)?),
+    let party = Party::from(arguments.party);
+    // The miner has to judge it; whoever else names a dossier wants his title proven.
+    let his = arguments.title.dossier.as_ref().filter(|_| party == Party::Miner);
+    let folder = arguments.evidence.as_ref().or(his);
+    let weighed = match (&offer.offer.resale, folder) {
+        (Some(resale), Some(folder)) => Some(Weighed::read(folder, &resale.contract)?),
         _ => None,
     };
-    let party = Party::from(arguments.party);
     let mut lines = again(&trader);
     // Who has signed once is answered the same, wherever the seal is by now.
     let signed = state.consents().iter().any(|consent| consent.by == party);
@@ -321,8 +316,22 @@ fn sign(arguments: &SignSaleArguments) -> Result<Vec<String>> {
                 .import(&mut state, &signer, &psbt)
                 .map_err(|error| error.within(path.display()))?
         }
-        _ => trader.consent(&mut state, party, &signer, evidence.as_ref())?,
+        _ => {
+            let evidence = weighed.as_ref().map(|weighed| &weighed.evidence);
+            match (trader.consent(&mut state, party, &signer, evidence), &weighed) {
+                (Ok(consent), _) => consent,
+                // What he lacks, or could not read, is what he has to know then.
+                (Err(error), Some(weighed)) if error.rule() == VERDICT.id => {
+                    lines.extend(weighed.denied());
+                    return Ok(Done { lines, but: Some(error) });
+                }
+                (Err(error), _) => return Err(error),
+            }
+        }
     };
+    if let (Some(weighed), Some(resale)) = (&weighed, &offer.offer.resale) {
+        lines.extend(weighed.said(resale)?);
+    }
     let text = consent.to_json()? + "\n";
     file::write(&arguments.out, text.as_bytes(), Readers::Anyone)?;
     let signing = state.signing()?;
@@ -340,7 +349,7 @@ fn sign(arguments: &SignSaleArguments) -> Result<Vec<String>> {
         format!("next     {next}"),
         follows(&offer.offer),
     ]);
-    Ok(lines)
+    Ok(lines.into())
 }
 
 fn new_terms(offer: &Path, acceptance: &Path, out: &Path) -> Result<Vec<String>> {
@@ -351,6 +360,11 @@ fn new_terms(offer: &Path, acceptance: &Path, out: &Path) -> Result<Vec<String>>
         .map_err(|error| crate::flow::escrow::terms::FORM.broken("terms", "JSON", error))?;
     file::write(out, (text + "\n").as_bytes(), Readers::Anyone)?;
     Ok(vec![format!("terms  {}", out.display()), format!("id     {}", contract.id()?)])
+}
+
+/// A word as a shell takes it, whatever is in it.
+fn quoted(word: &str) -> String {
+    format!("'{}'", word.replace('\'', "'\\''"))
 }
 
 /// What everybody has to know of a sale that is being made.

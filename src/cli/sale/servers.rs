@@ -1,6 +1,6 @@
 //! Validators' servers, as a party knows them: words are brought to each, and what was said in the contract
-//! is fetched, at a resale without the miner and at every seat ([`crate::cli::contract`]). Who has peers
-//! carries it on himself; for others there are files.
+//! is fetched, at a resale without the miner and at every seat ([`crate::cli::contract`]); a contract that
+//! was bought is registered there. Who has peers carries words on himself; for others there are files.
 //!
 //! A server that is away, or says something else, is told in a line and stops nothing: k of n are enough.
 
@@ -15,7 +15,7 @@ use crate::error::Result;
 use crate::flow::escrow::terms::EscrowTerms;
 use crate::flow::word::Word;
 use crate::http::{Address, Trouble};
-use crate::id::WordId;
+use crate::id::{TermsId, WordId};
 use crate::party::Seat;
 use crate::sign::software::SoftwareSigner;
 use crate::validator::answer::{Answer, Numbered};
@@ -29,6 +29,10 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(1_500);
 /// How often it is asked again.
 const AGAIN: u32 = 6;
+/// Statuses of a server that is asked too often.
+const BUSY: [u16; 1] = [429];
+/// The same, and of one that has to wait for its sources.
+const LAGS: [u16; 2] = [429, 503];
 /// Longest answer that is read, in bytes: a page of words.
 const LONGEST: usize = 16 << 20;
 
@@ -77,7 +81,7 @@ impl Party<'_> {
         words: &[Word],
     ) -> Result<Result<Answer, String>> {
         let request = self.request(name, words)?;
-        let brought = again(|| {
+        let brought = again(&BUSY, || {
             let none = || Ok(Zeroizing::new(String::new()));
             address.post("/v1/requests", none, request.as_bytes(), PATIENCE, REQUEST_MAX_BYTES)
         });
@@ -122,7 +126,7 @@ impl Party<'_> {
         let contract = self.contract.id().map_err(|error| error.to_string())?;
         let mut words = Vec::new();
         loop {
-            let status = again(|| address.get("/v1/status", "", PATIENCE, LONGEST))?;
+            let status = again(&BUSY, || address.get("/v1/status", "", PATIENCE, LONGEST))?;
             let status: Status = serde_json::from_str(&status).map_err(|e| e.to_string())?;
             let (tip, from) = (status.tip.hash, self.seat);
             let path = format!("/v1/contracts/{contract}/words?after={after}");
@@ -131,7 +135,7 @@ impl Party<'_> {
             let signature = digest.map_err(|error| error.to_string())?;
             let header = Query { from, tip, signature }.to_header();
             let header = format!("HashMix-Auth: {header}\r\n");
-            let page = again(|| address.get(&path, &header, PATIENCE, LONGEST))?;
+            let page = again(&BUSY, || address.get(&path, &header, PATIENCE, LONGEST))?;
             let page: Page = serde_json::from_str(&page).map_err(|e| e.to_string())?;
             // Numbers grow, or there would be no end.
             match page.words.last().map(|last| last.number).filter(|number| *number > after) {
@@ -143,8 +147,36 @@ impl Party<'_> {
     }
 }
 
-/// Asks, and again after a while where it was too often; answers with the body, or why there is none.
-fn again(ask: impl Fn() -> Result<(u16, Vec<u8>), Trouble>) -> Result<String, String> {
+/// Registers a contract at the server at `url`; a server whose sources lag behind the sale's block, or do not
+/// agree yet, is asked again. Answers in a line, whether it has it or not.
+pub(super) fn register(url: &str, text: &str, id: &TermsId) -> Result<Result<String, String>> {
+    /// What a server answers.
+    #[derive(Deserialize)]
+    struct Registered {
+        contract: TermsId,
+    }
+    let address = Address::parse(url)
+        .ok_or_else(|| PEER.misused("a validator's server", "http://host:port", url))?;
+    let answered = again(&LAGS, || {
+        let none = || Ok(Zeroizing::new(String::new()));
+        address.post("/v1/contracts", none, text.as_bytes(), PATIENCE, LONGEST)
+    });
+    let registered = answered.and_then(|body| {
+        serde_json::from_str::<Registered>(&body).map_err(|error| error.to_string())
+    });
+    Ok(match registered {
+        Ok(Registered { contract }) if contract == *id => Ok("registered".to_owned()),
+        Ok(Registered { contract }) => Err(format!("registered another contract, {contract}")),
+        Err(why) => Err(why),
+    })
+}
+
+/// Asks, and again after a while where the status is one of these; answers with the body, or why there is
+/// none.
+fn again(
+    after: &[u16],
+    ask: impl Fn() -> Result<(u16, Vec<u8>), Trouble>,
+) -> Result<String, String> {
     let mut left = AGAIN;
     loop {
         let (status, body) = ask().map_err(|trouble| trouble.to_string())?;
@@ -152,13 +184,31 @@ fn again(ask: impl Fn() -> Result<(u16, Vec<u8>), Trouble>) -> Result<String, St
         if status == 200 {
             return Ok(body);
         }
-        if status != 429 || left == 0 {
-            let body: String = body.chars().filter(|c| !c.is_control()).take(300).collect();
-            return Err(format!("status {status}, {body}"));
+        if !after.contains(&status) || left == 0 {
+            return Err(refused(status, &body));
         }
         left = left.saturating_sub(1);
         sleep(PAUSE);
     }
+}
+
+/// Why a server did not do it: the rule that it names and what it found, or whatever it sent.
+fn refused(status: u16, body: &str) -> String {
+    /// What is told of an `application/problem+json`.
+    #[derive(Deserialize)]
+    struct Problem {
+        rule: String,
+        expected: String,
+        found: String,
+    }
+    let told = match serde_json::from_str(body) {
+        Ok(Problem { rule, expected, found }) => {
+            format!("[{rule}] expected {expected}, found {found}")
+        }
+        Err(_) => body.to_owned(),
+    };
+    let told: String = told.chars().filter(|c| !c.is_control()).take(300).collect();
+    format!("status {status}, {told}")
 }
 
 /// An answer in one line.

@@ -31,6 +31,8 @@ use crate::wallet::Wallet;
 const SENDING: &str = "sending";
 /// Nothing is to be sent any more of what is named.
 const RELEASED: &str = "released";
+/// A transaction makes way for another one over the same seal.
+const REPLACED: &str = "replaced";
 /// A transaction is too deep to be asked for.
 const BURIED: &str = "buried";
 /// Blocks on a transaction after which nobody asks for it any more.
@@ -133,7 +135,7 @@ impl Trader {
                     READABLE.unstored(place, "a transaction to be sent", error)
                 })?),
                 RELEASED => all.retain(|one| one.about.as_slice() != entry.body),
-                BURIED => {
+                BURIED | REPLACED => {
                     all.retain(|one| one.tx.compute_txid().as_byte_array()[..] != entry.body[..]);
                 }
                 _ => {}
@@ -150,6 +152,21 @@ impl Trader {
             self.append(&scope(), SENDING, vec![body], None)?;
         }
         self.chain.electrum().broadcast(&one.tx).map(|_| ())
+    }
+
+    /// Stores a transaction in the place of another one, with the wallet's changes: never both, nor
+    /// neither.
+    pub(super) fn put_in_place(&mut self, of: &Sending, one: &Sending) -> Result<()> {
+        let body = serde_json::to_vec(one)
+            .map_err(|error| READABLE.broken("transaction to be sent", "JSON", error))?;
+        let gone = of.tx.compute_txid().to_byte_array().to_vec();
+        let staged = self.wallet.take_staged();
+        let events = [(REPLACED, gone), (SENDING, body)];
+        let done = self.store.append(&scope(), &events, staged.as_ref());
+        if let (Err(_), Some(changes)) = (&done, staged) {
+            self.wallet.restage(changes);
+        }
+        done
     }
 
     /// Takes back whatever was to be sent of an offer, with the wallet's changes.
