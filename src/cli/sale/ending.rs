@@ -43,13 +43,13 @@ pub(super) fn broadcast(arguments: &BroadcastArguments) -> Result<Done> {
                 format!("sent     {} ({} vB)", tx.compute_txid(), tx.vsize()),
                 format!("seal     {}:0, transfer {}", tx.compute_txid(), offer.offer.transfer()),
                 format!("contract {}", contract.id()?),
-                format!(
-                    "next     register it at each validator {}: hashmix sale register",
-                    once(&offer.offer)
-                ),
             ]);
         }
     }
+    lines.push(format!(
+        "next     register it at each validator {}: hashmix sale register",
+        once(&offer.offer)
+    ));
     lines.push(follows(&offer.offer));
     lines.extend(telling.map(Telling::write).transpose()?);
     Ok(lines.into())
