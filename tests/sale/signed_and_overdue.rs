@@ -82,7 +82,20 @@ fn what_is_signed_is_overdue_and_not_void_until_a_coin_is_spent() {
     ] {
         assert!(told.contains(&line), "{line}\n{told}");
     }
+    // Out of a home that has not accepted, nothing is given back or spent.
     let release = [&["sale", "release"][..], &files, &who].concat();
+    for more in [&[][..], &["--anyway"], &["--spend", "--fee-rate", "3"]] {
+        let told = refused(&[&release[..], more].concat());
+        assert!(told.contains("[sale-own]"), "{told}");
+    }
+    // Out of his own it is; what the commands before stored here was somebody else's memory.
+    for end in ["", "-wal", "-shm"] {
+        let kept = market.folder(&format!("{}.sqlite{end}", market.buyers[0].name));
+        let _ = std::fs::remove_file(his.join(format!("store.sqlite{end}")));
+        if kept.exists() {
+            std::fs::copy(kept, his.join(format!("store.sqlite{end}"))).unwrap();
+        }
+    }
     assert!(refused(&release).contains("[sale-free]"), "{}", refused(&release));
     let told = said(&[&release[..], &["--anyway"]].concat());
     assert!(told.contains("careful   you have signed"), "{told}");
