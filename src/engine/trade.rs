@@ -2,10 +2,11 @@
 //!
 //! | what leaves | on disk before |
 //! |---|---|
-//! | an acceptance | itself, and the coins that are reserved for it |
+//! | an acceptance | itself, that it is his own, and the coins that are reserved for it |
 //! | a consent | itself, and to which acceptance of the offer it was given: to one, for ever; before the first one, no stranger's acceptance |
 //! | a withdrawal, a retirement | the transaction, in the place of one that it replaces, and the coins that pay its fee |
 //! | a finished sale | the transaction, and until when it may be sent |
+//! | nothing: a buyer's coins, given back | that the sale is not sent any more, and that they are free |
 //! | a buyer's coins, spent to himself | the transaction, and that the sale is not sent any more |
 //!
 //! Whoever is asked again after a crash answers what he answered before, and sends again what he was
@@ -26,7 +27,7 @@ use crate::flow::sale::coins::{check_offer, held_seal, waits, watched};
 use crate::flow::sale::consent::{CONSENT_FORMAT, Consent, Party, Piece};
 use crate::flow::sale::state::{Effect, Event, ORDER, State};
 use crate::flow::sale::terms::{
-    ACCEPTANCE_FORMAT, Acceptance, AcceptanceBody, Offer, OfferBody, Paying,
+    ACCEPTANCE_FORMAT, Acceptance, AcceptanceBody, Guard, Offer, OfferBody, Paying,
 };
 use crate::flow::sale::title::check_title;
 use crate::flow::sale::txs::{Purse, bargain, needed};
@@ -50,7 +51,8 @@ mod silent;
 pub use again::Again;
 use again::Sending;
 pub use foreign::FOREIGN;
-pub use free::FREE;
+pub use free::{FREE, OWN, RELEASED};
+use free::{FREED, RESERVED};
 pub use moves::{Moved, REPLACES};
 pub use retiring::{RETIRE, Remaining};
 
@@ -113,11 +115,18 @@ impl Trader {
         &self.chain
     }
 
-    /// The sale of an offer, as far as his store remembers it.
+    /// The sale of an offer, as far as his store remembers it. An acceptance whose coins were given back
+    /// before anybody signed is none any more.
     pub fn sale(&self, offer: &Offer) -> Result<State> {
         let mut state = State::new(offer.clone())?;
         let id = offer.offer.id()?;
         for entry in self.store.entries(&id.0)? {
+            if let (FREED, Some(held)) = (entry.kind.as_str(), state.acceptance())
+                && state.consents().is_empty()
+                && held.acceptance.id()?.0.as_slice() == entry.body
+            {
+                state = State::new(offer.clone())?;
+            }
             if entry.kind != EVENT {
                 continue;
             }
@@ -154,8 +163,8 @@ impl Trader {
         self.commit(state, event, None)
     }
 
-    /// Stores a word before it counts; with the first consent the acceptance that it is given to, and
-    /// with one of our own, in the same transaction, what it binds us to.
+    /// Stores a consent before it counts; with the first one the acceptance that it is given to, and with
+    /// one of our own, in the same transaction, what it binds us to.
     fn commit(
         &mut self,
         state: &mut State,
@@ -164,15 +173,14 @@ impl Trader {
     ) -> Result<()> {
         let id = state.offer().offer.id()?;
         let mut words = Vec::with_capacity(2);
-        let consents = !matches!(event, Event::Accepted(_));
-        if let (true, Some(held)) = (consents, state.acceptance()) {
+        if let Some(held) = state.acceptance() {
             match self.sale(state.offer())?.acceptance() {
                 Some(stored) => check_same(stored, held)?,
-                None => words.push(written(&Event::Accepted(Box::new(held.clone())))?),
+                None => words.push((EVENT, written(&Event::Accepted(Box::new(held.clone())))?)),
             }
         }
-        words.push(written(&event)?);
-        self.append(&id.0, EVENT, words, bound)?;
+        words.push((EVENT, written(&event)?));
+        self.append(&id.0, &words, bound)?;
         state.apply(event);
         Ok(())
     }
@@ -180,13 +188,11 @@ impl Trader {
     fn append(
         &mut self,
         scope: &[u8; 32],
-        kind: &str,
-        bodies: Vec<Vec<u8>>,
+        events: &[(&str, Vec<u8>)],
         bound: Option<(&str, &[u8])>,
     ) -> Result<()> {
         let staged = self.wallet.take_staged();
-        let events: Vec<(&str, Vec<u8>)> = bodies.into_iter().map(|body| (kind, body)).collect();
-        let done = self.store.append_bound(scope, &events, staged.as_ref(), bound);
+        let done = self.store.append_bound(scope, events, staged.as_ref(), bound);
         if let (Err(_), Some(changes)) = (&done, staged) {
             self.wallet.restage(changes);
         }
@@ -238,6 +244,7 @@ impl Trader {
     fn check_open(&mut self, offer: &OfferBody) -> Result<()> {
         let facts = self.facts_of(offer, None)?;
         check_offer(offer, &facts)?;
+        offer.check_span(facts.tip())?;
         match waits(offer, &facts) {
             Some(other) => Err(untimely(Party::Buyer, &Effect::behind(other))),
             None => Ok(()),
@@ -245,7 +252,8 @@ impl Trader {
     }
 
     /// Accepts an offer with coins of the wallet; they are reserved, on disk, before this returns.
-    /// Asked again, it answers the same acceptance.
+    /// Asked again, it answers the same acceptance; after its coins were given back a new one, unless
+    /// somebody has signed.
     pub fn accept(
         &mut self,
         offer: &Offer,
@@ -255,7 +263,7 @@ impl Trader {
     ) -> Result<Acceptance> {
         let state = self.sale(offer)?;
         if let Some(held) = state.acceptance() {
-            return Ok(held.clone());
+            return self.answered(held);
         }
         check_signer(&record, signer)?;
         let body = &offer.offer;
@@ -270,6 +278,7 @@ impl Trader {
             record,
             signer,
             Purse { coins: &paying(&coins), change: &change, sat_per_vb },
+            RESERVED,
         )
     }
 
@@ -289,19 +298,23 @@ impl Trader {
         Ok(acceptance)
     }
 
+    /// Stores an acceptance of our own, and whether coins of this wallet are reserved for it.
     fn accepted(
         &mut self,
-        mut state: State,
+        state: State,
         record: Record,
         signer: &SoftwareSigner,
         purse: Purse<'_>,
+        how: &str,
     ) -> Result<Acceptance> {
         let acceptance = Self::drafted(&state, record, purse)?;
-        let signature = signer.sign_digest(acceptance.id()?.0)?;
+        let id = acceptance.id()?.0;
+        let signature = signer.sign_digest(id)?;
         let acceptance = Acceptance { acceptance, signature };
         let event = Event::Accepted(Box::new(acceptance.clone()));
         state.admit(&event)?;
-        self.commit(&mut state, event, None)?;
+        let scope = acceptance.acceptance.offer.0;
+        self.append(&scope, &[(EVENT, written(&event)?), (how, id.to_vec())], None)?;
         Ok(acceptance)
     }
 
@@ -330,6 +343,10 @@ impl Trader {
         if let (Party::Buyer, Some(acceptance)) = (party, state.acceptance()) {
             check_signer(&acceptance.acceptance.holder, signer)?;
             self.check_ours(&acceptance.acceptance)?;
+            self.check_kept(acceptance)?;
+        }
+        if party == Party::Miner {
+            state.offer().offer.check_span(facts.tip())?;
         }
         self.judge(&state.offer().offer, party, evidence)?;
         let id = state.offer().offer.id()?;
@@ -436,11 +453,25 @@ impl Trader {
     /// is sent again: a server may have dropped it since it was asked.
     pub fn broadcast(&mut self, state: &State, party: Party) -> Result<Transaction> {
         let facts = self.facts(state)?;
-        match state.next(&facts, party)? {
-            Effect::Broadcast(tx) => self.send_sale(state, tx),
+        self.broadcast_at(state, party, &facts)
+    }
+
+    /// The same by what the chain was just asked.
+    pub fn broadcast_at(
+        &mut self,
+        state: &State,
+        party: Party,
+        facts: &Facts,
+    ) -> Result<Transaction> {
+        let until = Some(state.offer().offer.expires);
+        match state.next(facts, party)? {
+            Effect::Broadcast(tx) => self.send_sale(state, tx, until),
             Effect::Sent(_, None) if state.turn().is_empty() => {
                 let tx = state.signing()?.finish()?.tx;
-                match self.send_sale(state, tx.clone()) {
+                // What was sent behind its offer's last height is so stored.
+                let stored = self.sending()?.into_iter().find(|one| one.tx == tx);
+                let until = stored.map_or(until, |one| one.until);
+                match self.send_sale(state, tx.clone(), until) {
                     // The server has it, and says why it takes it no second time.
                     Err(Error::Refused { .. }) => Ok(tx),
                     sent => sent,
@@ -451,11 +482,34 @@ impl Trader {
         }
     }
 
-    fn send_sale(&mut self, state: &State, tx: Transaction) -> Result<Transaction> {
+    /// Sends a resale behind its offer's last height. Validators sign one resale of an escrow's output and
+    /// no other one: what they have signed is sent, or the position is sold to nobody until a settlement
+    /// makes another output.
+    pub fn broadcast_overdue(&mut self, state: &State, facts: &Facts) -> Result<Transaction> {
+        let offer = &state.offer().offer;
+        let over = match state.next(facts, Party::Seller)? {
+            Effect::Overdue { over, .. } => over,
+            Effect::Void(error) => return Err(error),
+            other => return Err(untimely(Party::Seller, &other)),
+        };
+        if offer.guard() != Guard::Validators || !state.turn().is_empty() {
+            return Err(over);
+        }
+        if let Some(other) = waits(offer, facts) {
+            return Err(untimely(Party::Seller, &Effect::behind(other)));
+        }
+        self.send_sale(state, state.signing()?.finish()?.tx, None)
+    }
+
+    fn send_sale(
+        &mut self,
+        state: &State,
+        tx: Transaction,
+        until: Option<u32>,
+    ) -> Result<Transaction> {
         let offer = &state.offer().offer;
         let seal = held_seal(&offer.terms, offer.position, &offer.seller)?.script_pubkey;
-        let (about, until) = (offer.id()?.0, Some(offer.expires));
-        self.send(&Sending { about, seal, until, tx: tx.clone() })?;
+        self.send(&Sending { about: offer.id()?.0, seal, until, tx: tx.clone() })?;
         Ok(tx)
     }
 }

@@ -52,6 +52,12 @@ pub const EXPIRED: Rule = Rule::new(
     "a resale is signed while the next block is one in which its offer holds",
     "offer again",
 );
+/// Offers end soon.
+pub const SPAN: Rule = Rule::new(
+    "policy-resale-span",
+    "a resale is signed at most 2,016 blocks before its offer's last height (288 on regtest)",
+    "offer again for a shorter time",
+);
 /// The miner has time to follow.
 pub const NOTICE: Rule = Rule::new(
     "policy-resale-notice",
@@ -107,13 +113,17 @@ pub const SIGNED: Rule = Rule::new(
     "let both sign first",
 );
 
-pub(super) const RULES: [Reasoned; 15] = [
+pub(super) const RULES: [Reasoned; 16] = [
     because(ASKED, "signatures could be collected without telling the miner"),
     because(GUARD, "validators would sign in place of a miner who is there, at the short notice"),
     because(CONTRACT, "the miner would be paid by another contract's numbers"),
     because(SELLER, "somebody else would sell, and the holder's escrow go to his buyer"),
     because(PRESENT, "a signature for an output that is not there yet could be kept for later"),
     because(EXPIRED, "the sale would confirm late, and the miner's notice be shorter than agreed"),
+    because(
+        SPAN,
+        "the change of the lock, which is reckoned from that height, would be put off for as long",
+    ),
     because(NOTICE, "machines would go on paying the old lock, and their work earn nothing"),
     because(SEEN, "one validator and the holder could date a request as they like"),
     because(LAST, "the holder would choose the period whose number suits him best"),
@@ -233,6 +243,7 @@ fn timely(case: &Case<'_>, id: &WordId, request: &Request, resale: &Resale) -> R
         let found = format_args!("height {next}").to_string();
         return Err(EXPIRED.refuses(Culprit::Holder, "offer", expected, found));
     }
+    offer.check_span(facts.tip()).map_err(|error| renamed(SPAN, error))?;
     // The offer's last height is not behind us, so the notice is kept from now on too. The numbers
     // are those of our own terms, whatever the offer's say.
     let notice = resale.guard.notice(terms.profile);

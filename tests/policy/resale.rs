@@ -14,7 +14,7 @@ use hashmix::party::Seat;
 use hashmix::policy::Stage;
 use hashmix::policy::resale::{
     ASKED, BUYER, CONTRACT, EARNED, EXPIRED, GOES_ON, GUARD, HEARD, LAST, NOTICE, PRESENT, SEEN,
-    SELLER, SIGNED, TERMS,
+    SELLER, SIGNED, SPAN, TERMS,
 };
 use hashmix::work::receipt::Subject;
 
@@ -176,6 +176,15 @@ examine! {
         refuses {
             a_block_too_late => |r| expires(r, 0),
             over_when_it_was_asked => |r| expires(r, -6),
+        }
+    }
+    span: SPAN, "refused (holder)", resale {
+        accepts {
+            a_block_until_its_end => |r| expires(r, 1),
+        }
+        refuses {
+            a_block_more_than_two_weeks => |r| expires(r, 289),
+            for_ever => |r| r.offer(|body| body.expires = u32::MAX),
         }
     }
     notice: NOTICE, "refused (holder)", resale {

@@ -142,11 +142,21 @@ fn a_position_is_offered_bought_and_retired_by_command() {
     assert!(refused(&all(&[&words[..], &[&alien]].concat(), &she)).contains("[title-federation]"));
     let words = [&words[..], &[&federation]].concat();
     assert!(said(&all(&words, &she)).contains("reserved    5000000000 sat in 1 coins"));
-    // Given up, and taken up again: the same acceptance.
+    // Given up, nothing is left of it, and it is accepted anew.
     let free = said(&all(&["sale", "release", &offer], &who(&buyer, "")));
     assert_eq!(free, "released  1 coins\n");
     let early = ["sale", "sign", &offer, "--party", "buyer", "--out", &second];
     assert!(refused(&all(&early, &she)).contains("[sale-turn]"));
+    let nothing = said(&all(&["sale", "release", &offer], &who(&buyer, "")));
+    assert_eq!(nothing, "nothing is reserved for this offer\n");
+    let (old, acceptance) = (acceptance, path("new acceptance.json"));
+    let words = ["sale", "accept", &offer, "--record", &record, "--fee-rate", "2", "--out"];
+    let words = [&words[..], &[&acceptance, "--dossier", &dossier, "--federation"]].concat();
+    let words = [&words[..], &[&federation]].concat();
+    assert!(said(&all(&words, &she)).contains("reserved    5000000000 sat in 1 coins"));
+    let given_back = ["sale", "release", &offer, &old];
+    let told = refused(&all(&given_back, &who(&buyer, "")));
+    assert!(told.contains("[sale-order]"), "another one has its place: {told}");
     let words = ["sale", "sign", &offer, &acceptance, "--party", "seller", "--out", &first];
     assert!(said(&all(&words, &he)).contains("the buyer signs"));
     let words = ["sale", "sign", &offer, &first, "--party", "buyer", "--out", &second];

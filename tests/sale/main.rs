@@ -4,6 +4,9 @@ mod a_position_is_sold_and_sold_again;
 #[cfg(unix)]
 mod by_command;
 mod ended_before_sending;
+#[cfg(all(unix, feature = "validator"))]
+mod endless;
+mod given_back;
 #[cfg(unix)]
 mod held_by_command;
 mod life;

@@ -26,7 +26,7 @@ fn rule<T>(result: Result<T>) -> &'static str {
 }
 
 /// Sold once, one period delivered, and that is deep enough to be settled.
-fn delivered() -> (Market, Sold, Table) {
+pub(crate) fn delivered() -> (Market, Sold, Table) {
     let mut market = Market::issued();
     let offer = market.offer(60_000_000, 0, 120);
     let sold = market.sell(&offer, 0);
@@ -41,7 +41,7 @@ fn delivered() -> (Market, Sold, Table) {
     (market, sold, table)
 }
 
-fn offered(market: &Market, sold: &Sold, resale: Resale, life: u32) -> Offer {
+pub(crate) fn offered(market: &Market, sold: &Sold, resale: Resale, life: u32) -> Offer {
     let expires = market.height() + life;
     let (seal, held) = (sold.seal, sold.held.clone());
     let body = market.body(seal, held, 30_000_000, 1, expires, Some(resale));
@@ -152,7 +152,7 @@ fn buyer_accepts(market: &mut Market, offer: &Offer) -> &'static str {
 }
 
 /// Acceptance, the seller's consent, the buyer's.
-fn by_seller_and_buyer(market: &mut Market, offer: &Offer) -> Vec<Event> {
+pub(crate) fn by_seller_and_buyer(market: &mut Market, offer: &Offer) -> Vec<Event> {
     let buyer = &mut market.buyers[1];
     let his = buyer.signer();
     let acceptance = buyer.trader.accept(offer, buyer.record.clone(), &his, RATE).unwrap();

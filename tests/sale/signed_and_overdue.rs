@@ -1,13 +1,23 @@
 //! A sale that was signed outlives its offer: it can be sent until something that it spends is spent
 //! otherwise, and everybody is told so.
 
-use bitcoin::Amount;
+use bitcoin::hashes::Hash;
+use bitcoin::{Amount, TapSighash};
+use hashmix::flow::Event as FlowEvent;
+use hashmix::flow::resale::state::Event as Resold;
+use hashmix::flow::resale::terms::asked;
 use hashmix::flow::sale::consent::{Consent, Party};
 use hashmix::flow::sale::state::{Effect, Event, State};
-use hashmix::flow::sale::terms::{Acceptance, Offer};
+use hashmix::flow::sale::terms::{Acceptance, Guard, Offer};
+use hashmix::flow::word::Word;
+use hashmix::party::Seat;
+use hashmix::rehearsal::people;
+use hashmix::sign::software::LeafAccount;
+use hashmix::tx::exchange::Way;
 
 use crate::by_command::{hashmix, home, refused, said};
-use crate::market::{Market, RATE};
+use crate::market::{Market, RATE, signer};
+use crate::resales_that_are_refused::{by_seller_and_buyer, delivered, offered};
 
 /// Accepted and signed by both; what the seller knows before the buyer has signed, and all of it.
 fn agreed(market: &mut Market, offer: &Offer) -> (State, State, Acceptance, [Consent; 2]) {
@@ -72,11 +82,27 @@ fn what_is_signed_is_overdue_and_not_void_until_a_coin_is_spent() {
     ] {
         assert!(told.contains(&line), "{line}\n{told}");
     }
+    // Out of a home that has not accepted, nothing is given back or spent.
     let release = [&["sale", "release"][..], &files, &who].concat();
+    for more in [&[][..], &["--anyway"], &["--spend", "--fee-rate", "3"]] {
+        let told = refused(&[&release[..], more].concat());
+        assert!(told.contains("[sale-own]"), "{told}");
+    }
+    // Out of his own it is; what the commands before stored here was somebody else's memory.
+    for end in ["", "-wal", "-shm"] {
+        let kept = market.folder(&format!("{}.sqlite{end}", market.buyers[0].name));
+        let _ = std::fs::remove_file(his.join(format!("store.sqlite{end}")));
+        if kept.exists() {
+            std::fs::copy(kept, his.join(format!("store.sqlite{end}"))).unwrap();
+        }
+    }
     assert!(refused(&release).contains("[sale-free]"), "{}", refused(&release));
     let told = said(&[&release[..], &["--anyway"]].concat());
     assert!(told.contains("careful   you have signed"), "{told}");
     assert!(refused(&[&release[..], &["--spend"]].concat()).contains("[cli-arguments]"));
+
+    let dear = refused(&[&release[..], &["--spend", "--fee-rate", "51"]].concat());
+    assert!(dear.contains("[terms-fees]"), "{dear}");
 
     // Spent to himself; once that is in a block the sale can never be made, and the rest is free.
     let told = said(&[&release[..], &["--spend", "--fee-rate", "3"]].concat());
@@ -101,4 +127,73 @@ fn what_is_signed_is_overdue_and_not_void_until_a_coin_is_spent() {
     trader.release(&state).unwrap();
     assert_eq!(trader.wallet().unwrap().balance().reserved, Amount::ZERO);
     assert_eq!(trader.reclaim(&state, RATE).map(|_| ()).unwrap_err().rule(), "sale-free");
+}
+
+#[test]
+fn a_resale_that_validators_have_signed_is_sent_behind_its_offers_last_height() {
+    let (mut market, sold, mut table) = delivered();
+    let resale = market.resale(&mut table, 0, 3, Guard::Validators);
+    let offer = offered(&market, &sold, resale, 2);
+    let words = by_seller_and_buyer(&mut market, &offer);
+    let mut state = market.buyers[1].trader.sale(&offer).unwrap();
+    let contract = sold.contract.id().unwrap();
+    let acceptance = state.acceptance().unwrap().clone();
+    let ask = asked(offer.offer.id().unwrap(), acceptance.acceptance.id().unwrap()).unwrap();
+    let exchange = state.bargain().unwrap().exchange;
+    let Way::Lock(lock, path) = &exchange.parts()[1].way else { panic!() };
+    let leaf = lock.leaf(*path).unwrap();
+    let answers = [2, 0].map(|place| {
+        let seat = Seat::Validator(place);
+        let key = leaf.keys.iter().find(|key| key.seat == seat).unwrap();
+        let sighash = TapSighash::from_byte_array(exchange.sighash(1).unwrap());
+        let his = signer(&people::name(seat), 0);
+        let (_, one) = his.sign_leaf(LeafAccount::Leaf, &key.steps, sighash).unwrap();
+        let event = FlowEvent::Resale(Resold::Signed { ask, signatures: vec![one] });
+        let signature = his.sign_digest(Word::message(contract, seat, &event).unwrap()).unwrap();
+        Word::new(contract, seat, event, signature)
+    });
+    market.elsewhere(2);
+    let trader = &mut market.buyers[1].trader;
+    trader.hear(&mut state, Event::Answered(Box::new(answers[0].clone()))).unwrap();
+    let facts = trader.facts(&state).unwrap();
+    let early = trader.broadcast_overdue(&state, &facts).unwrap_err();
+    assert_eq!(early.rule(), "sale-expired", "one of two has signed");
+
+    // By command, out of the files.
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let mut files = vec![(path("offer"), offer.to_json().unwrap())];
+    for (number, word) in words.iter().enumerate() {
+        let text = match word {
+            Event::Accepted(acceptance) => acceptance.to_json(),
+            Event::Consented(consent) => consent.to_json(),
+            Event::Answered(word) => word.to_json(),
+        };
+        files.push((path(&format!("word {number}")), text.unwrap()));
+    }
+    for (number, word) in answers.iter().enumerate() {
+        files.push((path(&format!("answer {number}")), word.to_json().unwrap()));
+    }
+    files.iter().for_each(|(name, text)| std::fs::write(name, text).unwrap());
+    let names: Vec<&str> = files.iter().map(|(name, _)| name.as_str()).collect();
+    let (his, url) = (home(dir.path(), &market.buyers[1].name), market.world.electrum_url());
+    let who = ["--home", his.to_str().unwrap(), "--network", "regtest", "--electrum", &url];
+    // What lacks a signature is not sent.
+    let few = [&["sale", "broadcast"][..], &names[..5], &who, &["--overdue"]].concat();
+    assert_eq!(hashmix(&few).status.code(), Some(3));
+    let send = [&["sale", "broadcast"][..], &names, &who].concat();
+    let out = hashmix(&send);
+    let told = String::from_utf8(out.stdout).unwrap();
+    assert_eq!(out.status.code(), Some(3));
+    assert!(told.contains("send it with --overdue"), "{told}");
+    let told = said(&[&send[..], &["--overdue"]].concat());
+    assert!(told.contains("careful  the notice was reckoned from height"), "{told}");
+    market.world.settle().unwrap();
+    assert_eq!(market.world.mempool().unwrap(), [exchange.txid()]);
+    // Asked again it is told as what waits, and sent again.
+    let told = said(&send);
+    assert!(told.contains("already, in the mempool; sent again"), "{told}");
+    market.elsewhere(1);
+    let told = said(&send);
+    assert!(told.contains(&format!("already, at {}", market.height())), "{told}");
 }

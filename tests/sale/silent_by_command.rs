@@ -238,6 +238,34 @@ fn a_holder_and_two_desks_sell_a_position_by_files_while_the_miner_is_silent() {
         errands.of(&buyer, false, &words).into_iter().map(str::to_owned).collect()
     };
 
+    // It reads the chain once.
+    let way = Proxy::to(&errands.url);
+    let histories = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let counted = std::sync::Arc::clone(&histories);
+    way.set(crate::proxy::Trouble::Lies(std::sync::Arc::new(move |method, _, told| {
+        let one = usize::from(method == "blockchain.scripthash.get_history");
+        counted.fetch_add(one, std::sync::atomic::Ordering::SeqCst);
+        told
+    })));
+    let count = || histories.swap(0, std::sync::atomic::Ordering::SeqCst);
+    let mut reader = market.trader(&market.buyers[2].name, &way.url(), false).unwrap();
+    let mut state =
+        reader.sale(&hashmix::cli::sale::read_offer(Path::new(&offer)).unwrap()).unwrap();
+    let said_by_buyer = std::fs::read_to_string(&acceptance).unwrap();
+    let accepted =
+        hashmix::flow::sale::terms::Acceptance::from_json(&said_by_buyer, state.offer()).unwrap();
+    reader
+        .hear(&mut state, hashmix::flow::sale::state::Event::Accepted(Box::new(accepted)))
+        .unwrap();
+    count();
+    reader.facts(&state).unwrap();
+    let once = count();
+    let (home, twice) = (text(&seller), errands.path("again.json"));
+    let words = ["sale", "ask", &offer, &second, "--out", &twice, "--home", &home];
+    let more = ["--network", "regtest", "--number", "0", "--electrum", &way.url()];
+    said(&[&words[..], &more].concat());
+    assert_eq!((count(), once > 0), (once, true));
+
     errands.words.push(ask.clone());
     errands.round();
     assert!(refused(&strs(&sending(&errands))).contains("[sale-turn]"), "the miner may answer");
@@ -438,6 +466,28 @@ fn a_holder_asks_servers_that_know_each_other_and_sends_what_they_signed() {
     assert!(told.contains("validator 0 said") && told.contains(nobody), "{told}");
     let neither = errands.of(seller, true, &["sale", "ask", &offer, &second]);
     assert!(refused(&neither).contains("[cli-arguments]"));
+    // What is no URL is told before anything is said or written.
+    let bad =
+        ["--validator", &urls[0], "--validator", "nobody", "--out", &errands.path("ask.json")];
+    let words = ["sale", "ask", &offer, &second];
+    let told = refused(&errands.of(seller, true, &[&words[..], &bad].concat()));
+    assert!(told.contains("http://host:port"), "{told}");
+    assert!(!Path::new(&errands.path("ask.json")).exists());
+
+    // A server without end holds nobody, and the others are asked behind it; it is asked on where it was
+    // left, and from the first word on where it tells that it never came so far.
+    let word = std::fs::read_to_string(&errands.words[0]).unwrap();
+    let endless = crate::endless::Endless::before(ports[0], &word);
+    let both = ["--validator", &endless.url, "--validator", &urls[1]];
+    let both = errands.of(seller, true, &[&words[..], &both].concat());
+    for begin in [0, 32, 0] {
+        let told = said(&both);
+        assert!(told.contains("not all was read, ask again: 32 words for now"), "{told}");
+        assert!(told.contains("validator 1 said"), "{told}");
+        assert_eq!(endless.asked(), (begin..begin + 32).collect::<Vec<u64>>());
+        endless.ends_at(if begin == 32 { 5 } else { 1_000 });
+    }
+
     market.elsewhere(old.delays.answer);
     // They need a moment among themselves; a party may ask once a second.
     let complete = (0..40).any(|_| {

@@ -461,3 +461,18 @@ fn a_second_resale_within_the_notice_leaves_out_a_lock_that_was_never_paid() {
     assert_eq!(checked(&before), Err("sale-resale"));
     assert_eq!(before.contract(&third).unwrap_err().rule(), "sale-resale");
 }
+
+#[test]
+fn an_offer_holds_for_two_weeks_from_the_tip_at_most() {
+    let mut body = first_offer(60_000_000);
+    let checked = |body: &OfferBody, tip| body.check_span(tip).map_err(|error| error.rule());
+    body.expires = 400;
+    assert_eq!((checked(&body, 112), checked(&body, 400)), (Ok(()), Ok(())));
+    assert_eq!(checked(&body, 111), Err("sale-offer-span"));
+    body.terms.profile = hashmix::work::agreement::Profile::Mainnet;
+    body.expires = 902_016;
+    assert_eq!(checked(&body, 900_000), Ok(()));
+    assert_eq!(checked(&body, 899_999), Err("sale-offer-span"));
+    body.expires = u32::MAX;
+    assert_eq!(checked(&body, 900_000), Err("sale-offer-span"));
+}

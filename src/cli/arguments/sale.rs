@@ -263,6 +263,9 @@ pub struct BroadcastArguments {
     /// The position's folder: the transfer is written into it
     #[arg(long, value_name = "DOSSIER")]
     pub dossier: Option<PathBuf>,
+    /// Send a resale that validators have signed although its offer is over
+    #[arg(long)]
+    pub overdue: bool,
 }
 
 /// `hashmix sale release`
@@ -274,7 +277,8 @@ pub struct ReleaseArguments {
     /// If you have signed: spend the coins to yourself, so that the sale can no more be sent
     #[arg(long, requires = "fee_rate", conflicts_with = "anyway")]
     pub spend: bool,
-    /// Fee rate of that, in sat/vB; above the sale's if a server has it
+    /// Fee rate of that, in sat/vB, up to the cap of the terms; above the sale's, and their cap, if a server
+    /// has it
     #[arg(long, value_name = "SAT_PER_VB", requires = "spend")]
     pub fee_rate: Option<u64>,
     /// If you have signed: free them although the sale can still be sent

@@ -77,9 +77,12 @@ impl Servers {
                 party.said(&server.address, validator, server.after)
             });
             let words = match told {
-                Ok((words, after)) => {
-                    server.after = after;
-                    words
+                Ok(said) => {
+                    server.after = said.upto;
+                    if let Some(why) = said.short {
+                        lines.push(format!("server    {}: not all was read: {why}", server.url));
+                    }
+                    said.words
                 }
                 Err(why) => {
                     lines.push(format!("server    {}: {why}", server.url));

@@ -222,6 +222,7 @@ pub fn offered(arguments: &DossierArguments, path: &Path, offer: &OfferBody) -> 
     check_title(offer, &dossier, &title, arguments.federation)?;
     let facts = reader.facts(&watched(offer, None)?, tip.saturating_sub(SPAN))?;
     check_offer(offer, &facts)?;
+    offer.check_span(facts.tip())?;
     Ok(Offered { dossier, title, tip })
 }
 

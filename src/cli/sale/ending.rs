@@ -1,5 +1,7 @@
 //! How a sale ends: `hashmix sale broadcast` sends it, `sale release` gives it up.
 
+use bitcoin::Transaction;
+
 use crate::cli::Done;
 use crate::cli::arguments::{BroadcastArguments, HeardArguments, ReleaseArguments};
 use crate::cli::sale::registering::once;
@@ -7,9 +9,11 @@ use crate::cli::sale::title::Telling;
 use crate::cli::sale::words::heard;
 use crate::cli::sale::{again, follows, idle, read_offer, trader};
 use crate::error::Result;
+use crate::flow::escrow::terms::EscrowTerms;
 use crate::flow::position::dossier::Transfer;
 use crate::flow::sale::consent::Party;
 use crate::flow::sale::state::{Effect, State};
+use crate::flow::sale::terms::Guard;
 
 /// Sends a sale that everybody has signed, or says where it is.
 pub(super) fn broadcast(arguments: &BroadcastArguments) -> Result<Done> {
@@ -18,6 +22,16 @@ pub(super) fn broadcast(arguments: &BroadcastArguments) -> Result<Done> {
     let mut trader = trader(home, &server.electrum)?;
     let mut lines = again(&trader);
     let state = heard(&mut trader, &offer, words)?;
+    let sent = |tx: &Transaction, contract: &EscrowTerms| -> Result<[String; 4]> {
+        let txid = tx.compute_txid();
+        Ok([
+            format!("sent     {txid} ({} vB)", tx.vsize()),
+            format!("seal     {txid}:0, transfer {}", offer.offer.transfer()),
+            format!("contract {}", contract.id()?),
+            "next     register it at each validator once a block holds it: hashmix sale register"
+                .to_owned(),
+        ])
+    };
     let contract = state.bargain()?.contract;
     // What does not fit into the dossier is known before anything is sent.
     let telling = Telling::of(arguments.dossier.as_deref(), Transfer::of(&contract))?;
@@ -28,22 +42,28 @@ pub(super) fn broadcast(arguments: &BroadcastArguments) -> Result<Done> {
         }
         Effect::Sent(txid, None) => {
             let again = match state.turn().is_empty() {
-                true => trader.broadcast(&state, Party::Buyer).map(|_| "; sent again")?,
+                true => {
+                    trader.broadcast_at(&state, Party::Buyer, &facts).map(|_| "; sent again")?
+                }
                 false => "",
             };
             lines.push(format!("sent     {txid} already, in the mempool{again}"));
+        }
+        Effect::Overdue { lacks, .. } if arguments.overdue && bound(&state, &lacks) => {
+            let tx = trader.broadcast_overdue(&state, &facts)?;
+            lines.extend(sent(&tx, &contract)?);
+            lines.push(format!(
+                "careful  the notice was reckoned from height {}: whoever mines has to know at once",
+                offer.offer.expires
+            ));
         }
         Effect::Overdue { lacks, over } => {
             lines.extend(overdue(&state, &lacks));
             return Ok(Done { lines, but: Some(over) });
         }
         _ => {
-            let tx = trader.broadcast(&state, Party::Buyer)?;
-            lines.extend([
-                format!("sent     {} ({} vB)", tx.compute_txid(), tx.vsize()),
-                format!("seal     {}:0, transfer {}", tx.compute_txid(), offer.offer.transfer()),
-                format!("contract {}", contract.id()?),
-            ]);
+            let tx = trader.broadcast_at(&state, Party::Buyer, &facts)?;
+            lines.extend(sent(&tx, &contract)?);
         }
     }
     lines.push(format!(
@@ -53,6 +73,11 @@ pub(super) fn broadcast(arguments: &BroadcastArguments) -> Result<Done> {
     lines.push(follows(&offer.offer));
     lines.extend(telling.map(Telling::write).transpose()?);
     Ok(lines.into())
+}
+
+/// Whether validators have signed all of a resale: then they sign no other one of that escrow's output.
+fn bound(state: &State, lacks: &[Party]) -> bool {
+    state.offer().offer.guard() == Guard::Validators && lacks.is_empty()
 }
 
 /// What an offer that is over leaves behind, and what each of those who signed does about it.
@@ -66,6 +91,12 @@ fn overdue(state: &State, lacks: &[Party]) -> Vec<String> {
     let mut lines = vec![format!(
         "overdue  the offer held until height {until}; {can} can send it until its seal, its escrow or a coin is spent"
     )];
+    if bound(state, lacks) {
+        lines.push(
+            "bound    validators sign no other resale of this escrow: send it with --overdue, or sell again after a settlement"
+                .to_owned(),
+        );
+    }
     for consent in state.consents() {
         let advice = match consent.by {
             Party::Seller => "to be sure, move the seal: hashmix sale withdraw",
@@ -90,14 +121,14 @@ pub(super) fn release(arguments: &ReleaseArguments) -> Result<Vec<String>> {
     let Some(acceptance) = state.acceptance() else {
         return Ok(vec!["nothing is reserved for this offer".to_owned()]);
     };
-    let coins = acceptance.acceptance.coins.len();
     if let Some(rate) = arguments.fee_rate.filter(|_| arguments.spend) {
         let tx = trader.reclaim(&state, rate)?;
         return Ok(vec![
-            format!("spent     {coins} coins to yourself by {}", tx.compute_txid()),
+            format!("spent     {} coins to yourself by {}", tx.input.len(), tx.compute_txid()),
             "next      once it is in a block the sale can never be made".to_owned(),
         ]);
     }
+    let coins = acceptance.acceptance.coins.len();
     if !arguments.anyway {
         trader.release(&state)?;
         return Ok(vec![format!("released  {coins} coins")]);

@@ -181,6 +181,7 @@ fn offer(arguments: &OfferArguments) -> Result<Vec<String>> {
     let facts = trader.facts(&state)?;
     check_offer(&offer.offer, &facts)?;
     check_last(&offer.offer, facts.tip())?;
+    offer.offer.check_span(facts.tip())?;
     if let Some(other) = waits(&offer.offer, &facts) {
         lines.push(format!(
             "waits     {other} moves the seal; nobody accepts before it is replaced"

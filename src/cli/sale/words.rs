@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use crate::cli::arguments::AskArguments;
 use crate::cli::file::{self, Readers};
 #[cfg(feature = "core")]
-use crate::cli::sale::servers;
+use crate::cli::sale::servers::{self, Server};
 use crate::cli::sale::{again, opened, read_offer};
 use crate::engine::trade::Trader;
 use crate::error::{Culprit, Error, Result};
@@ -109,6 +109,9 @@ pub(super) fn heard(trader: &mut Trader, offer: &Offer, words: &[PathBuf]) -> Re
 /// Writes the seller's word to validators, or brings it to their servers.
 pub(super) fn ask(arguments: &AskArguments) -> Result<Vec<String>> {
     arguments.out.as_deref().map(file::free).transpose()?;
+    #[cfg(feature = "core")]
+    let servers =
+        arguments.validator.iter().map(|url| Server::parse(url)).collect::<Result<Vec<_>>>()?;
     let offer = read_offer(&arguments.offer)?;
     let (mut trader, signer) = opened(&arguments.trade)?;
     let mut lines = again(&trader);
@@ -121,18 +124,17 @@ pub(super) fn ask(arguments: &AskArguments) -> Result<Vec<String>> {
         lines.push("next      look for it in a block with hashmix sale broadcast".to_owned());
         return Ok(lines);
     }
-    let word = trader.ask(&state, &signer)?;
+    let word = trader.ask(&state, &facts, &signer)?;
     if let Some(out) = &arguments.out {
         file::write(out, word.to_json()?.as_bytes(), Readers::Anyone)?;
         lines.push(format!("ask       {}", out.display()));
     }
-    let tip = trader.facts(&state)?.tip();
-    lines.extend(said_of(&state, &word, tip)?);
+    lines.extend(said_of(&state, &word, facts.tip())?);
     #[cfg(feature = "core")]
-    if let (false, Some(resale)) = (arguments.validator.is_empty(), &offer.offer.resale) {
+    if let (false, Some(resale)) = (servers.is_empty(), &offer.offer.resale) {
         let (contract, seat) = (&resale.contract, Seat::Holder);
         let seller = servers::Party { contract, seat, signer: &signer };
-        lines.extend(brought(&arguments.validator, &seller, &word, &mut trader, &mut state)?);
+        lines.extend(brought(&servers, &seller, &word, &mut trader, &mut state)?);
         return Ok(lines);
     }
     lines.push(
@@ -169,29 +171,43 @@ fn said_of(state: &State, word: &Word, tip: u32) -> Result<Vec<String>> {
     Ok(lines)
 }
 
-/// Brings the word to servers, and hears which validators have signed by now.
+/// Most refusals of one server's words that are told.
+#[cfg(feature = "core")]
+const MOST_REFUSED: usize = 3;
+
+/// Brings the word to servers, and hears which validators have signed by now. What one of them says wrong
+/// is told, and the others are asked all the same.
 #[cfg(feature = "core")]
 fn brought(
-    urls: &[String],
+    servers: &[Server<'_>],
     seller: &servers::Party<'_>,
     word: &Word,
     trader: &mut Trader,
     state: &mut State,
 ) -> Result<Vec<String>> {
     let mut lines = Vec::new();
-    for url in urls {
-        let told = seller.ask(url, word)?;
+    for server in servers {
+        let told = seller.ask(server, word, &|name| trader.read_upto(state.offer(), name));
         lines.push(format!("server    {}", told.line));
+        let mut refused: Vec<String> = Vec::new();
         for word in told.words {
             if !state.is_answered_by(&word) {
                 continue;
             }
             match trader.hear(state, Event::Answered(Box::new(word))) {
-                Err(error @ Error::Refused { .. }) => {
-                    lines.push(format!("server    {url}: {error}"))
-                }
-                other => other?,
+                // That is no server's fault.
+                Err(error @ Error::Storage(_)) => return Err(error),
+                Err(error) => refused.push(format!("server    {}: {error}", server.url())),
+                Ok(()) => {}
             }
+        }
+        let more = refused.len().saturating_sub(MOST_REFUSED);
+        lines.extend(refused.into_iter().take(MOST_REFUSED));
+        if more > 0 {
+            lines.push(format!("server    {}: {more} words more are refused", server.url()));
+        }
+        if let Some((name, upto)) = told.read {
+            trader.note_read(state.offer(), &name, upto)?;
         }
     }
     let signed = state.consents().iter().filter(|it| matches!(it.by, Party::Validator(_))).count();

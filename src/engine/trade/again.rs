@@ -11,7 +11,8 @@
 //! | does not know it, and its offer is over | it is not sent: whoever sells may count on that |
 //! | does not know it | it is sent again |
 //!
-//! A buyer who gave his coins back has taken his order back, too.
+//! A buyer who gave his coins back has taken his order back, too. What was sent behind its offer's last
+//! height, because somebody said so, has no last height any more.
 
 use bitcoin::consensus::serde::{Hex, With};
 use bitcoin::hashes::Hash;
@@ -149,7 +150,7 @@ impl Trader {
         if !self.sending()?.contains(one) {
             let body = serde_json::to_vec(one)
                 .map_err(|error| READABLE.broken("transaction to be sent", "JSON", error))?;
-            self.append(&scope(), SENDING, vec![body], None)?;
+            self.append(&scope(), &[(SENDING, body)], None)?;
         }
         self.chain.electrum().broadcast(&one.tx).map(|_| ())
     }
@@ -171,7 +172,7 @@ impl Trader {
 
     /// Takes back whatever was to be sent of an offer, with the wallet's changes.
     pub(super) fn take_back(&mut self, about: &[u8; 32]) -> Result<()> {
-        self.append(&scope(), RELEASED, vec![about.to_vec()], None)
+        self.append(&scope(), &[(RELEASED, about.to_vec())], None)
     }
 
     /// A move of a seal that was stored before, and that no block has decided yet.

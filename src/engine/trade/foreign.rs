@@ -5,6 +5,7 @@
 
 use bitcoin::{OutPoint, Psbt, ScriptBuf, Witness};
 
+use super::free::NAMED;
 use super::{Trader, check_signer, untimely};
 use crate::error::{Culprit, Result, Rule};
 use crate::flow::sale::coins::{COIN, check_coins};
@@ -35,7 +36,7 @@ impl Trader {
     ) -> Result<Acceptance> {
         let state = self.sale(offer)?;
         if let Some(held) = state.acceptance() {
-            return Ok(held.clone());
+            return self.answered(held);
         }
         check_signer(&record, signer)?;
         let body = &offer.offer;
@@ -53,7 +54,7 @@ impl Trader {
         let purse = Purse { coins: &paying, change, sat_per_vb };
         let made = Self::drafted(&state, record.clone(), purse)?;
         check_coins(&made, &self.facts_of(body, Some(&made))?)?;
-        self.accepted(state, record, signer, purse)
+        self.accepted(state, record, signer, purse, NAMED)
     }
 
     /// Takes the buyer's signatures out of a PSBT that another wallet has signed; stored before this
@@ -77,6 +78,7 @@ impl Trader {
             return Err(untimely(Party::Buyer, &Effect::Wait("for a buyer".to_owned())));
         };
         check_signer(&acceptance.acceptance.holder, signer)?;
+        self.check_kept(acceptance)?;
         let acceptance = acceptance.acceptance.id()?;
         let (ours, theirs) = (state.bargain()?.exchange.txid(), psbt.unsigned_tx.compute_txid());
         if ours != theirs {

@@ -56,6 +56,12 @@ pub const SWITCH: Rule = Rule::new(
     "in a resale coinbases pay the new lock at most 4 periods later than the miner's notice and the locks before allow",
     "offer an earlier period for the change of the lock",
 );
+/// An offer does not hold for ever.
+pub const SPAN: Rule = Rule::new(
+    "sale-offer-span",
+    "an offer is made, accepted and signed by whoever guards the notice at most 2,016 blocks before its last height (288 on regtest)",
+    "offer for a shorter time; what an offer changes is reckoned from its last height",
+);
 /// An acceptance is of this offer.
 pub const ACCEPTS: Rule = Rule::new(
     "sale-accepts",
@@ -314,6 +320,22 @@ impl OfferBody {
     /// he pays the miner for.
     pub fn rewarded_from(&self) -> u32 {
         self.resale.as_ref().map_or(self.first, |resale| resale.switch)
+    }
+
+    /// Refuses an offer that holds for longer than two weeks from `tip` on. Notice and the change of the
+    /// lock are reckoned from its last height, which the seller chooses: a far one would put the buyer's
+    /// rewards off for as long, while he pays the miner for the work.
+    pub fn check_span(&self, tip: u32) -> Result<()> {
+        let span = match self.terms.profile {
+            Profile::Mainnet => 2_016,
+            Profile::Regtest => 288,
+        };
+        let most = tip.saturating_add(span);
+        if self.expires <= most {
+            return Ok(());
+        }
+        let expected = format!("a last height up to {most}, {span} blocks above the tip");
+        Err(SPAN.refuses(self.by(), "offer", expected, format_args!("height {}", self.expires)))
     }
 
     /// Who guards the miner's notice.
