@@ -179,7 +179,7 @@ impl Farm {
         };
         put("new.json", serde_json::to_string(newest).unwrap());
         put("old.json", serde_json::to_string(before).unwrap());
-        let entry = json!({ "terms": "new.json", "before": ["old.json"] });
+        let entry = json!({ "terms": "new.json", "before": ["old.json"], "record": 0 });
         let config = json!({
             "format": "hashmix gateway 1",
             "listen": "127.0.0.1:0",
