@@ -288,7 +288,7 @@ fn a_gateway_follows_a_position_through_two_sales_and_loses_no_share() {
     mine_to(&gateway, &mut rig, START + 3 * SLICE, 2);
     receipted(&gateway, &two, 3);
     let sealed = position(&gateway);
-    assert_eq!((sealed.sealed.unwrap().shares, sealed.sold_on), (24, None));
+    assert_eq!((sealed.sealed.as_ref().unwrap().shares, &sealed.sold_on), (24, &None));
     let kept = format!("contract {}, which was before: ", old.id().unwrap());
     assert!(sealed.trouble.as_ref().is_some_and(|why| why.starts_with(&kept)), "{sealed:?}");
     assert!(line(&gateway, &kept).starts_with(&kept));
