@@ -255,6 +255,7 @@ pub fn all() -> Vec<Rule> {
         crate::gateway::config::FORM,
         crate::gateway::config::PAYEES,
         crate::gateway::config::NODES,
+        crate::gateway::config::BEFORE,
         crate::gateway::floor::HOME,
         crate::gateway::plan::NETWORK,
         crate::gateway::settings::PAYEE,

@@ -11,9 +11,10 @@
 //! before, between the two, was sealed once: it is carried over, with its receipts as they come.
 
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use crate::engine::Report;
-use crate::error::{Result, Rule};
+use crate::error::{Error, Result, Rule};
 use crate::flow::escrow::terms::{EscrowTerms, Tenure};
 use crate::gateway::agreed::Agreed;
 use crate::gateway::sealer::{Miner, Sealer};
@@ -71,42 +72,138 @@ pub fn in_order(newest: &Agreed, mut contracts: Vec<Before>) -> Result<Vec<Befor
     Ok(contracts)
 }
 
-/// The miner's seats at the contracts before.
+/// Time before a seat that broke is taken again; doubled each time that it breaks.
+const REST: Duration = Duration::from_secs(30);
+/// The longest such time.
+const LONGEST_REST: Duration = Duration::from_secs(960);
+
+/// The miner's seats at the contracts before, each by itself: what breaks at one keeps no other waiting,
+/// and least of all the newest contract.
+pub(super) struct Seats(Vec<Kept>);
+
+/// A seat at a contract before.
+struct Kept {
+    before: Before,
+    /// None before it was taken, and after it broke.
+    seat: Option<Box<Sealer>>,
+    /// Not before this moment, and how long the next rest is.
+    rests: Option<Instant>,
+    rest: Duration,
+    /// What keeps it.
+    trouble: Option<String>,
+    /// Nothing is left to do there.
+    over: bool,
+}
+
+/// What came of attending to the seats.
 #[derive(Default)]
-pub(super) struct Seats(Vec<Sealer>);
+pub(super) struct Attended {
+    /// What their engines did.
+    pub(super) told: Vec<Report>,
+    /// Contracts where nothing is left to do.
+    pub(super) left: Vec<TermsId>,
+}
 
 impl Seats {
-    /// Takes them all; the miner is the same in each.
-    pub(super) fn open(contracts: &[Before], miner: &Miner<'_>) -> Result<Self> {
-        let seats = contracts.iter().map(|Before { terms, relay }| {
-            Sealer::open(terms.clone(), &Miner { relay: relay.clone(), ..miner.clone() })
+    /// Seats at these contracts; none is taken yet.
+    pub(super) fn at(contracts: &[Before]) -> Self {
+        let seats = contracts.iter().map(|before| Kept {
+            before: before.clone(),
+            seat: None,
+            rests: None,
+            rest: REST,
+            trouble: None,
+            over: false,
         });
-        seats.collect::<Result<_>>().map(Self)
+        Self(seats.collect())
     }
 
-    /// Does at each what is to be done there, and carries over what was proven; answers with what came
-    /// of it. One that is in trouble keeps no other waiting; the first trouble is told. Those that are
-    /// over are left.
+    /// Does at each what is to be done there, and carries over what was proven, if the newest seat is
+    /// taken. Those that are over are left.
     pub(super) fn attend(
         &mut self,
-        newest: &mut Sealer,
-    ) -> (Vec<Report>, Vec<TermsId>, Result<()>) {
-        let (mut told, mut left, mut trouble) = (Vec::new(), Vec::new(), Ok(()));
-        let mut kept = Vec::new();
-        for mut seat in core::mem::take(&mut self.0) {
-            let attended = seat.step().and_then(|reports| {
-                told.extend(reports);
-                newest.carry(&seat)?;
-                seat.is_over()
-            });
-            match attended {
-                Ok(true) => left.push(seat.contract()),
-                _ => kept.push(seat),
-            }
-            trouble = trouble.and(attended.map(|_| ()));
+        miner: &Miner<'_>,
+        terms: &EscrowTerms,
+        mut newest: Option<&mut Sealer>,
+    ) -> Attended {
+        let mut attended = Attended::default();
+        for kept in &mut self.0 {
+            kept.attend(miner, terms, newest.as_deref_mut(), &mut attended);
         }
-        self.0 = kept;
-        (told, left, trouble)
+        self.0.retain(|kept| !kept.over);
+        attended
+    }
+
+    /// What keeps the seats, a line for each that is kept by something.
+    pub(super) fn troubles(&self) -> impl Iterator<Item = &String> {
+        self.0.iter().filter_map(|kept| kept.trouble.as_ref())
+    }
+}
+
+impl Kept {
+    fn attend(
+        &mut self,
+        miner: &Miner<'_>,
+        terms: &EscrowTerms,
+        newest: Option<&mut Sealer>,
+        attended: &mut Attended,
+    ) {
+        if self.rests.is_some_and(|until| Instant::now() < until) {
+            return;
+        }
+        match self.step(miner, terms, newest, attended) {
+            Ok(left) => {
+                attended.left.extend(left);
+                self.over = left.is_some();
+                (self.rests, self.rest, self.trouble) = (None, REST, None);
+            }
+            Err(error) => {
+                let named = self.before.terms.id();
+                let named = named.map_or_else(|error| error.to_string(), |id| id.to_string());
+                self.trouble = Some(format!("contract {named}, which was before: {error}"));
+                self.wait(&error);
+            }
+        }
+    }
+
+    /// A server that is away broke nothing; anything else is built anew, after a rest.
+    fn wait(&mut self, error: &Error) {
+        match (&mut self.seat, error) {
+            (Some(seat), Error::Unavailable(_)) => seat.wake(),
+            _ => {
+                self.seat = None;
+                self.rests = Instant::now().checked_add(self.rest);
+                self.rest = self.rest.saturating_mul(2).min(LONGEST_REST);
+            }
+        }
+    }
+
+    /// Answers with the contract if nothing is left to do there.
+    fn step(
+        &mut self,
+        miner: &Miner<'_>,
+        terms: &EscrowTerms,
+        newest: Option<&mut Sealer>,
+        attended: &mut Attended,
+    ) -> Result<Option<TermsId>> {
+        let seat = match &mut self.seat {
+            Some(seat) => seat,
+            none => {
+                let Before { terms, relay } = self.before.clone();
+                let miner = Miner { relay, ..miner.clone() };
+                none.insert(Box::new(Sealer::open(terms, &miner)?))
+            }
+        };
+        if !seat.has_news()? {
+            return Ok(None);
+        }
+        let (headers, ending) = seat.look()?;
+        attended.told.extend(seat.step()?);
+        if let Some(newest) = newest {
+            newest.carry(seat)?;
+        }
+        let over = seat.is_over(&headers, ending, terms)?;
+        Ok(over.then(|| seat.contract()))
     }
 }
 

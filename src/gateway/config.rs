@@ -15,7 +15,7 @@
 //! name. The terms are a contract's, or those of a position that is not issued yet: its machines prove
 //! themselves first ([`super::agreed`]). Of a position that was sold on they are the newest contract's, and
 //! `"before": ["old.json"]` beside them names those before ([`super::before`]), each as a path or, where its parties share a folder of their own, as
-//! `{ "terms": "old.json", "relay": "letters" }`. Several positions of one payee share one coinbase by weight. Paths are relative to the
+//! `{ "terms": "old.json", "relay": "letters" }`; it needs the `"record"` of the miner, who sits there. Several positions of one payee share one coinbase by weight. Paths are relative to the
 //! file's own folder.
 
 use std::collections::BTreeSet;
@@ -46,6 +46,13 @@ pub const NODES: Rule = Rule::new(
     "gateway-config-nodes",
     "at least one Bitcoin Core is named, each with a cookie, or a user and a password's file",
     "name your node in the gateway's file",
+);
+
+/// Contracts before are named where the gateway sits at them.
+pub const BEFORE: Rule = Rule::new(
+    "gateway-config-before",
+    "a position that names contracts before names the miner's record, who keeps his seat in them",
+    "add `record` beside `before`, or leave `before` out",
 );
 
 /// The first field of the file.
@@ -191,6 +198,7 @@ impl Config {
         }
         config.check_nodes()?;
         config.check_payees()?;
+        config.check_before()?;
         Ok(config)
     }
 
@@ -241,6 +249,16 @@ impl Config {
         }
         Ok(())
     }
+
+    /// Without a record nothing is said at any contract, and whoever named them would wait for nothing.
+    fn check_before(&self) -> Result<()> {
+        let mut entries = self.payees.iter().flat_map(|payee| &payee.positions);
+        let silent = entries.find(|entry| entry.record.is_none() && !entry.before.is_empty());
+        silent.map_or(Ok(()), |entry| {
+            let place = entry.terms.display();
+            Err(BEFORE.refuses(Culprit::Sender, place, "a record beside `before`", "none"))
+        })
+    }
 }
 
 #[cfg(test)]
@@ -258,6 +276,19 @@ mod tests {
         assert_eq!((config.gateway, config.shares_per_minute, config.status), (0, 8, None));
         assert_eq!(config.payees[0].coinbase_bytes, 250);
         assert_eq!(config.payees[0].positions[0].weight, 1);
+    }
+
+    #[test]
+    fn contracts_before_stand_beside_the_record_of_whoever_sits_there() {
+        for (more, before) in [
+            ("\"record\": 0, \"before\": [\"b.json\"]", 1),
+            ("\"record\": 0", 0),
+            ("\"before\": []", 0),
+        ] {
+            let text = GOOD.replacen("\"a.json\"", &format!("\"a.json\", {more}"), 1);
+            let config = Config::from_json(&text).unwrap();
+            assert_eq!(config.payees[0].positions[0].before.len(), before, "{more}");
+        }
     }
 
     #[test]
@@ -284,6 +315,12 @@ mod tests {
             ("\"a.json\"", "\"a.json\", \"before\": \"b.json\"", "gateway-config-form"),
             ("\"a.json\"", "\"a.json\", \"before\": [{ \"relay\": \"r\" }]", "gateway-config-form"),
             ("\"a.json\"", "\"a.json\", \"weight\": 4294967296", "gateway-config-payees"),
+            ("\"a.json\"", "\"a.json\", \"before\": [\"b.json\"]", "gateway-config-before"),
+            (
+                "\"a.json\"",
+                "\"a.json\", \"record\": null, \"before\": [{ \"terms\": \"b\", \"relay\": \"r\" }]",
+                "gateway-config-before",
+            ),
             (
                 "\"payees\": [",
                 "\"payees\": [{ \"name\": \"alice\", \"positions\": [{ \"terms\": \"b\" }] },",

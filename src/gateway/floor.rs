@@ -12,9 +12,10 @@ use crate::chain::core::Offer;
 use crate::error::Rule;
 use crate::gateway::collector::Collector;
 use crate::gateway::crew::Crew;
+use crate::gateway::ended::Ended;
 use crate::gateway::job::Job;
 use crate::gateway::plan::Plan;
-use crate::gateway::status::{FoundBlock, NodeStatus, SealedSlice, SoldOn};
+use crate::gateway::status::{FoundBlock, NodeStatus, SealedSlice};
 use crate::work::extended_job::Find;
 
 /// The gateway's own folder can be used.
@@ -53,8 +54,8 @@ pub(super) struct Standing {
     pub(super) blocks: VecDeque<FoundBlock>,
     /// Of each position: what was sealed last, and what keeps the sealing.
     pub(super) sealed: Vec<(Option<SealedSlice>, Option<String>)>,
-    /// Of each position: what sold it on, if anything did.
-    pub(super) sold: Vec<Option<SoldOn>>,
+    /// Of each position: how its contract ended, if it did.
+    pub(super) ended: Vec<Option<Ended>>,
 }
 
 #[derive(Debug)]

@@ -136,7 +136,7 @@ impl Gateway {
             nodes,
             refused: vec![None; plan.payees().len()],
             sealed: vec![(None, None); plan.positions().len()],
-            sold: vec![None; plan.positions().len()],
+            ended: vec![None; plan.positions().len()],
             ..Standing::default()
         };
         let (tell, notices) = channel();

@@ -13,6 +13,8 @@
 //! | [`config`] | what a gateway is told in its file |
 //! | [`agreed`] | what is mined for: a contract, or the proofs before a position is issued |
 //! | [`before`] | the contracts before, of a position that was sold on |
+//! | `asked` | what validators hold for the miner: resales asked for without him |
+//! | `ended` | how the contract ended that is mined for, and what its operator is told of it |
 //! | [`plan`] | whom a coinbase pays, and the jobs that come of a template |
 //! | [`nodes`], `blocks` | what our nodes offer, and where a block goes; blocks on the disk until one has it |
 //! | [`foreman`], [`floor`] | everything together, and the loop that moves it; what its threads share |
@@ -40,6 +42,7 @@
 //! | [`server`] | sockets, threads and the clock |
 
 pub mod agreed;
+mod asked;
 pub mod before;
 mod blocks;
 pub mod board;
@@ -49,6 +52,7 @@ pub mod config;
 mod connection;
 mod crew;
 pub mod difficulty;
+mod ended;
 pub mod floor;
 pub mod foreman;
 pub mod job;

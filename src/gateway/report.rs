@@ -6,6 +6,7 @@ use crate::flow::position::proof::{Stage, foreseen};
 use crate::gateway::agreed::Position;
 use crate::gateway::collector::OpenSlice;
 use crate::gateway::crew::{Crew, lower};
+use crate::gateway::ended::Ended;
 use crate::gateway::floor::{Floor, Standing, locked};
 use crate::gateway::reject::Reject;
 use crate::gateway::server::{MachineStatus, Server};
@@ -76,6 +77,7 @@ fn positions(floor: &Floor, standing: &Standing, open: &[OpenSlice]) -> Vec<Posi
             let mut changes = locks.iter().skip(1).map(|(heights, _)| *heights.start());
             let change = height.and_then(|height| changes.find(|change| *change > height));
             let (sealed, trouble) = standing.sealed.get(*place).cloned().unwrap_or_default();
+            let ended = standing.ended.get(*place).and_then(Option::as_ref);
             positions.push(PositionStatus {
                 position: position.id,
                 payee: payee.name.clone(),
@@ -89,7 +91,8 @@ fn positions(floor: &Floor, standing: &Standing, open: &[OpenSlice]) -> Vec<Posi
                 expected: position.work.expected,
                 blocks: (done.unwrap_or(0), calendar.slice),
                 lock_changes: change,
-                sold_on: standing.sold.get(*place).copied().flatten(),
+                sold_on: ended.and_then(Ended::sold).cloned(),
+                closed: ended.and_then(Ended::closed),
                 sealed,
                 trouble: refused.clone().or(trouble),
             });

@@ -8,13 +8,19 @@
 //! Only the miner's communication key seals, so a position is sealed here if the gateway was told
 //! which record of his seed it is; otherwise its certificates wait as files. The word is committed
 //! before it leaves, and said once: what the engine knows already is not said again, whatever
-//! crashed in between.
+//! crashed in between. What the holder asked validators for while the miner was silent is fetched from
+//! their servers (`asked`).
+//!
+//! The chain is asked when it has a new block, or letters came, and now and then all the same: somebody
+//! else's server may have been behind.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
-use bitcoin::Network;
+use bitcoin::blockdata::constants::COINBASE_MATURITY;
 use bitcoin::hex::DisplayHex;
+use bitcoin::{BlockHash, Network, Txid};
 
 use crate::canonical;
 use crate::chain::electrum::Electrum;
@@ -23,7 +29,8 @@ use crate::error::{Error, Result};
 use crate::flow::escrow::coins::Ending;
 use crate::flow::escrow::terms::EscrowTerms;
 use crate::flow::word::Word;
-use crate::flow::{Event, reward};
+use crate::flow::{Event, resale, reward};
+use crate::gateway::asked::Asked;
 use crate::headers::Headers;
 use crate::id::{CertificateDigest, TermsId, tagged_hash};
 use crate::party::Seat;
@@ -36,6 +43,11 @@ use crate::validator::courier::Couriers;
 use crate::validator::request::{MOST_WORDS, REQUEST_FORMAT, REQUEST_MAX_BYTES, Request};
 use crate::work::certificate::Certificate;
 use crate::work::receipt::Subject;
+
+/// Longest time between two looks at the chain.
+const LONGEST_REST: Duration = Duration::from_secs(600);
+/// Blocks that a holder has to ask for a sweep of his last reward, once it can be spent: a day.
+const SWEEPS: u32 = 144;
 
 /// The miner's seat, as far as it is not in the terms.
 #[derive(Clone, Debug)]
@@ -73,8 +85,15 @@ pub struct Sealer {
     requests: SoftwareSigner,
     letters: Folder,
     couriers: Couriers,
+    asked: Asked,
     /// Up to which event our words were brought to the couriers.
     upto: u64,
+    /// What answers were refused for since the last step.
+    untold: Vec<Report>,
+    /// The tip before the last step that was done, and when that was.
+    seen: Option<((u32, BlockHash), Instant)>,
+    /// Letters that make no sense yet, as of that step.
+    waiting: BTreeSet<String>,
 }
 
 impl Sealer {
@@ -90,7 +109,18 @@ impl Sealer {
         let chain = Electrum::connect(miner.electrum, network)?;
         let engine = Engine::open(Seat::Miner, terms, store, chain, signer()?, letters.clone())?;
         let couriers = Couriers::start(miner.validators)?;
-        Ok(Self { engine, requests: signer()?, letters, couriers, upto: 0 })
+        let asked = Asked::start(engine.contract().terms(), miner.validators, signer()?)?;
+        Ok(Self {
+            engine,
+            requests: signer()?,
+            letters,
+            couriers,
+            asked,
+            upto: 0,
+            untold: Vec::new(),
+            seen: None,
+            waiting: BTreeSet::new(),
+        })
     }
 
     /// The contract.
@@ -105,23 +135,58 @@ impl Sealer {
         Ok((facts.headers, ending))
     }
 
+    /// Whether there is anything to do: a block, a letter, an answer, or a long time without a look.
+    pub fn has_news(&mut self) -> Result<bool> {
+        self.hear()?;
+        let Some((tip, since)) = &self.seen else { return Ok(true) };
+        if !self.untold.is_empty() || since.elapsed() >= LONGEST_REST {
+            return Ok(true);
+        }
+        let letters = self.letters.letters()?;
+        let came = letters.iter().any(|name| !self.waiting.contains(name));
+        Ok(came || self.engine.chain().tip()? != *tip)
+    }
+
+    /// Has something to do again, whether anything comes or not.
+    pub fn wake(&mut self) {
+        self.seen = None;
+    }
+
+    /// The terms of the contract that took this one's place, if this transaction is the resale that the
+    /// holder asked validators for.
+    pub fn sold_to(&self, by: Txid) -> Option<EscrowTerms> {
+        self.engine.contract().resales().requests().find_map(|request| {
+            // A request about an output that is spent was not judged when it was heard; that it makes
+            // the transaction which lies in a block says enough.
+            let bargain = resale::txs::bargain(request).ok()?;
+            (bargain.exchange.txid() == by).then_some(bargain.contract)
+        })
+    }
+
     /// Says here what was proven at a seat of the contract before, as far as it is news; answers with
     /// the number of words.
     pub fn carry(&mut self, before: &Self) -> Result<usize> {
-        self.engine.carry(before.engine.contract().evidence())
+        let carried = self.engine.carry(before.engine.contract().evidence());
+        if !matches!(carried, Ok(0)) {
+            self.wake();
+        }
+        carried
     }
 
-    /// Whether nothing is left to do at this seat: the escrow has ended, as deep as one has to lie
-    /// before states are signed on it, and no receipt is due any more.
-    pub fn is_over(&mut self) -> Result<bool> {
-        let (headers, ending) = self.look()?;
+    /// Whether nothing is left to do at this seat, at the end of these headers: the escrow has ended, as
+    /// deep as one has to lie before states are signed on it, no receipt and no proof of a digest is due
+    /// any more, and whoever held the position had a day to sweep the last reward that was paid to him.
+    pub fn is_over(
+        &self,
+        headers: &Headers,
+        ending: Option<Ending>,
+        newest: &EscrowTerms,
+    ) -> Result<bool> {
         let Some(ending) = ending else { return Ok(false) };
-        let (tip, contract) = (headers.tip(), self.engine.contract());
-        let (terms, calendar) = (contract.terms(), contract.terms().calendar());
-        let depth = tip.saturating_add(1).saturating_sub(ending.height);
-        let mut said = contract.evidence().certificates().iter();
-        let due = said.any(|one| calendar.receipts_until(one.certificate.slice) >= Some(tip));
-        Ok(depth >= terms.delays.state_depth && !due)
+        let contract = self.engine.contract();
+        let said = contract.evidence().certificates().iter();
+        let said = said.map(|one| one.certificate.slice);
+        Ok(headers.tip() >= over_from(contract.terms(), newest, ending.height, said)?)
     }
 
     /// Whether the certificate with this digest was said.
@@ -139,19 +204,36 @@ impl Sealer {
 
     /// Brings what we have said, hears what was answered, and does what the miner's engine does.
     pub fn step(&mut self) -> Result<Vec<Report>> {
-        let mut reports = Vec::new();
+        self.hear()?;
+        let mut reports = core::mem::take(&mut self.untold);
+        // What is committed is brought, whatever the engine's own servers say.
+        self.bring()?;
+        self.asked.look();
+        // A block that comes meanwhile is news.
+        let tip = self.engine.chain().tip()?;
+        reports.extend(self.engine.step()?);
+        self.bring()?;
+        self.waiting = self.letters.letters()?.into_iter().collect();
+        self.seen = Some((tip, Instant::now()));
+        Ok(reports)
+    }
+
+    /// Puts what came from servers into our inbox.
+    fn hear(&mut self) -> Result<()> {
         while let Some(answer) = self.couriers.answer() {
             match self.take_answer(&answer) {
                 Ok(()) => {}
                 Err(error @ Error::Storage(_)) => return Err(error),
-                Err(error) => reports.push(Report::Refused("answer of a validator".into(), error)),
+                Err(error) => {
+                    self.untold.push(Report::Refused("answer of a validator".into(), error));
+                }
             }
         }
-        // What is committed is brought, whatever the engine's own servers say.
-        self.bring()?;
-        reports.extend(self.engine.step()?);
-        self.bring()?;
-        Ok(reports)
+        while let Some(word) = self.asked.next() {
+            let name = format!("asked-{}.json", word.id()?);
+            self.letters.post(Seat::Miner, &name, &word.to_json()?)?;
+        }
+        Ok(())
     }
 
     /// The first certificate that lacks receipts, while there is time for them.
@@ -228,6 +310,94 @@ impl Sealer {
     }
 }
 
+/// The height of the tip from which nothing is left to do at the contract that ended at this height, with
+/// certificates of these slices.
+fn over_from(
+    terms: &EscrowTerms,
+    newest: &EscrowTerms,
+    ended: u32,
+    said: impl Iterator<Item = u32>,
+) -> Result<u32> {
+    let calendar = terms.calendar();
+    let deep = ended.saturating_add(terms.delays.state_depth).saturating_sub(1);
+    let due = said
+        .filter_map(|slice| calendar.receipts_until(slice).max(calendar.proofs_until(slice)))
+        .map(|last| last.saturating_add(1));
+    Ok(due.chain([deep]).fold(swept_by(terms, newest)?, u32::max))
+}
+
+/// The height from which nobody needs the miner's signature to sweep what was paid to the lock of these
+/// terms, which `newest` took the place of.
+fn swept_by(terms: &EscrowTerms, newest: &EscrowTerms) -> Result<u32> {
+    let lock = reward::coins::lock(&terms.reward)?.script_pubkey;
+    let work = newest.work()?;
+    let paid = work.locks().into_iter().filter(|(_, known)| **known == *lock);
+    // A lock that the newest contract does not count was paid before it at the latest.
+    let last = paid.map(|(heights, _)| *heights.end()).max();
+    let last = last.unwrap_or(newest.calendar().begin().saturating_sub(1));
+    Ok(last.saturating_add(COINBASE_MATURITY).saturating_add(SWEEPS))
+}
+
 fn signer(miner: &Miner<'_>, network: Network) -> Result<SoftwareSigner> {
     SoftwareSigner::new(miner.seed.record(network, miner.record)?, network)
+}
+
+#[cfg(all(test, feature = "regtest"))]
+mod tests {
+    use super::*;
+    use crate::flow::escrow::terms::Tenure;
+    use crate::id::PositionId;
+    use crate::rehearsal::people::{self, Payouts};
+    use crate::script::template::Variant;
+    use crate::work::agreement::Earlier;
+
+    const START: u32 = 120;
+
+    fn terms() -> EscrowTerms {
+        let address = |seat| people::signer(seat, Network::Regtest).unwrap().address();
+        let payouts = Payouts {
+            miner: address(Seat::Miner),
+            holder: address(Seat::Holder),
+            federation: address(Seat::Validator(0)),
+        };
+        people::terms(Variant::Musig, START, &payouts).unwrap()
+    }
+
+    /// The contract after, which has another lock.
+    fn newest(old: &EscrowTerms, first: u32, earlier: Vec<Earlier>) -> EscrowTerms {
+        let mut newest = old.clone();
+        newest.reward.variant = Variant::Nums;
+        let position = PositionId([3; 32]);
+        newest.tenure = Some(Tenure { position, transfer: 2, first, earlier });
+        newest
+    }
+
+    #[test]
+    fn a_seat_is_kept_until_the_last_reward_of_its_lock_had_a_day_to_be_swept() {
+        let old = terms();
+        let period = old.calendar().period;
+        let lock = reward::coins::lock(&old.reward).unwrap().script_pubkey;
+        let switch = newest(&old, 1, vec![Earlier { until: 3, lock }]);
+        let last = START + 3 * period - 1;
+        assert_eq!(swept_by(&old, &switch).unwrap(), last + 100 + 144);
+        // Where the switch is the resale's own period, nothing behind it counts.
+        let at_once = newest(&old, 1, Vec::new());
+        assert_eq!(swept_by(&old, &at_once).unwrap(), START + period - 1 + 100 + 144);
+    }
+
+    #[test]
+    fn a_seat_is_kept_until_proofs_of_digests_are_over_too_and_the_ending_is_deep() {
+        let mut old = terms();
+        let newest = newest(&old, 1, Vec::new());
+        let swept = swept_by(&old, &newest).unwrap();
+        let none = core::iter::empty;
+        assert_eq!(over_from(&old, &newest, 140, none()).unwrap(), swept);
+        let ended = swept + 10;
+        let deep = ended + old.delays.state_depth - 1;
+        assert_eq!(over_from(&old, &newest, ended, none()).unwrap(), deep);
+        old.delivery.proof_span = 1_000;
+        let proofs = old.calendar().proofs_until(0).unwrap();
+        assert!(proofs > old.calendar().receipts_until(0).unwrap());
+        assert_eq!(over_from(&old, &newest, 140, [0].into_iter()).unwrap(), proofs + 1);
+    }
 }

@@ -10,29 +10,32 @@
 //! A slice is sealed a few blocks behind its end, so that a small reorg has happened before, and long
 //! before its receipts are due. What was frozen and not said when the process ended is said at the
 //! next start.
+//!
+//! How the contract ends is told once; of a resale that the holder asked validators for, the new
+//! contract's terms are written into the gateway's folder: `sold-on-ID.json`.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
-use bitcoin::{Network, ScriptBuf};
+use bitcoin::{BlockHash, Network, ScriptBuf};
 
 use crate::chain::electrum::Electrum;
 use crate::engine::{Report, kind};
 use crate::error::{Error, Result};
 use crate::flow::Contract;
 use crate::flow::escrow::coins::Ending;
+use crate::flow::escrow::terms::EscrowTerms;
 use crate::flow::position::proof::{self, SETTLED};
 use crate::gateway::agreed::Position;
-use crate::gateway::before::{Before, Seats};
+use crate::gateway::before::{Attended, Before, Seats};
 use crate::gateway::collector::Sealing;
+use crate::gateway::ended::{Ended, put};
 use crate::gateway::floor::{Floor, HOME, locked};
 use crate::gateway::sealer::{Lacking, Miner, Sealer};
-use crate::gateway::status::{SealedSlice, SoldOn};
+use crate::gateway::status::SealedSlice;
 use crate::header_sync::GuardedChain;
 use crate::headers::Headers;
 use crate::sign::seed::Seed;
@@ -80,15 +83,31 @@ pub(super) struct SealingThread {
     seals: Seals,
 }
 
+/// What is done for one position.
+struct Post {
+    way: Way,
+    /// The miner's seats at the contracts before.
+    seats: Seats,
+    /// The last look left something undone.
+    restless: bool,
+    /// What keeps the sealing, as of that look.
+    lines: Vec<String>,
+    /// Lines that the log has.
+    told: Vec<String>,
+}
+
 /// The way of one position.
 enum Way {
     /// Nobody was reached yet.
     Closed,
     /// Headers alone, and the escrow's outputs where there is one; certificates wait as files.
     Files(Box<Files>),
-    /// The miner's engine, and his seats at the contracts before.
-    Signs(Box<Sealer>, Seats),
+    /// The miner's engine.
+    Signs(Box<Sealer>),
 }
+
+/// The chain, and how the escrow ended there.
+type Look = (Headers, Option<Ending>);
 
 /// A position that is sealed elsewhere.
 struct Files {
@@ -97,11 +116,24 @@ struct Files {
     /// First height whose header is needed.
     first: u32,
     contract: Option<Contract>,
+    /// The tip before the last look.
+    seen: Option<(u32, BlockHash)>,
 }
 
 impl Files {
-    fn look(&mut self) -> Result<(Headers, Option<Ending>)> {
-        let Self { chain, store, first, contract } = self;
+    fn has_news(&self) -> Result<bool> {
+        Ok(self.seen != Some(self.chain.electrum().tip()?))
+    }
+
+    fn look(&mut self) -> Result<Look> {
+        let tip = self.chain.electrum().tip()?;
+        let look = self.read()?;
+        self.seen = Some(tip);
+        Ok(look)
+    }
+
+    fn read(&mut self) -> Result<Look> {
+        let Self { chain, store, first, contract, .. } = self;
         let Some(contract) = contract else {
             chain.sync(store, &mut |_, _| {})?;
             return Ok((chain.headers(*first)?, None));
@@ -113,6 +145,24 @@ impl Files {
     }
 }
 
+impl Way {
+    fn has_news(&mut self) -> Result<bool> {
+        match self {
+            Self::Signs(sealer) => sealer.has_news(),
+            Self::Files(files) => files.has_news(),
+            Self::Closed => Ok(true),
+        }
+    }
+
+    fn look(&mut self) -> Result<Look> {
+        match self {
+            Self::Signs(sealer) => sealer.look(),
+            Self::Files(files) => files.look(),
+            Self::Closed => Err(HOME.broken("sealing", "an open way", "a closed one")),
+        }
+    }
+}
+
 impl SealingThread {
     pub(super) fn new(floor: Arc<Floor>, tips: Receiver<()>, seals: Seals) -> Self {
         Self { floor, tips, seals }
@@ -120,15 +170,11 @@ impl SealingThread {
 
     /// Seals what is due at each new tip, until the gateway ends.
     pub(super) fn run(self) {
-        let mut ways: Vec<Way> = self.seals.positions.iter().map(|_| Way::Closed).collect();
+        let positions = 0..self.seals.positions.len();
+        let mut posts: Vec<Post> = positions.map(|position| self.post(position)).collect();
         while !self.floor.is_over() {
-            for (position, way) in ways.iter_mut().enumerate() {
-                let trouble = self.attend(position, way).err();
-                if trouble.as_ref().is_some_and(|error| !matches!(error, Error::Unavailable(_))) {
-                    // Whatever broke is built anew the next time; a server that is away broke nothing.
-                    *way = Way::Closed;
-                }
-                self.note(position, trouble);
+            for (position, post) in posts.iter_mut().enumerate() {
+                self.attend(position, post);
                 if self.floor.is_over() {
                     return;
                 }
@@ -141,58 +187,121 @@ impl SealingThread {
         }
     }
 
-    /// Tells what keeps the sealing, once.
-    fn note(&self, position: usize, trouble: Option<Error>) {
-        let mut standing = locked(&self.floor.standing);
-        let Some((_, known)) = standing.sealed.get_mut(position) else { return };
-        let now = trouble.map(|error| error.to_string());
-        let news = now.clone().filter(|now| known.as_ref() != Some(now));
-        *known = now;
-        drop(standing);
-        if let Some(line) = news {
-            self.floor.tell(line);
+    fn post(&self, position: usize) -> Post {
+        let signs = self.signs(position);
+        Post {
+            way: Way::Closed,
+            seats: Seats::at(signs.map_or(&[], |(signs, ..)| &signs.before)),
+            restless: false,
+            lines: Vec::new(),
+            told: Vec::new(),
         }
     }
 
-    fn attend(&self, position: usize, way: &mut Way) -> Result<()> {
-        if matches!(way, Way::Closed) {
-            *way = self.open(position)?;
+    /// How a position is sealed, if it is sealed here; as whom, and under which terms.
+    fn signs(&self, position: usize) -> Option<(&Signs, Miner<'_>, &EscrowTerms)> {
+        let signs = self.seals.positions.get(position)?.as_ref()?;
+        let terms = self.floor.plan.positions().get(position)?.contract()?;
+        let miner = Miner {
+            home: &self.seals.home,
+            seed: self.seals.seed.as_ref()?,
+            record: signs.record,
+            electrum: &self.seals.electrum,
+            relay: signs.relay.clone(),
+            validators: &signs.validators,
+        };
+        Some((signs, miner, terms))
+    }
+
+    /// Attends to the newest contract, then to those before: what keeps one of them keeps that one alone.
+    fn attend(&self, position: usize, post: &mut Post) {
+        if let Err(error) = self.attend_newest(position, post) {
+            if !matches!(error, Error::Unavailable(_)) {
+                // Whatever broke is built anew the next time; a server that is away broke nothing.
+                post.way = Way::Closed;
+            }
+            post.restless = true;
+            post.lines = vec![error.to_string()];
         }
-        let (headers, ending) = self.look(way)?;
-        self.note_sale(position, ending);
+        if let Some((_, miner, terms)) = self.signs(position) {
+            let newest = match &mut post.way {
+                Way::Signs(sealer) => Some(&mut **sealer),
+                Way::Files(_) | Way::Closed => None,
+            };
+            let Attended { told, left } = post.seats.attend(&miner, terms, newest);
+            told.iter().for_each(|report| self.tell(report));
+            for contract in left {
+                self.floor
+                    .tell(format_args!("contract {contract} is over: nothing is left to do there"));
+            }
+        }
+        self.note(position, post);
+    }
+
+    /// Tells what keeps the sealing, each line once.
+    fn note(&self, position: usize, post: &mut Post) {
+        let lines: Vec<String> = post.lines.iter().chain(post.seats.troubles()).cloned().collect();
+        let news = lines.iter().filter(|line| !post.told.contains(line));
+        news.for_each(|line| self.floor.tell(line));
+        let mut standing = locked(&self.floor.standing);
+        if let Some((_, trouble)) = standing.sealed.get_mut(position) {
+            *trouble = Some(lines.join("; ")).filter(|lines| !lines.is_empty());
+        }
+        drop(standing);
+        post.told = lines;
+    }
+
+    /// Seals and says what is due, if there is a new block, a letter, or something left undone.
+    fn attend_newest(&self, position: usize, post: &mut Post) -> Result<()> {
+        let (headers, ending) = if matches!(post.way, Way::Closed) {
+            let (way, look) = self.open(position)?;
+            post.way = way;
+            look
+        } else if post.restless || post.way.has_news()? {
+            post.way.look()?
+        } else {
+            return Ok(());
+        };
         // One slice that cannot be sealed or said keeps no other waiting; the first trouble is told.
         let mut trouble = Ok(());
         for slice in self.due(position, headers.tip()) {
-            trouble = trouble.and(self.seal(position, slice, &headers, way));
+            trouble = trouble.and(self.seal(position, slice, &headers, &mut post.way));
         }
-        let Way::Signs(sealer, before) = way else { return trouble };
-        for report in sealer.step()? {
-            self.tell(&report);
+        let stepped = match &mut post.way {
+            Way::Signs(sealer) => sealer.step(),
+            Way::Files(_) | Way::Closed => Ok(Vec::new()),
+        };
+        // Told whatever became of the step, which may have heard to whom the contract was sold.
+        let told = self.note_ending(position, &post.way, ending);
+        stepped?.iter().for_each(|report| self.tell(report));
+        post.lines.clear();
+        if let Way::Signs(sealer) = &post.way {
+            post.lines.extend(self.count_receipts(position, sealer, headers.tip()));
         }
-        self.count_receipts(position, sealer, headers.tip());
-        let (reports, left, attended) = before.attend(sealer);
-        reports.iter().for_each(|report| self.tell(report));
-        for contract in left {
-            self.floor
-                .tell(format_args!("contract {contract} is over: nothing is left to do there"));
-        }
-        trouble.and(attended)
+        trouble.and(told)?;
+        post.restless = false;
+        Ok(())
     }
 
-    /// Tells, once, that the contract was sold on while it is the newest that the file names.
-    fn note_sale(&self, position: usize, ending: Option<Ending>) {
+    /// Tells, once, how the newest contract that the file names has ended.
+    fn note_ending(&self, position: usize, way: &Way, ending: Option<Ending>) -> Result<()> {
         let held = self.floor.plan.positions().get(position);
-        let Some(terms) = held.and_then(Position::contract) else { return };
-        let resale = ending.filter(|ending| ending.resold);
-        let now = resale.map(|sale| SoldOn { by: sale.by, before: sale.next_period(terms) });
-        let mut standing = locked(&self.floor.standing);
-        let Some(known) = standing.sold.get_mut(position) else { return };
-        let news = now.filter(|_| *known != now);
-        *known = now;
-        drop(standing);
-        if let (Some(sold), Some(held)) = (news, held) {
-            self.floor.tell(format_args!("position {} was {sold}", held.id));
+        let Some((held, terms)) = held.and_then(|held| Some((held, held.contract()?))) else {
+            return Ok(());
+        };
+        let known = locked(&self.floor.standing).ended.get(position).cloned().flatten();
+        let next = |by| match way {
+            Way::Signs(sealer) => sealer.sold_to(by),
+            Way::Files(_) | Way::Closed => None,
+        };
+        let (now, written) = Ended::of(terms, ending, known.as_ref(), next, &self.seals.home);
+        if let Some(ended) = now.as_ref().filter(|_| known != now) {
+            self.floor.tell(format_args!("position {} was {ended}", held.id));
         }
+        if let Some(known) = locked(&self.floor.standing).ended.get_mut(position) {
+            *known = now;
+        }
+        written
     }
 
     /// Seals a slice, writes its certificate into a file, and says it.
@@ -208,29 +317,24 @@ impl SealingThread {
         self.write(&certificate, number)?;
         self.sealed(position, &certificate, number, headers)?;
         match way {
-            Way::Signs(sealer, _) => sealer.say(certificate),
+            Way::Signs(sealer) => sealer.say(certificate),
             Way::Files(_) | Way::Closed => Ok(()),
         }
     }
 
     /// Looks how many receipts the last certificate has, and which other one lacks some while there is
     /// still time.
-    fn count_receipts(&self, position: usize, sealer: &Sealer, tip: u32) {
+    fn count_receipts(&self, position: usize, sealer: &Sealer, tip: u32) -> Option<String> {
         let lacking = sealer.lacking(tip);
         let mut standing = locked(&self.floor.standing);
-        let Some((Some(last), trouble)) = standing.sealed.get_mut(position) else { return };
-        last.receipts = sealer.receipts(last.slice.saturating_sub(1), last.digest);
-        let Some(Lacking { slice, receipts, needed, until }) = lacking else { return };
-        let line = format!(
+        if let Some((Some(last), _)) = standing.sealed.get_mut(position) {
+            last.receipts = sealer.receipts(last.slice.saturating_sub(1), last.digest);
+        }
+        let Lacking { slice, receipts, needed, until } = lacking?;
+        Some(format!(
             "slice {} has {receipts} of {needed} receipts, and time until height {until}",
             slice.saturating_add(1)
-        );
-        let news = trouble.as_ref() != Some(&line);
-        *trouble = Some(line.clone());
-        drop(standing);
-        if news {
-            self.floor.tell(line);
-        }
+        ))
     }
 
     /// The position's slices to be sealed at this tip: those that have just ended, and those of which
@@ -263,45 +367,34 @@ impl SealingThread {
         ));
     }
 
-    fn open(&self, position: usize) -> Result<Way> {
+    /// The way of a position, with what was left unsaid said, and its first look.
+    fn open(&self, position: usize) -> Result<(Way, Look)> {
         let Some(held) = self.floor.plan.positions().get(position) else {
-            return Ok(Way::Closed);
+            return Err(HOME.broken("sealing", "a position of the plan", position));
         };
-        let signs = self.seals.positions.get(position).and_then(Option::as_ref);
-        let mut way = match (signs, &self.seals.seed, held.contract()) {
-            (Some(signs), Some(seed), Some(terms)) => {
-                let miner = Miner {
-                    home: &self.seals.home,
-                    seed,
-                    record: signs.record,
-                    electrum: &self.seals.electrum,
-                    relay: signs.relay.clone(),
-                    validators: &signs.validators,
-                };
-                let before = Seats::open(&signs.before, &miner)?;
-                Way::Signs(Box::new(Sealer::open(terms.clone(), &miner)?), before)
-            }
-            _ => {
+        let mut way = match self.signs(position) {
+            Some((_, miner, terms)) => Way::Signs(Box::new(Sealer::open(terms.clone(), &miner)?)),
+            None => {
                 let electrum = Electrum::connect(&self.seals.electrum, self.seals.network)?;
                 let store = Store::open(self.seals.home.join("store.sqlite"))?;
                 let (chain, first) = (GuardedChain::new(electrum), held.headers_from()?);
                 let contract = held.contract().cloned().map(Contract::new).transpose()?;
-                Way::Files(Box::new(Files { chain, store, first, contract }))
+                Way::Files(Box::new(Files { chain, store, first, contract, seen: None }))
             }
         };
-        self.catch_up(position, &mut way)?;
-        Ok(way)
+        let look = way.look()?;
+        self.catch_up(position, &mut way, &look.0)?;
+        Ok((way, look))
     }
 
     /// Certificates that were frozen before the process ended, and perhaps neither written nor said;
     /// and those that were said under the contract before, where its term goes on under another.
-    fn catch_up(&self, position: usize, way: &mut Way) -> Result<()> {
-        let (headers, _) = self.look(way)?;
+    fn catch_up(&self, position: usize, way: &mut Way, headers: &Headers) -> Result<()> {
         let tip = headers.tip();
         let mut slices: BTreeMap<u32, bool> = BTreeMap::new();
         for sealed in locked(&self.floor.collector).sealed()? {
             if sealed.position == position {
-                let said = matches!(&*way, Way::Signs(sealer, _) if sealer.has_said(sealed.digest));
+                let said = matches!(&*way, Way::Signs(sealer) if sealer.has_said(sealed.digest));
                 *slices.entry(sealed.slice).or_default() |= !said;
             }
         }
@@ -317,10 +410,10 @@ impl SealingThread {
             }
             let certificates = locked(&self.floor.collector).certificates(position, slice)?;
             for (number, certificate) in (0u32..).zip(certificates) {
-                let certificate = self.whole(position, number, certificate, &headers)?;
+                let certificate = self.whole(position, number, certificate, headers)?;
                 self.write(&certificate, number)?;
-                self.sealed(position, &certificate, number, &headers)?;
-                if let (true, Way::Signs(sealer, _)) = (counts, &mut *way)
+                self.sealed(position, &certificate, number, headers)?;
+                if let (true, Way::Signs(sealer)) = (counts, &mut *way)
                     && let Err(error) = sealer.say(certificate)
                 {
                     self.floor.tell(error);
@@ -334,39 +427,13 @@ impl SealingThread {
         self.floor.plan.positions().get(position)?.work.calendar().receipts_until(slice)
     }
 
-    /// The chain, and how the escrow ended there.
-    fn look(&self, way: &mut Way) -> Result<(Headers, Option<Ending>)> {
-        match way {
-            Way::Signs(sealer, _) => sealer.look(),
-            Way::Files(files) => files.look(),
-            Way::Closed => Err(HOME.broken("sealing", "an open way", "a closed one")),
-        }
-    }
-
     /// The certificate as a file, for whoever hands it on; whole, and on the disk when this returns.
     fn write(&self, certificate: &Certificate, number: u32) -> Result<()> {
         let position = certificate.position;
         let held = self.floor.plan.positions().iter().position(|held| held.id == position);
         let path = held.and_then(|held| self.path(held, certificate.slice, number));
         let Some(path) = path else { return Ok(()) };
-        let failed = |error: std::io::Error| {
-            HOME.unstored(path.display(), "a place for a certificate", error)
-        };
-        let bytes = certificate.to_bytes();
-        if fs::read(&path).is_ok_and(|there| there == bytes) {
-            return Ok(());
-        }
-        let write = || {
-            if let Some(folder) = path.parent() {
-                fs::create_dir_all(folder)?;
-            }
-            let draft = path.with_extension("new");
-            let mut file = File::create(&draft)?;
-            file.write_all(&bytes)?;
-            file.sync_all()?;
-            fs::rename(&draft, &path)
-        };
-        write().map_err(failed)
+        put(&path, &certificate.to_bytes())
     }
 
     /// Where the certificate of a slice lies.

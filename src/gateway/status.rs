@@ -131,6 +131,9 @@ pub struct PositionStatus {
     /// What has sold the contract on, if its successor's terms are not named yet.
     #[serde(default)]
     pub sold_on: Option<SoldOn>,
+    /// What has ended the contract, if it is no resale: a transaction in a block.
+    #[serde(default)]
+    pub closed: Option<Closed>,
     /// The certificate that was sealed last.
     pub sealed: Option<SealedSlice>,
     /// What keeps the sealing, if anything does.
@@ -138,22 +141,57 @@ pub struct PositionStatus {
 }
 
 /// A resale that ended the contract which is mined for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SoldOn {
     /// The transaction.
     pub by: Txid,
-    /// The first height at which coinbases may have to pay another lock.
+    /// The first height whose coinbase pays another lock, if `terms` are known; the first that may, if
+    /// not.
     pub before: u32,
+    /// The file in the gateway's folder that has the new contract's terms, if the resale told them.
+    #[serde(default)]
+    pub terms: Option<String>,
 }
 
 impl core::fmt::Display for SoldOn {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        let Self { by, before } = self;
+        let Self { by, before, terms } = self;
+        match terms {
+            Some(terms) => {
+                let last = before.saturating_sub(1);
+                write!(
+                    f,
+                    "sold on by {by}: the old lock counts up to height {last}; name {terms} in place \
+                     of the old terms before height {before}, or blocks from there on count for nobody"
+                )
+            }
+            None => write!(
+                f,
+                "sold on by {by}: the old lock counts until the sale's switch, at height {before} or \
+                 later; name the terms of the new contract before height {before}, or blocks from the \
+                 switch on count for nobody"
+            ),
+        }
+    }
+}
+
+/// A transaction that ended the contract which is mined for, and is no resale.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Closed {
+    /// The transaction.
+    pub by: Txid,
+    /// The height of its block.
+    pub height: u32,
+}
+
+impl core::fmt::Display for Closed {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let Self { by, height } = self;
         write!(
             f,
-            "sold on by {by}: name the terms of the new contract before height {before}, or blocks \
-             from there on pay a lock that counts for nobody"
+            "closed by {by} at height {height}: nobody pays for this work; take the position out"
         )
     }
 }
@@ -269,10 +307,14 @@ impl Status {
         put("slice_shares", "gauge", "Shares of that slice so far.", &of(&|p| p.shares));
         let expected = of(&|p| p.expected.into());
         put("slice_expected", "gauge", "Shares that the agreed rate yields in a slice.", &expected);
-        let sold = of(&|p| p.sold_on.map_or(0, |sold| sold.before.into()));
+        let sold = of(&|p| p.sold_on.as_ref().map_or(0, |sold| sold.before.into()));
         let about =
             "Height before which the next contract's terms must be named; 0 if not sold on.";
         put("sold_on_height", "gauge", about, &sold);
+        let closed = of(&|p| p.closed.map_or(0, |closed| closed.height.into()));
+        let about =
+            "Height of the block that closed the contract; 0 if none did, or it was sold on.";
+        put("closed_height", "gauge", about, &closed);
         let sealed = of(&|p| p.sealed.as_ref().map_or(0, |sealed| sealed.slice.into()));
         put("sealed_slice", "gauge", "Slice that was sealed last.", &sealed);
         let receipts = of(&|p| {
@@ -371,7 +413,8 @@ impl PositionStatus {
         if let Some(height) = self.lock_changes {
             lines.push(format!("  lock     the next holder's from height {height} on"));
         }
-        lines.extend(self.sold_on.map(|sold| format!("  sale     {sold}")));
+        lines.extend(self.sold_on.iter().map(|sold| format!("  sale     {sold}")));
+        lines.extend(self.closed.map(|closed| format!("  close    {closed}")));
         if let Some(sealed) = &self.sealed {
             lines.push(format!(
                 "  sealed   slice {}: {} shares, {} receipts, {}",
@@ -394,4 +437,97 @@ fn label(text: &str) -> String {
             c => vec![c],
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use bitcoin::hashes::Hash;
+
+    use super::*;
+
+    fn position() -> PositionStatus {
+        PositionStatus {
+            position: PositionId([3; 32]),
+            payee: "alice".to_owned(),
+            stage: None,
+            slice: None,
+            slices: 12,
+            shares: 0,
+            expected: 24,
+            blocks: (0, 12),
+            lock_changes: None,
+            sold_on: None,
+            closed: None,
+            sealed: None,
+            trouble: None,
+        }
+    }
+
+    fn status(position: PositionStatus) -> Status {
+        Status {
+            format: STATUS_FORMAT.to_owned(),
+            up: 1,
+            work: Work::Paused { why: "a test".to_owned() },
+            nodes: Vec::new(),
+            machines: Vec::new(),
+            rates: [0; 3],
+            best: None,
+            accepted: 0,
+            rejected: Vec::new(),
+            banned: 0,
+            positions: vec![position],
+            blocks: Vec::new(),
+        }
+    }
+
+    fn metric(status: &Status, name: &str) -> String {
+        let metrics = status.to_metrics();
+        let line = metrics.lines().find(|line| line.starts_with(&format!("hashmix_{name}{{")));
+        line.unwrap().rsplit_once(' ').unwrap().1.to_owned()
+    }
+
+    #[test]
+    fn a_close_is_told_with_its_height_in_words_and_metrics() {
+        let none = status(position());
+        assert!(!none.in_words().join("\n").contains("close"));
+        assert_eq!(metric(&none, "closed_height"), "0");
+        let by = Txid::from_byte_array([7; 32]);
+        let closed =
+            status(PositionStatus { closed: Some(Closed { by, height: 140 }), ..position() });
+        let words = format!(
+            "  close    closed by {by} at height 140: nobody pays for this work; take the position out"
+        );
+        assert!(closed.in_words().contains(&words), "{:?}", closed.in_words());
+        assert_eq!(metric(&closed, "closed_height"), "140");
+        assert_eq!(metric(&closed, "sold_on_height"), "0");
+        assert_eq!(
+            Status::from_json(&closed.to_json()).unwrap().positions[0].closed,
+            closed.positions[0].closed
+        );
+    }
+
+    #[test]
+    fn a_resale_says_up_to_where_the_old_lock_counts_if_its_terms_are_known() {
+        let by = Txid::from_byte_array([7; 32]);
+        let unknown = SoldOn { by, before: 144, terms: None };
+        assert!(
+            unknown.to_string().contains("counts until the sale's switch, at height 144 or later")
+        );
+        let terms = Some("sold-on-abc.json".to_owned());
+        let known = SoldOn { terms, ..unknown.clone() };
+        let said = known.to_string();
+        assert!(
+            said.contains("the old lock counts up to height 143; name sold-on-abc.json"),
+            "{said}"
+        );
+        let told = status(PositionStatus { sold_on: Some(known.clone()), ..position() });
+        assert!(told.in_words().contains(&format!("  sale     {known}")));
+        assert_eq!(metric(&told, "sold_on_height"), "144");
+        assert_eq!(Status::from_json(&told.to_json()).unwrap().positions[0].sold_on, Some(known));
+        // What an older gateway says has no terms.
+        let old = status(PositionStatus { sold_on: Some(unknown.clone()), ..position() }).to_json();
+        let old = old.replace(",\n        \"terms\": null", "");
+        assert!(!old.contains("\"terms\""), "{old}");
+        assert_eq!(Status::from_json(&old).unwrap().positions[0].sold_on, Some(unknown));
+    }
 }

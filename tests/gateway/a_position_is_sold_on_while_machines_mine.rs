@@ -179,7 +179,7 @@ impl Farm {
         };
         put("new.json", serde_json::to_string(newest).unwrap());
         put("old.json", serde_json::to_string(before).unwrap());
-        let entry = json!({ "terms": "new.json", "before": ["old.json"] });
+        let entry = json!({ "terms": "new.json", "before": ["old.json"], "record": 0 });
         let config = json!({
             "format": "hashmix gateway 1",
             "listen": "127.0.0.1:0",
@@ -252,8 +252,9 @@ fn a_gateway_follows_a_position_through_two_sales_and_loses_no_share() {
     let told = line(&gateway, "sold on");
     let until_height = START + 2 * SLICE;
     let words = format!(
-        "sold on by {txid}: name the terms of the new contract before height {until_height}, or blocks \
-         from there on pay a lock that counts for nobody"
+        "sold on by {txid}: the old lock counts until the sale's switch, at height {until_height} or \
+         later; name the terms of the new contract before height {until_height}, or blocks from the \
+         switch on count for nobody"
     );
     assert!(
         told.ends_with(&words) && told.contains(&new.position().unwrap().to_string()),
@@ -276,15 +277,31 @@ fn a_gateway_follows_a_position_through_two_sales_and_loses_no_share() {
     blind.stop().unwrap();
 
     // Then he names the new terms, and those before: in the midst of a slice, of which nothing is lost.
+    // The old contract's folder cannot be used for a while, which keeps nothing else.
     let two = RefCell::new(farm.market.table(&new, 1));
+    let (letters, aside) = (farm.letters(1), farm.market.folder("aside"));
+    std::fs::rename(&letters, &aside).unwrap();
+    std::fs::write(&letters, "a file").unwrap();
     let gateway = farm.gateway(&[&old, &new]);
     works_on(&gateway, START + 2 * SLICE + 4);
     let mut rig = machine(&gateway, Habits::BITAXE);
     mine_to(&gateway, &mut rig, START + 3 * SLICE, 2);
     receipted(&gateway, &two, 3);
     let sealed = position(&gateway);
-    assert_eq!((sealed.sealed.unwrap().shares, sealed.sold_on), (24, None));
-    line(&gateway, &format!("contract {} is over", old.id().unwrap()));
+    assert_eq!((sealed.sealed.as_ref().unwrap().shares, &sealed.sold_on), (24, &None));
+    let kept = format!("contract {}, which was before: ", old.id().unwrap());
+    assert!(sealed.trouble.as_ref().is_some_and(|why| why.starts_with(&kept)), "{sealed:?}");
+    assert!(line(&gateway, &kept).starts_with(&kept));
+    std::fs::remove_file(&letters).unwrap();
+    std::fs::rename(&aside, &letters).unwrap();
+    let mended = (0..400).any(|_| {
+        std::thread::sleep(Duration::from_millis(500));
+        position(&gateway).trouble.is_none()
+    });
+    assert!(mended, "{:?}", position(&gateway));
+    let again =
+        std::iter::from_fn(|| gateway.notice(Duration::ZERO)).any(|line| line.contains(&kept));
+    assert!(!again, "told once");
     mine_to(&gateway, &mut rig, START + 4 * SLICE, 2);
     receipted(&gateway, &two, 4);
     mine_to(&gateway, &mut rig, START + 4 * SLICE + 6, 2);
@@ -309,6 +326,18 @@ fn a_gateway_follows_a_position_through_two_sales_and_loses_no_share() {
     let rows = verdict.periods.iter().map(|row| (row.period, row.shares)).collect::<Vec<_>>();
     assert_eq!(rows, [(1, 22), (2, 24), (3, 24)]);
     assert!(verdict.periods.iter().all(|row| row.earned == row.installment), "{verdict:?}");
+
+    // The seat at the old contract is left a day after the last reward of its lock could be spent.
+    farm.market.elsewhere_until(START + 3 * SLICE - 1 + 100 + 143);
+    let gateway = farm.gateway(&[&old, &new]);
+    let over = format!("contract {} is over", old.id().unwrap());
+    line(&gateway, "is sealed");
+    let early = (0..12)
+        .any(|_| gateway.notice(Duration::from_secs(1)).is_some_and(|line| line.contains(&over)));
+    assert!(!early, "a block too early");
+    farm.market.elsewhere(1);
+    line(&gateway, &over);
+    gateway.stop().unwrap();
 
     // Before all this he could have asked.
     let (good, said) = farm.check(&new, &old);

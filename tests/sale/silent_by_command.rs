@@ -488,6 +488,11 @@ fn a_holder_asks_servers_that_know_each_other_and_sends_what_they_signed() {
         endless.ends_at(if begin == 32 { 5 } else { 1_000 });
     }
 
+    // The miner, whose gateway shares no folder with the holder, hears of it from the servers.
+    #[cfg(feature = "gateway")]
+    let mut sealer = silent_miner(&market, &old, &urls);
+    #[cfg(feature = "gateway")]
+    hears(&mut sealer);
     market.elsewhere(old.delays.answer);
     // They need a moment among themselves; a party may ask once a second.
     let complete = (0..40).any(|_| {
@@ -521,4 +526,61 @@ fn a_holder_asks_servers_that_know_each_other_and_sends_what_they_signed() {
     assert!(done.contains("2 of 3 servers have it"), "{done}");
     assert_eq!(done.matches(": registered").count(), 2, "{done}");
     assert!(refused(&bring[..4]).contains("[cli-arguments]"), "a file or a server");
+    // And knows what he has to name now: also if he heard of it too late.
+    #[cfg(feature = "gateway")]
+    {
+        let (_, ending) = sealer.look().unwrap();
+        let ending = ending.unwrap();
+        assert!(ending.resold && sent.contains(&ending.by.to_string()), "{sent}");
+        let new = sealer.sold_to(ending.by).unwrap();
+        assert_eq!((new.first_period() + 1, &new.delivery), (2, &old.delivery));
+        assert_eq!(new.tenure.as_ref().unwrap().earlier[0].until + 1, 5);
+        assert_eq!(new.reward.holder, market.buyers[1].record);
+        drop(sealer);
+        std::fs::remove_dir_all(market.folder("gateway")).unwrap();
+        let mut late = silent_miner(&market, &old, &urls);
+        assert_eq!(late.sold_to(ending.by), None);
+        hears(&mut late);
+        assert_eq!(late.sold_to(ending.by), Some(new));
+        let other = Txid::from_raw_hash(bitcoin::hashes::Hash::all_zeros());
+        assert_eq!(late.sold_to(other), None);
+    }
+}
+
+/// The miner's seat as his gateway takes it, which knows validators' servers alone.
+#[cfg(all(feature = "validator", feature = "gateway"))]
+fn silent_miner(
+    market: &Market,
+    terms: &EscrowTerms,
+    urls: &[String],
+) -> hashmix::gateway::sealer::Sealer {
+    let seed = people::seed(&people::name(Seat::Miner)).unwrap();
+    let home = market.folder("gateway");
+    std::fs::create_dir_all(&home).unwrap();
+    let electrum = market.world.electrum_url();
+    let miner = hashmix::gateway::sealer::Miner {
+        home: &home,
+        seed: &seed,
+        record: 0,
+        electrum: &electrum,
+        relay: None,
+        validators: urls,
+    };
+    hashmix::gateway::sealer::Sealer::open(terms.clone(), &miner).unwrap()
+}
+
+/// Steps whenever there is news, until the holder's request is heard.
+#[cfg(all(feature = "validator", feature = "gateway"))]
+fn hears(sealer: &mut hashmix::gateway::sealer::Sealer) {
+    use hashmix::engine::Report;
+    use hashmix::flow::resale::state::Event as Resale;
+    let heard = (0..600).any(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        let news = sealer.has_news().unwrap();
+        let reports = if news { sealer.step().unwrap() } else { Vec::new() };
+        reports.iter().any(|report| {
+            matches!(report, Report::Heard(Seat::Holder, Event::Resale(Resale::Asked(_))))
+        })
+    });
+    assert!(heard);
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use hashmix::gateway::sealer::{Miner, Sealer};
 use hashmix::party::Seat;
 use hashmix::rehearsal::people;
+use hashmix::relay::folder::Folder;
 use hashmix::store::Store;
 use hashmix::work::certificate::Certificate;
 
@@ -82,4 +83,44 @@ fn a_certificate_that_nobody_took_is_brought_again_after_a_restart() {
     let url = format!("http://{}", server(&town, 2).address);
     let mut again = sealer(&mut town, &[url]);
     assert_eq!(receipts(&mut again, &certificate, 1), 1);
+}
+
+/// Steps until nothing is new.
+fn quiet(sealer: &mut Sealer) {
+    let begin = Instant::now();
+    while sealer.has_news().unwrap() {
+        sealer.step().unwrap();
+        assert!(begin.elapsed() < Duration::from_secs(60), "it never rests");
+    }
+}
+
+#[test]
+fn a_gateway_asks_the_chain_again_when_a_block_a_letter_or_an_answer_came() {
+    let mut town = served(&[0]);
+    let url = format!("http://{}", server(&town, 0).address);
+    let certificate = town.table.seal(0, FULL);
+    town.table.elsewhere(1);
+    let mut sealer = sealer(&mut town, &[url]);
+    quiet(&mut sealer);
+    town.table.elsewhere(1);
+    assert!(sealer.has_news().unwrap(), "a block");
+    quiet(&mut sealer);
+    let home = town.table.dir.path().join("gateway");
+    let letters = home.join("contracts").join(town.id().to_string()).join("letters");
+    let holder = Folder::open(letters, Seat::Holder).unwrap();
+    holder.post(Seat::Miner, "nonsense.json", "{}").unwrap();
+    assert!(sealer.has_news().unwrap(), "a letter");
+    quiet(&mut sealer);
+    sealer.say(certificate.clone()).unwrap();
+    sealer.step().unwrap();
+    let begin = Instant::now();
+    while !sealer.has_news().unwrap() {
+        assert!(begin.elapsed() < Duration::from_secs(60), "no answer");
+        sleep(Duration::from_millis(50));
+    }
+    sealer.step().unwrap();
+    assert_eq!(receipts(&mut sealer, &certificate, 1), 1);
+    quiet(&mut sealer);
+    sealer.wake();
+    assert!(sealer.has_news().unwrap());
 }

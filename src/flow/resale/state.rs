@@ -254,6 +254,11 @@ impl State {
         self.requests.get(id).map(|waiting| &waiting.request)
     }
 
+    /// Every request that was made.
+    pub fn requests(&self) -> impl Iterator<Item = &Request> {
+        self.requests.values().map(|waiting| &waiting.request)
+    }
+
     /// The scripts of seals and coins that requests would spend.
     pub fn watched(&self) -> impl Iterator<Item = &ScriptBuf> {
         self.requests.values().flat_map(|waiting| &waiting.scripts)
