@@ -164,6 +164,7 @@ pub fn all() -> Vec<Rule> {
         flow::position::state::JUDGED,
         flow::position::state::TOGETHER,
         cli::position::NUMBERS,
+        cli::position::PAID_FOR,
     ]);
     rules.extend([tx::satoshi::FOLLOWED]);
     rules.extend([

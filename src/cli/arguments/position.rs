@@ -181,12 +181,13 @@ pub struct FundArguments {
     /// none if it is issued alone
     #[arg(long, value_name = "DOSSIER")]
     pub batch: Vec<PathBuf>,
-    /// Fee rate of the payment and of the issue, in sat/vB
+    /// Fee rate of the payment and of the issue, in sat/vB; with --outpoint the rate of the issue that
+    /// an output of another wallet's was paid at
     #[arg(long, value_name = "SAT_PER_VB", required_unless_present = "outpoint")]
     pub fee_rate: Option<u64>,
     /// The output that a block holds now: says it to the validators; another one only when the issue
     /// of the first can be in no block any more
-    #[arg(long, value_name = "TXID:VOUT", conflicts_with = "fee_rate")]
+    #[arg(long, value_name = "TXID:VOUT")]
     pub outpoint: Option<OutPoint>,
     /// Inscribe the seal too, as a child of the federation's inscription: the transaction that revealed
     /// that one

@@ -8,7 +8,7 @@
 //! | `list` | the same | a line for each dossier |
 //! | `show` | the same | that line, and a timeline, also as a drawing |
 //!
-//! The others are told in `miner`, `attest` and `make`.
+//! The others are told in `miner`, `fund`, `attest` and `make`.
 
 use std::path::Path;
 
@@ -22,12 +22,14 @@ use crate::error::Result;
 use crate::flow::escrow::terms::TERMS_MAX_BYTES;
 use crate::flow::position::dossier::Issue;
 use crate::flow::position::terms::PositionTerms;
+use crate::flow::position::txs::PARENT_INPUT;
 use crate::party::Seat;
 use crate::sign::software::SoftwareSigner;
 use crate::store::Store;
 
 mod attest;
 pub mod folder;
+mod fund;
 mod make;
 mod miner;
 pub mod reading;
@@ -35,6 +37,7 @@ pub mod show;
 pub mod timeline;
 pub mod verify;
 
+pub use fund::PAID_FOR;
 pub use make::NUMBERS;
 
 /// A dossier's file with the position's terms.
@@ -53,7 +56,7 @@ pub fn perform(command: &PositionCommand) -> Result<Done> {
         PositionCommand::Prove { seat, onboarding, binding } => {
             miner::prove(seat, onboarding.as_deref(), binding.as_deref())
         }
-        PositionCommand::Fund(arguments) => miner::fund(arguments),
+        PositionCommand::Fund(arguments) => fund::fund(arguments),
         PositionCommand::Issue(seat) => miner::issue(seat),
         PositionCommand::Attest { dossier, desk, number, standing } => {
             attest::attest(dossier, desk, *number, *standing)
@@ -97,10 +100,18 @@ fn tell(issuing: &mut Issuing, told: &[Told], dossier: &Path) -> Result<Vec<Stri
     Ok(lines)
 }
 
-/// Adds the issue's file to the dossier, and says so if it was not there.
-fn written(dossier: &Path, issue: &Issue, dead: &[Txid]) -> Result<Option<String>> {
+/// Adds the issue's file to the dossier, and says so if it was not there; of an inscribed one, where it
+/// leaves the federation's inscription.
+fn written(dossier: &Path, issue: &Issue, dead: &[Txid]) -> Result<Vec<String>> {
     let fresh = folder::write_issue(dossier, issue, dead)?;
-    Ok(fresh.then(|| format!("written  issue.json: {}", issue.txid)))
+    let fresh = fresh.then(|| format!("written  issue.json: {}", issue.txid));
+    let parent = issue.inscription.map(|_| {
+        format!(
+            "parent   the federation's inscription lies at {}:{PARENT_INPUT} now: the next issue's --parent-at",
+            issue.txid
+        )
+    });
+    Ok(fresh.into_iter().chain(parent).collect())
 }
 
 fn line(told: &Told) -> String {
