@@ -214,18 +214,39 @@ pub fn read_store(home: &Path, terms: &EscrowTerms, evidence: &mut Evidence) -> 
 }
 
 /// What a file holds.
-enum Kept {
+pub(crate) enum Kept {
+    /// One certificate, or a farm's several.
     Certificates(Vec<Certificate>),
+    /// One receipt, or those in an envelope.
     Receipts(Vec<Receipt>),
     /// It begins like a certificate.
     Damaged(Error),
+    /// Something else that can be read.
     Neither,
 }
 
 fn kept(path: &Path, terms: &EscrowTerms) -> Result<Kept> {
     let bytes = file::bytes(path, LONGEST_FILE)?;
-    let text = String::from_utf8_lossy(&bytes);
-    match Certificate::read_several(&bytes) {
+    opened(&bytes, |envelope| match envelope {
+        Envelope::Answer(answer) => answer.verify(terms),
+        Envelope::Word(word) => word.verify(terms),
+    })
+}
+
+/// What a file's bytes hold, whoever signed the envelope: for whoever judges the contents themselves.
+pub(crate) fn kept_of(bytes: &[u8]) -> Result<Kept> {
+    opened(bytes, |_| Ok(()))
+}
+
+/// What carries evidence.
+enum Envelope<'a> {
+    Answer(&'a Answer),
+    Word(&'a Word),
+}
+
+fn opened(bytes: &[u8], check: impl Fn(Envelope<'_>) -> Result<()>) -> Result<Kept> {
+    let text = String::from_utf8_lossy(bytes);
+    match Certificate::read_several(bytes) {
         Ok(certificates) => return Ok(Kept::Certificates(certificates)),
         Err(error) if bytes.starts_with(b"HMXC") || names_certificate(&text) => {
             return Ok(Kept::Damaged(error));
@@ -236,7 +257,7 @@ fn kept(path: &Path, terms: &EscrowTerms) -> Result<Kept> {
         return Ok(Kept::Receipts(vec![receipt]));
     }
     if let Ok(answer) = Answer::from_json(&text) {
-        answer.verify(terms)?;
+        check(Envelope::Answer(&answer))?;
         let said = answer.words.into_iter().map(|numbered| of_word(numbered.word.event));
         let receipts = said.filter_map(|kept| match kept {
             Kept::Receipts(all) => Some(all),
@@ -245,7 +266,7 @@ fn kept(path: &Path, terms: &EscrowTerms) -> Result<Kept> {
         return Ok(Kept::Receipts(receipts.flatten().collect()));
     }
     let word = Word::from_json(&text)?;
-    word.verify(terms)?;
+    check(Envelope::Word(&word))?;
     Ok(of_word(word.event))
 }
 
@@ -254,7 +275,7 @@ fn names_certificate(text: &str) -> bool {
     text.chars().take(64).collect::<String>().contains("\"hashmix certificate ")
 }
 
-fn of_word(event: Event) -> Kept {
+pub(crate) fn of_word(event: Event) -> Kept {
     match event {
         Event::Reward(reward::state::Event::Certified(certificate)) => {
             Kept::Certificates(vec![certificate])

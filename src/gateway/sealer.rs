@@ -13,14 +13,15 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use bitcoin::Network;
 use bitcoin::hex::DisplayHex;
+use bitcoin::{Network, OutPoint};
 
 use crate::canonical;
 use crate::chain::electrum::Electrum;
-use crate::engine::{Engine, Report};
+use crate::engine::{Engine, Report, evidence};
 use crate::error::{Error, Result};
-use crate::flow::escrow::coins::Ending;
+use crate::flow::escrow::coins::{Ending, Progress};
+use crate::flow::escrow::state::last_ripe;
 use crate::flow::escrow::terms::EscrowTerms;
 use crate::flow::word::Word;
 use crate::flow::{Event, reward};
@@ -75,6 +76,10 @@ pub struct Sealer {
     couriers: Couriers,
     /// Up to which event our words were brought to the couriers.
     upto: u64,
+    /// Certificates and receipts that were there when the dossier was written to.
+    written: [usize; 2],
+    /// Escrow outputs whose last state was published since the start.
+    published: BTreeSet<OutPoint>,
 }
 
 impl Sealer {
@@ -90,7 +95,9 @@ impl Sealer {
         let chain = Electrum::connect(miner.electrum, network)?;
         let engine = Engine::open(Seat::Miner, terms, store, chain, signer()?, letters.clone())?;
         let couriers = Couriers::start(miner.validators)?;
-        Ok(Self { engine, requests: signer()?, letters, couriers, upto: 0 })
+        let (written, published) = ([0; 2], BTreeSet::new());
+        let requests = signer()?;
+        Ok(Self { engine, requests, letters, couriers, upto: 0, written, published })
     }
 
     /// The contract.
@@ -152,6 +159,50 @@ impl Sealer {
         reports.extend(self.engine.step()?);
         self.bring()?;
         Ok(reports)
+    }
+
+    /// At the end of the term: publishes the last state that the holder has signed, so that the miner has
+    /// his money whoever sits there. Before the holder has signed for the last period, he gets the span of
+    /// an answer for it; then the one that there is serves. Once an output, as long as the process lives.
+    pub fn publish_last(&mut self) -> Result<Vec<Report>> {
+        let facts = self.engine.facts()?;
+        let locked = self.engine.contract().locked();
+        let Some(last) = locked.terms().delivery.periods.checked_sub(1) else {
+            return Ok(Vec::new());
+        };
+        if last_ripe(locked, &facts) != Some(last) {
+            return Ok(Vec::new());
+        }
+        let Progress::Open(coin) = locked.progress(&facts)? else { return Ok(Vec::new()) };
+        let Some((ask, _)) = self.engine.contract().escrow().last_state(coin.outpoint) else {
+            return Ok(Vec::new());
+        };
+        let terms = locked.terms();
+        let patience = terms.ruling_height(last)?.saturating_add(terms.delays.answer);
+        let early = ask.outcome.period < last && facts.tip() < patience;
+        if early || !self.published.insert(coin.outpoint) {
+            return Ok(Vec::new());
+        }
+        let published = self.engine.publish_state();
+        if matches!(published, Err(Error::Unavailable(_))) {
+            self.published.remove(&coin.outpoint);
+        }
+        published
+    }
+
+    /// Writes certificates and receipts that came since the last time into a dossier; answers with the
+    /// number of each.
+    pub fn write_news(&mut self, dossier: &Path) -> Result<[usize; 2]> {
+        let said = self.engine.contract().evidence();
+        let certificates = said.certificates();
+        let receipts = certificates.iter().map(|sealed| sealed.receipts.len());
+        let now = [certificates.len(), receipts.fold(0, usize::saturating_add)];
+        if now == self.written {
+            return Ok([0; 2]);
+        }
+        let fresh = evidence::write(dossier, said)?;
+        self.written = now;
+        Ok(fresh)
     }
 
     /// The first certificate that lacks receipts, while there is time for them.

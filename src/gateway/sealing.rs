@@ -5,6 +5,7 @@
 //!  tip ----> due slices --headers--> collector.seal: frozen, on the disk
 //!                                        |--> certificates/<position>/<slice>.hmxc, for the miner where
 //!                                        |    the position is not issued yet: he shows it himself
+//!                                        |--> certificates/ of the dossier, if the file names one
 //!                                        '--> Sealer::say, if we know the miner's record
 //! ```
 //! A slice is sealed a few blocks behind its end, so that a small reorg has happened before, and long
@@ -14,7 +15,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
@@ -22,7 +23,7 @@ use std::time::Duration;
 use bitcoin::{Network, ScriptBuf};
 
 use crate::chain::electrum::Electrum;
-use crate::engine::{Report, kind};
+use crate::engine::{Report, evidence, kind};
 use crate::error::{Error, Result};
 use crate::flow::Contract;
 use crate::flow::escrow::coins::Ending;
@@ -57,6 +58,8 @@ pub struct Seals {
     pub seed: Option<Seed>,
     /// For each position of the plan: how it is sealed, if it is sealed here.
     pub positions: Vec<Option<Signs>>,
+    /// For each position of the plan: the dossier that gets what is sealed, if there is one.
+    pub dossiers: Vec<Option<PathBuf>>,
 }
 
 /// How a position is sealed.
@@ -169,14 +172,17 @@ impl SealingThread {
         for report in sealer.step()? {
             self.tell(&report);
         }
+        let published = sealer.publish_last();
+        let published = published.map(|reports| reports.iter().for_each(|one| self.tell(one)));
         self.count_receipts(position, sealer, headers.tip());
+        let kept = self.keep_receipts(position, sealer);
         let (reports, left, attended) = before.attend(sealer);
         reports.iter().for_each(|report| self.tell(report));
         for contract in left {
             self.floor
                 .tell(format_args!("contract {contract} is over: nothing is left to do there"));
         }
-        trouble.and(attended)
+        trouble.and(attended).and(published).and(kept)
     }
 
     /// Tells, once, that the contract was sold on while it is the newest that the file names.
@@ -206,6 +212,7 @@ impl SealingThread {
         let Sealing { certificate, number, .. } = sealing;
         let certificate = self.whole(position, number, certificate, headers)?;
         self.write(&certificate, number)?;
+        self.keep(position, &certificate)?;
         self.sealed(position, &certificate, number, headers)?;
         match way {
             Way::Signs(sealer, _) => sealer.say(certificate),
@@ -312,13 +319,15 @@ impl SealingThread {
             let until = self.receipts_until(position, slice);
             // What is too late for receipts may have them from the contract before.
             let counts = until >= Some(tip) || (goes_on && unsaid && until.is_some());
-            if !counts && self.path(position, slice, 0).is_none_or(|path| path.exists()) {
+            let written = self.path(position, slice, 0).is_none_or(|path| path.exists());
+            if !counts && written && self.dossier(position).is_none() {
                 continue;
             }
             let certificates = locked(&self.floor.collector).certificates(position, slice)?;
             for (number, certificate) in (0u32..).zip(certificates) {
                 let certificate = self.whole(position, number, certificate, &headers)?;
                 self.write(&certificate, number)?;
+                self.keep(position, &certificate)?;
                 self.sealed(position, &certificate, number, &headers)?;
                 if let (true, Way::Signs(sealer, _)) = (counts, &mut *way)
                     && let Err(error) = sealer.say(certificate)
@@ -367,6 +376,32 @@ impl SealingThread {
             fs::rename(&draft, &path)
         };
         write().map_err(failed)
+    }
+
+    fn dossier(&self, position: usize) -> Option<&Path> {
+        self.seals.dossiers.get(position)?.as_deref()
+    }
+
+    /// Puts the certificate into the position's dossier, if the gateway's file names one.
+    fn keep(&self, position: usize, certificate: &Certificate) -> Result<()> {
+        let dossier = self.dossier(position);
+        dossier
+            .map_or(Ok(()), |dossier| evidence::write_certificate(dossier, certificate).map(drop))
+    }
+
+    /// The same for receipts that came since the last time, and certificates of other gateways.
+    fn keep_receipts(&self, position: usize, sealer: &mut Sealer) -> Result<()> {
+        let Some(dossier) = self.dossier(position) else { return Ok(()) };
+        if let [certificates, receipts] = sealer.write_news(dossier)?
+            && certificates.saturating_add(receipts) > 0
+        {
+            let id = self.floor.plan.positions().get(position).map(|held| held.id.to_string());
+            self.floor.tell(format_args!(
+                "dossier of position {}: {certificates} certificates, {receipts} receipts more",
+                id.unwrap_or_default()
+            ));
+        }
+        Ok(())
     }
 
     /// Where the certificate of a slice lies.

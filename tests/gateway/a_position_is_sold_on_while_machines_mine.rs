@@ -130,6 +130,7 @@ impl Farm {
             electrum: self.market.url(),
             seed: Some(people::seed(&people::name(Seat::Miner)).unwrap()),
             positions: vec![Some(signs).filter(|_| seals)],
+            dossiers: Vec::new(),
         };
         Gateway::start(settings, plan, seals).unwrap()
     }

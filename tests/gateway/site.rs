@@ -97,6 +97,7 @@ impl Site {
             electrum: self.world.electrum_url(),
             seed: Some(people::seed(&people::name(Seat::Miner)).unwrap()),
             positions,
+            dossiers: Vec::new(),
         };
         Gateway::start(settings, plan, seals).unwrap()
     }

@@ -7,6 +7,8 @@
 //! | `verify` | a server, and headers | issuer, terms, holders, the lock to pay, credit, what is paid; what nobody can prove |
 //! | `list` | the same | a line for each dossier |
 //! | `show` | the same | that line, and a timeline, also as a drawing |
+//! | `terms` | the same | the terms of the contract that came with a move, for a gateway |
+//! | `evidence` | nobody | certificates and receipts from elsewhere, taken into the dossier |
 //!
 //! The others are told in `miner`, `fund`, `attest` and `make`.
 
@@ -28,6 +30,8 @@ use crate::sign::software::SoftwareSigner;
 use crate::store::Store;
 
 mod attest;
+mod contract;
+pub mod evidence;
 pub mod folder;
 mod fund;
 mod make;
@@ -37,6 +41,7 @@ pub mod show;
 pub mod timeline;
 pub mod verify;
 
+pub use contract::SOLD;
 pub use fund::PAID_FOR;
 pub use make::NUMBERS;
 
@@ -49,6 +54,10 @@ pub fn perform(command: &PositionCommand) -> Result<Done> {
         PositionCommand::Verify { dossier, by } => return verify::verify(by, dossier),
         PositionCommand::List { dossiers, by } => show::list(by, dossiers),
         PositionCommand::Show { dossier, by, svg } => show::show(by, dossier, svg.as_deref()),
+        PositionCommand::Terms { dossier, by, number, out } => {
+            return contract::terms(by, dossier, *number, out);
+        }
+        PositionCommand::Evidence { dossier, from } => evidence::take(dossier, from),
         PositionCommand::Federation(arguments) => make::federation(arguments),
         PositionCommand::New(arguments) => make::new(arguments),
         PositionCommand::Enroll { seat, proof } => miner::enroll(seat, proof.as_deref()),
