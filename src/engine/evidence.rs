@@ -84,3 +84,34 @@ fn put(folder: &Path, name: &str, bytes: impl FnOnce() -> Vec<u8>) -> Result<boo
     };
     write().map(|()| true).map_err(|error| KEPT.unstored(path.display(), "a new file", error))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::work::samples::{chain, receipt};
+
+    #[test]
+    fn a_paper_is_written_once_and_never_into_what_is_no_folder() {
+        let (dir, headers) = (tempfile::tempdir().unwrap(), chain(20));
+        let digest = crate::id::CertificateDigest([9; 32]);
+        let subject = Subject::Certificate { slice: 3, digest };
+        let [one, other] = [0, 1].map(|n| receipt(n, subject, headers.hash(20).unwrap()));
+        assert!(write_receipt(dir.path(), &one).unwrap());
+        assert!(!write_receipt(dir.path(), &one).unwrap());
+        assert!(write_receipt(dir.path(), &other).unwrap());
+        let names = fs::read_dir(dir.path().join(RECEIPTS)).unwrap();
+        let texts = names.map(|name| fs::read_to_string(name.unwrap().path()).unwrap());
+        let mut read: Vec<Receipt> = texts.map(|text| Receipt::from_json(&text).unwrap()).collect();
+        read.sort_by_key(|receipt| receipt.validator);
+        assert_eq!(read, [one.clone(), other]);
+
+        let file = dir.path().join("file");
+        fs::write(&file, "no folder").unwrap();
+        fs::create_dir(dir.path().join("half")).unwrap();
+        fs::write(dir.path().join("half").join(RECEIPTS), "no folder either").unwrap();
+        for place in [file, dir.path().join("half")] {
+            let refused = write_receipt(&place, &one).unwrap_err();
+            assert_eq!((refused.rule(), refused.exit_code()), ("dossier-evidence", 7));
+        }
+    }
+}
