@@ -193,17 +193,26 @@ mod tests {
         record(&signer, role, network, contract, signer.address().into_unchecked()).unwrap()
     }
 
-    fn federation(contract: &str) -> Federation {
-        let validators: Vec<Record> = (0..3).map(|_| person(Role::Validator, contract)).collect();
-        let payout = validators[0].record.payout.clone();
-        Federation { threshold: 2, validators, payout }
+    /// The issuer, and the same three with fresh records for the position.
+    fn federations() -> [Federation; 2] {
+        let three = |contract: &str| -> Vec<Record> {
+            (0..3).map(|_| person(Role::Validator, contract)).collect()
+        };
+        let standing = three("standing");
+        let payout = standing[0].record.payout.clone();
+        [standing, three("position a")].map(|validators| Federation {
+            threshold: 2,
+            validators,
+            payout: payout.clone(),
+        })
     }
 
     fn made(text: &str) -> Result<PositionTerms> {
         let numbers: Numbers =
             serde_json::from_str(text).map_err(|error| unread(Path::new("numbers"), error))?;
         let seats = [Role::Miner, Role::Holder].map(|role| person(role, "position a"));
-        terms(numbers, federation("standing"), seats, federation("position a"))
+        let [issuer, ruling] = federations();
+        terms(numbers, issuer, seats, ruling)
     }
 
     #[test]
