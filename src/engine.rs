@@ -39,6 +39,7 @@ use crate::tx::signed::Final;
 use crate::wallet::Wallet;
 
 pub mod decisions;
+pub mod evidence;
 pub mod issuing;
 pub mod joint;
 mod reorg;

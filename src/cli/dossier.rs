@@ -214,17 +214,26 @@ pub fn read_store(home: &Path, terms: &EscrowTerms, evidence: &mut Evidence) -> 
 }
 
 /// What a file holds.
-enum Kept {
+pub(crate) enum Kept {
+    /// Certificates and receipts.
     Proofs(Vec<Certificate>, Vec<Receipt>),
     /// It begins like a certificate.
     Damaged(Error),
+    /// Something else that can be read.
     Neither,
 }
 
 fn kept(path: &Path, terms: &EscrowTerms) -> Result<Kept> {
     let bytes = file::bytes(path, LONGEST_FILE)?;
-    let text = String::from_utf8_lossy(&bytes);
-    match Certificate::read_several(&bytes) {
+    kept_of(&bytes, Some(terms.position()?))
+}
+
+/// What a file's bytes hold. Nobody's word is believed: what it carries proves itself, in whichever contract
+/// of the position it was said, as it does in a file of its own. Of words only what is of `position`, if one
+/// is named.
+pub(crate) fn kept_of(bytes: &[u8], position: Option<PositionId>) -> Result<Kept> {
+    let text = String::from_utf8_lossy(bytes);
+    match Certificate::read_several(bytes) {
         Ok(certificates) => return Ok(Kept::Proofs(certificates, Vec::new())),
         Err(error) if bytes.starts_with(b"HMXC") || names_certificate(&text) => {
             return Ok(Kept::Damaged(error));
@@ -234,9 +243,6 @@ fn kept(path: &Path, terms: &EscrowTerms) -> Result<Kept> {
     if let Ok(receipt) = Receipt::from_json(&text) {
         return Ok(Kept::Proofs(Vec::new(), vec![receipt]));
     }
-    // Nobody's word is believed here: what it carries proves itself, in whichever contract of the
-    // position it was said, as it does in a file of its own.
-    let position = terms.position()?;
     if let Ok(answer) = Answer::from_json(&text) {
         let said = answer.words.into_iter().map(|numbered| numbered.word.event);
         return Ok(carried(said, position));
@@ -250,13 +256,14 @@ fn names_certificate(text: &str) -> bool {
 }
 
 /// What words carry for a position.
-fn carried(events: impl IntoIterator<Item = Event>, position: PositionId) -> Kept {
+fn carried(events: impl IntoIterator<Item = Event>, position: Option<PositionId>) -> Kept {
+    let ours = |theirs: PositionId| position.is_none_or(|position| position == theirs);
     let (mut certificates, mut receipts) = (Vec::new(), Vec::new());
     for event in events {
         match of_word(event) {
             Kept::Proofs(more, seals) => {
-                certificates.extend(more.into_iter().filter(|one| one.position == position));
-                receipts.extend(seals.into_iter().filter(|one| one.position == position));
+                certificates.extend(more.into_iter().filter(|one| ours(one.position)));
+                receipts.extend(seals.into_iter().filter(|one| ours(one.position)));
             }
             Kept::Damaged(_) | Kept::Neither => {}
         }
@@ -267,7 +274,7 @@ fn carried(events: impl IntoIterator<Item = Event>, position: PositionId) -> Kep
     }
 }
 
-fn of_word(event: Event) -> Kept {
+pub(crate) fn of_word(event: Event) -> Kept {
     match event {
         Event::Reward(reward::state::Event::Certified(certificate)) => {
             Kept::Proofs(vec![certificate], Vec::new())

@@ -18,8 +18,7 @@ use zeroize::Zeroizing;
 use crate::chain::core::{Auth, Node};
 use crate::chain::electrum::Electrum;
 use crate::cli::arguments::{GatewayArguments, Home};
-use crate::cli::file;
-use crate::cli::{secret, seed};
+use crate::cli::{file, position, secret, seed};
 use crate::engine::SEAT;
 use crate::error::{Error, Result, Rule};
 use crate::flow::escrow::terms::{EscrowTerms, TERMS_MAX_BYTES};
@@ -46,6 +45,13 @@ pub const STATUS: Rule = Rule::new(
     "gateway-status",
     "a gateway tells its status at http://host:port",
     "name the address that stands under `status` in the gateway's file, and start the gateway",
+);
+
+/// The dossier that a gateway writes to is the position's.
+pub const DOSSIER: Rule = Rule::new(
+    "gateway-config-dossier",
+    "a dossier in a gateway's file is that of the position whose terms are named beside it",
+    "name the dossier's folder beside the terms of its own contract, or leave `dossier` out",
 );
 
 /// Longest password, and the longest status that is read, in bytes.
@@ -92,6 +98,7 @@ pub fn check(arguments: &GatewayArguments) -> Result<Vec<String>> {
     let text = file::text(&arguments.config, CONFIG_MAX_BYTES)?;
     let config = Config::from_json(&text).map_err(|e| e.within(arguments.config.display()))?;
     let (plan, before) = plan(&config, arguments.home.network, folder(&arguments.config))?;
+    dossiers(&config, &plan, folder(&arguments.config))?;
     plan.rehearse()?;
     let mut lines = vec![
         format!("machines   stratum+tcp://{}", config.listen),
@@ -224,6 +231,7 @@ fn read(home: &Home, path: &Path) -> Result<(Settings, Plan, Seals)> {
     let nodes = config.nodes.iter().map(|entry| node(entry, folder)).collect::<Result<_>>()?;
     let entries = config.payees.iter().flat_map(|payee| &payee.positions);
     let mut positions: Vec<Option<Signs>> = Vec::new();
+    let dossiers = dossiers(&config, &plan, folder)?;
     for ((entry, places), before) in entries.zip(plan.places()).zip(before) {
         let signs = entry.record.map(|record| Signs {
             record,
@@ -242,7 +250,7 @@ fn read(home: &Home, path: &Path) -> Result<(Settings, Plan, Seals)> {
         }
     }
     let electrum = config.electrum.clone();
-    let seals = Seals { network, home: home.home.clone(), electrum, seed, positions };
+    let seals = Seals { network, home: home.home.clone(), electrum, seed, positions, dossiers };
     let settings = Settings {
         network,
         home: home.home.clone(),
@@ -253,6 +261,27 @@ fn read(home: &Home, path: &Path) -> Result<(Settings, Plan, Seals)> {
         nodes,
     };
     Ok((settings, plan, seals))
+}
+
+/// The dossier of each position of the plan, if the file names one; refused if it is of another position.
+fn dossiers(config: &Config, plan: &Plan, folder: &Path) -> Result<Vec<Option<PathBuf>>> {
+    let entries = config.payees.iter().flat_map(|payee| &payee.positions);
+    let mut dossiers = Vec::new();
+    for (entry, places) in entries.zip(plan.places()) {
+        let path = entry.dossier.as_ref().map(|dossier| folder.join(dossier));
+        if let Some(path) = &path {
+            let held = position::folder::read(path)?.bare().position();
+            for place in places.clone() {
+                let ours = plan.positions().get(place).map(|position| position.id);
+                if ours != Some(held) {
+                    let expected = ours.map(|ours| ours.to_string()).unwrap_or_default();
+                    return Err(DOSSIER.misused(path.display(), expected, held));
+                }
+            }
+        }
+        dossiers.extend(places.clone().map(|_| path.clone()));
+    }
+    Ok(dossiers)
 }
 
 /// Refuses a record that is not the miner's in the position's terms.
@@ -275,8 +304,13 @@ fn agreed(entry: &PositionEntry, folder: &Path) -> Result<Agreed> {
     let text = file::text(&path, TERMS_MAX_BYTES)?;
     let agreed = Agreed::from_json(&text).map_err(|error| error.within(path.display()))?;
     let alone = entry.record.is_none() && entry.validators.is_empty() && entry.relay.is_none();
+    let alone = alone && entry.dossier.is_none();
     if matches!(agreed, Agreed::Position(_)) && !alone {
-        return Err(RECORD.misused(path.display(), "terms alone", "record, validators or relay"));
+        return Err(RECORD.misused(
+            path.display(),
+            "terms alone",
+            "record, validators, relay or dossier",
+        ));
     }
     Ok(agreed)
 }

@@ -46,7 +46,12 @@ pub fn all() -> Vec<Rule> {
     rules.extend([chain::embedded::STARTS, chain::embedded::BLOCK, chain::embedded::REORG]);
     rules.extend([cli::ARGUMENTS, cli::OUTPUT]);
     rules.extend([cli::certificate::POSITION, cli::certificate::RECEIPT]);
-    rules.extend([cli::position::folder::FOLDER]);
+    rules.extend([
+        cli::position::folder::FOLDER,
+        cli::position::evidence::OURS,
+        engine::evidence::KEPT,
+        cli::position::SOLD,
+    ]);
     rules.extend([cli::dossier::FOLDER, cli::dossier::STORED, cli::show::HEADERS, cli::show::OVER]);
     rules.extend([
         validator::answer::FORM,
@@ -168,6 +173,7 @@ pub fn all() -> Vec<Rule> {
         flow::position::state::JUDGED,
         flow::position::state::TOGETHER,
         cli::position::NUMBERS,
+        cli::position::PAID_FOR,
     ]);
     rules.extend([tx::satoshi::FOLLOWED]);
     rules.extend([
@@ -248,6 +254,7 @@ pub fn all() -> Vec<Rule> {
     #[cfg(feature = "gateway")]
     rules.extend([
         cli::gateway::STATUS,
+        cli::gateway::DOSSIER,
         crate::gateway::agreed::PAST,
         crate::gateway::agreed::RECORD,
         crate::gateway::before::BEFORE,

@@ -15,7 +15,9 @@
 //! name. The terms are a contract's, or those of a position that is not issued yet: its machines prove
 //! themselves first ([`super::agreed`]). Of a position that was sold on they are the newest contract's, and
 //! `"before": ["old.json"]` beside them names those before ([`super::before`]), each as a path or, where its parties share a folder of their own, as
-//! `{ "terms": "old.json", "relay": "letters" }`; it needs the `"record"` of the miner, who sits there. Several positions of one payee share one coinbase by weight. Paths are relative to the
+//! `{ "terms": "old.json", "relay": "letters" }`; it needs the `"record"` of the miner, who sits there. With
+//! `"dossier": "DIR"` certificates and receipts are written into the position's dossier too. Several positions of
+//! one payee share one coinbase by weight. Paths are relative to the
 //! file's own folder.
 
 use std::collections::BTreeSet;
@@ -141,6 +143,10 @@ pub struct PositionEntry {
     /// The folder that miner, holder and validators share, if they do.
     #[serde(default)]
     pub relay: Option<PathBuf>,
+    /// The position's dossier: the gateway keeps what it seals there too, with the receipts that it hears
+    /// of where it has the miner's seat.
+    #[serde(default)]
+    pub dossier: Option<PathBuf>,
 }
 
 /// A contract before, in the file.

@@ -20,13 +20,14 @@ use std::time::{Duration, Instant};
 
 use bitcoin::blockdata::constants::COINBASE_MATURITY;
 use bitcoin::hex::DisplayHex;
-use bitcoin::{BlockHash, Network, Txid};
+use bitcoin::{BlockHash, Network, OutPoint, Txid};
 
 use crate::canonical;
 use crate::chain::electrum::Electrum;
-use crate::engine::{Engine, Report};
+use crate::engine::{Engine, Report, evidence};
 use crate::error::{Error, Result};
-use crate::flow::escrow::coins::Ending;
+use crate::flow::escrow::coins::{Ending, Progress};
+use crate::flow::escrow::state::last_ripe;
 use crate::flow::escrow::terms::EscrowTerms;
 use crate::flow::word::Word;
 use crate::flow::{Event, resale, reward};
@@ -94,6 +95,10 @@ pub struct Sealer {
     seen: Option<((u32, BlockHash), Instant)>,
     /// Letters that make no sense yet, as of that step.
     waiting: BTreeSet<String>,
+    /// Certificates and receipts that were there when the dossier was written to.
+    written: [usize; 2],
+    /// Escrow outputs whose last state was published since the start.
+    published: BTreeSet<OutPoint>,
 }
 
 impl Sealer {
@@ -120,6 +125,8 @@ impl Sealer {
             untold: Vec::new(),
             seen: None,
             waiting: BTreeSet::new(),
+            written: [0; 2],
+            published: BTreeSet::new(),
         })
     }
 
@@ -234,6 +241,50 @@ impl Sealer {
             self.letters.post(Seat::Miner, &name, &word.to_json()?)?;
         }
         Ok(())
+    }
+
+    /// At the end of the term: publishes the last state that the holder has signed, so that the miner has
+    /// his money whoever sits there. Before the holder has signed for the last period, he gets the span of
+    /// an answer for it; then the one that there is serves. Once an output, as long as the process lives.
+    pub fn publish_last(&mut self) -> Result<Vec<Report>> {
+        let facts = self.engine.facts()?;
+        let locked = self.engine.contract().locked();
+        let Some(last) = locked.terms().delivery.periods.checked_sub(1) else {
+            return Ok(Vec::new());
+        };
+        if last_ripe(locked, &facts) != Some(last) {
+            return Ok(Vec::new());
+        }
+        let Progress::Open(coin) = locked.progress(&facts)? else { return Ok(Vec::new()) };
+        let Some((ask, _)) = self.engine.contract().escrow().last_state(coin.outpoint) else {
+            return Ok(Vec::new());
+        };
+        let terms = locked.terms();
+        let patience = terms.ruling_height(last)?.saturating_add(terms.delays.answer);
+        let early = ask.outcome.period < last && facts.tip() < patience;
+        if early || !self.published.insert(coin.outpoint) {
+            return Ok(Vec::new());
+        }
+        let published = self.engine.publish_state();
+        if matches!(published, Err(Error::Unavailable(_))) {
+            self.published.remove(&coin.outpoint);
+        }
+        published
+    }
+
+    /// Writes certificates and receipts that came since the last time into a dossier; answers with the
+    /// number of each.
+    pub fn write_news(&mut self, dossier: &Path) -> Result<[usize; 2]> {
+        let said = self.engine.contract().evidence();
+        let certificates = said.certificates();
+        let receipts = certificates.iter().map(|sealed| sealed.receipts.len());
+        let now = [certificates.len(), receipts.fold(0, usize::saturating_add)];
+        if now == self.written {
+            return Ok([0; 2]);
+        }
+        let fresh = evidence::write(dossier, said)?;
+        self.written = now;
+        Ok(fresh)
     }
 
     /// The first certificate that lacks receipts, while there is time for them.

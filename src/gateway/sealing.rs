@@ -5,6 +5,7 @@
 //!  tip ----> due slices --headers--> collector.seal: frozen, on the disk
 //!                                        |--> certificates/<position>/<slice>.hmxc, for the miner where
 //!                                        |    the position is not issued yet: he shows it himself
+//!                                        |--> certificates/ of the dossier, if the file names one
 //!                                        '--> Sealer::say, if we know the miner's record
 //! ```
 //! A slice is sealed a few blocks behind its end, so that a small reorg has happened before, and long
@@ -15,7 +16,7 @@
 //! contract's terms are written into the gateway's folder: `sold-on-ID.json`.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
@@ -23,7 +24,7 @@ use std::time::Duration;
 use bitcoin::{BlockHash, Network, ScriptBuf};
 
 use crate::chain::electrum::Electrum;
-use crate::engine::{Report, kind};
+use crate::engine::{Report, evidence, kind};
 use crate::error::{Error, Result};
 use crate::flow::Contract;
 use crate::flow::escrow::coins::Ending;
@@ -60,6 +61,8 @@ pub struct Seals {
     pub seed: Option<Seed>,
     /// For each position of the plan: how it is sealed, if it is sealed here.
     pub positions: Vec<Option<Signs>>,
+    /// For each position of the plan: the dossier that gets what is sealed, if there is one.
+    pub dossiers: Vec<Option<PathBuf>>,
 }
 
 /// How a position is sealed.
@@ -278,7 +281,13 @@ impl SealingThread {
         if let Way::Signs(sealer) = &post.way {
             post.lines.extend(self.count_receipts(position, sealer, headers.tip()));
         }
-        trouble.and(told)?;
+        let (mut published, mut kept) = (Ok(()), Ok(()));
+        if let Way::Signs(sealer) = &mut post.way {
+            let last = sealer.publish_last();
+            published = last.map(|reports| reports.iter().for_each(|one| self.tell(one)));
+            kept = self.keep_receipts(position, sealer);
+        }
+        trouble.and(told).and(published).and(kept)?;
         post.restless = false;
         Ok(())
     }
@@ -315,6 +324,7 @@ impl SealingThread {
         let Sealing { certificate, number, .. } = sealing;
         let certificate = self.whole(position, number, certificate, headers)?;
         self.write(&certificate, number)?;
+        self.keep(position, &certificate)?;
         self.sealed(position, &certificate, number, headers)?;
         match way {
             Way::Signs(sealer) => sealer.say(certificate),
@@ -405,13 +415,15 @@ impl SealingThread {
             let until = self.receipts_until(position, slice);
             // What is too late for receipts may have them from the contract before.
             let counts = until >= Some(tip) || (goes_on && unsaid && until.is_some());
-            if !counts && self.path(position, slice, 0).is_none_or(|path| path.exists()) {
+            let written = self.path(position, slice, 0).is_none_or(|path| path.exists());
+            if !counts && written && self.dossier(position).is_none() {
                 continue;
             }
             let certificates = locked(&self.floor.collector).certificates(position, slice)?;
             for (number, certificate) in (0u32..).zip(certificates) {
                 let certificate = self.whole(position, number, certificate, headers)?;
                 self.write(&certificate, number)?;
+                self.keep(position, &certificate)?;
                 self.sealed(position, &certificate, number, headers)?;
                 if let (true, Way::Signs(sealer)) = (counts, &mut *way)
                     && let Err(error) = sealer.say(certificate)
@@ -434,6 +446,32 @@ impl SealingThread {
         let path = held.and_then(|held| self.path(held, certificate.slice, number));
         let Some(path) = path else { return Ok(()) };
         put(&path, &certificate.to_bytes())
+    }
+
+    fn dossier(&self, position: usize) -> Option<&Path> {
+        self.seals.dossiers.get(position)?.as_deref()
+    }
+
+    /// Puts the certificate into the position's dossier, if the gateway's file names one.
+    fn keep(&self, position: usize, certificate: &Certificate) -> Result<()> {
+        let dossier = self.dossier(position);
+        dossier
+            .map_or(Ok(()), |dossier| evidence::write_certificate(dossier, certificate).map(drop))
+    }
+
+    /// The same for receipts that came since the last time, and certificates of other gateways.
+    fn keep_receipts(&self, position: usize, sealer: &mut Sealer) -> Result<()> {
+        let Some(dossier) = self.dossier(position) else { return Ok(()) };
+        if let [certificates, receipts] = sealer.write_news(dossier)?
+            && certificates.saturating_add(receipts) > 0
+        {
+            let id = self.floor.plan.positions().get(position).map(|held| held.id.to_string());
+            self.floor.tell(format_args!(
+                "dossier of position {}: {certificates} certificates, {receipts} receipts more",
+                id.unwrap_or_default()
+            ));
+        }
+        Ok(())
     }
 
     /// Where the certificate of a slice lies.

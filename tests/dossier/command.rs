@@ -443,3 +443,105 @@ fn of_ten_thousand_files_those_are_read_that_bear_the_names_of_transfers() {
     assert!(lines.contains("found 10001: the last by name are not read"), "{lines}");
     assert_eq!(lines.matches("title-form").count(), 999);
 }
+
+#[test]
+fn contracts_come_out_of_a_dossier_and_evidence_goes_into_it() {
+    let mut town = Town::issued();
+    let terms = |town: &Town, more: &[&str], out: &str| {
+        let out = town.dir.path().join(out);
+        let command = [&["terms", "--out", out.to_str().unwrap()][..], more].concat();
+        let told = town.hashmix(&command, &town.dossier(), None);
+        let made = std::fs::read_to_string(&out).ok();
+        let made = made.map(|made| EscrowTerms::from_json(&made).unwrap());
+        (told.status.code(), made, text(&told.stderr))
+    };
+    let (code, made, said) = terms(&town, &[], "none.json");
+    assert_eq!((code, made), (Some(3), None));
+    assert!(said.contains("[title-sold]"), "{said}");
+
+    town.story.sell(1, 60_000_000, 0);
+    town.confirm();
+    town.tell();
+    let first = town.story.open.clone().unwrap().terms;
+    town.mine_to(START - 1);
+    town.work(&first, 0, 18);
+    town.work(&first, 1, 12);
+    town.mine_to(173);
+    town.story.settle(10_000_000);
+    town.confirm();
+    town.story.resell(2, town.story.resale(40_000_000, 3, 4));
+    town.confirm();
+
+    // The miner was silent at the resale, and its transfer came to nobody: what the dossier tells is not
+    // the newest contract, and where the money went is read from the chain.
+    let (code, made, said) = terms(&town, &[], "old.json");
+    assert_eq!((code, made.as_ref()), (Some(3), Some(&first)));
+    assert!(said.contains("[title-unopened]"), "{said}");
+    let told = text(&town.hashmix(&["verify"], &town.dossier(), None).stdout);
+    let resale = &town.story.txs.last().unwrap().0;
+    let next = format!("{} sat on into the next contract", resale.output[1].value.to_sat());
+    let miner = first.reward.miner.payout_script();
+    let paid = |tx: &bitcoin::Transaction| -> u64 {
+        let outputs = tx.output.iter().filter(|out| out.script_pubkey == miner);
+        outputs.map(|out| out.value.to_sat()).sum()
+    };
+    for line in [
+        format!("ended by transaction {}", resale.compute_txid()),
+        format!("{} sat to the miner, {next}", paid(resale)),
+        format!("{} of 60000000 sat paid to the miner in all", 10_000_000 + paid(resale)),
+    ] {
+        assert!(told.contains(&line), "{line}: {told}");
+    }
+    let listed = text(&town.hashmix(&["list"], &town.dossier(), None).stdout);
+    assert!(listed.contains("ended"), "{listed}");
+
+    town.tell();
+    let second = town.story.open.clone().unwrap().terms;
+    let (code, made, said) = terms(&town, &[], "new.json");
+    assert_eq!((code, made.as_ref()), (Some(0), Some(&second)), "{said}");
+    let (code, made, said) = terms(&town, &["--move", "1"], "first.json");
+    assert_eq!((code, made.as_ref()), (Some(0), Some(&first)), "{said}");
+    for (number, out, rule) in [("1", "first.json", "cli-out-free"), ("9", "no.json", "title-sold")]
+    {
+        let (code, _, said) = terms(&town, &["--move", number], out);
+        assert!(code != Some(0) && said.contains(rule), "{rule}: {said}");
+    }
+
+    // Evidence lies elsewhere, with what is none of it.
+    let heap = town.dir.path().join("heap");
+    std::fs::create_dir(&heap).unwrap();
+    for name in ["certificates", "receipts", "words"] {
+        std::fs::rename(town.dossier().join(name), heap.join(name)).unwrap();
+    }
+    std::fs::write(heap.join("notes.txt"), "nothing").unwrap();
+    let certificate = std::fs::read_to_string(heap.join("certificates/0.json")).unwrap();
+    let foreign = certificate.replace(&town.story.position().to_string(), &"11".repeat(32));
+    assert_ne!(foreign, certificate);
+    std::fs::write(heap.join("foreign.json"), foreign).unwrap();
+    let receipt = std::fs::read_to_string(heap.join("receipts/0_0.json")).unwrap();
+    let mut forged = Receipt::from_json(&receipt).unwrap();
+    forged.validator = 2;
+    std::fs::write(heap.join("forged.json"), forged.to_json()).unwrap();
+    let take = || {
+        let mut run = Command::new(env!("CARGO_BIN_EXE_hashmix"));
+        run.args(["position", "evidence"]).arg(town.dossier()).arg("--from").arg(&heap);
+        let output = run.output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+        text(&output.stdout)
+    };
+    let (taken, again) = (take(), take());
+    println!("{taken}{again}");
+    assert!(taken.contains("taken        2 certificates, 4 receipts"), "{taken}");
+    assert!(again.contains("taken        0 certificates, 0 receipts"), "{again}");
+    assert!(again.contains("there before 2 certificates, 4 receipts"), "{again}");
+    for (name, rule) in [
+        ("foreign.json", "dossier-evidence-position"),
+        ("forged.json", "work-receipt-signature"),
+        ("notes.txt", ""),
+    ] {
+        let line = taken.lines().find(|line| line.contains(name)).unwrap_or_default();
+        assert!(line.starts_with("passed over  ") && line.contains(rule), "{name}: {taken}");
+    }
+    let verified = text(&town.hashmix(&["verify"], &town.dossier(), None).stdout);
+    assert!(verified.contains("credit rests on 2 certificates and 4 receipts"), "{verified}");
+}

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use bitcoin::{Amount, Block, BlockHash, Txid};
+use bitcoin::{Amount, Block, BlockHash, OutPoint, Txid};
 use hashmix::chain::core::{Auth, Node};
 use hashmix::chain::view::Source;
 use hashmix::error::Result;
@@ -130,6 +130,7 @@ impl Farm {
             electrum: self.market.url(),
             seed: Some(people::seed(&people::name(Seat::Miner)).unwrap()),
             positions: vec![Some(signs).filter(|_| seals)],
+            dossiers: Vec::new(),
         };
         Gateway::start(settings, plan, seals).unwrap()
     }
@@ -348,4 +349,42 @@ fn a_gateway_follows_a_position_through_two_sales_and_loses_no_share() {
         let (good, said) = farm.check(&new, before);
         assert!(!good && said.contains("[gateway-position-before]"), "{said}");
     }
+}
+
+#[test]
+fn at_the_end_of_the_term_the_gateway_sends_the_last_state() {
+    let mut farm = Farm::new();
+    let offer = farm.market.offer(PRICE, 0, 120);
+    let sold = farm.market.sell(&offer, 0);
+    let terms = sold.contract.clone();
+    let table = RefCell::new(farm.market.table(&terms, 0));
+    farm.market.elsewhere_until(START - 1);
+    let gateway = farm.gateway(&[&terms]);
+    works_on(&gateway, START);
+    let mut rig = machine(&gateway, Habits::BITAXE);
+    mine_to(&gateway, &mut rig, START + SLICE, 2);
+    receipted(&gateway, &table, 1);
+
+    // The holder signs what is due, and nothing is sent as long as periods are to come.
+    let last = terms.ruling_height(terms.delivery.periods - 1).unwrap();
+    farm.market.elsewhere_until(last - 1);
+    let escrow = OutPoint::new(sold.tx.compute_txid(), 1);
+    let signed = || {
+        let holder = &mut table.borrow_mut().holder;
+        holder.step().unwrap();
+        holder.contract().escrow().last_state(escrow).map(|(ask, _)| ask.outcome.period)
+    };
+    until("a state", signed, |period| period.is_some());
+    assert_eq!(farm.market.world.mempool().unwrap(), []);
+
+    // Now the last period is ripe: once the holder has signed for it, the miner has his money.
+    farm.market.elsewhere_until(last);
+    until("the last state", signed, |period| *period == Some(terms.delivery.periods - 1));
+    let sent = until("a settlement", || farm.market.world.mempool().unwrap(), |txs| txs.len() == 1);
+    farm.market.elsewhere_until(last + 1);
+    gateway.stop().unwrap();
+    let block = farm.market.world.block(last + 1).unwrap();
+    let settled = block.txdata.iter().find(|tx| tx.compute_txid() == sent[0]).unwrap();
+    assert_eq!(settled.input[0].previous_output, escrow);
+    assert_eq!(settled.output[0].script_pubkey, terms.reward.miner.payout_script());
 }

@@ -50,6 +50,14 @@ fn machines_mine_a_slice_that_validators_receipt_and_the_holder_takes_the_coinba
     );
     assert_eq!(receipts, 3);
 
+    // All of it lies in the position's dossier too.
+    let papers = |name: &str| {
+        let folder = std::fs::read_dir(site.dir.path().join("dossier").join(name));
+        folder.map_or(0, |folder| folder.count())
+    };
+    let both = || [papers("certificates"), papers("receipts")];
+    until("a dossier", both, |papers| *papers == [1, 3]);
+
     // The file convinces anyone who has the headers.
     let folder = site.home().join("certificates").join(site.terms.position().unwrap().to_string());
     let file = std::fs::read(folder.join("00001.hmxc")).unwrap();

@@ -1,6 +1,7 @@
 //! The gateway: its sessions as values, its server with miners over loopback, and the whole of it in
 //! front of Bitcoin Core.
 
+mod a_dossier_is_of_its_position;
 mod a_farm_proves_several_positions_at_once;
 mod a_later_contract_goes_on_with_what_was_sealed;
 mod a_position_is_sold_on_while_machines_mine;

@@ -97,6 +97,7 @@ impl Site {
             electrum: self.world.electrum_url(),
             seed: Some(people::seed(&people::name(Seat::Miner)).unwrap()),
             positions,
+            dossiers: vec![Some(self.dir.path().join("dossier"))],
         };
         Gateway::start(settings, plan, seals).unwrap()
     }

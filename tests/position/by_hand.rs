@@ -11,7 +11,7 @@ use bitcoin::{Address, Network, TxOut};
 use hashmix::chain::embedded::EmbeddedNode;
 use hashmix::flow::position::proof::Stage;
 use hashmix::flow::position::terms::PositionTerms;
-use hashmix::party::SERVES;
+use hashmix::party::{Record, SERVES};
 use hashmix::rehearsal::position as cast;
 use hashmix::rehearsal::world::World;
 use hashmix::sign::sealed::{Passphrase, open};
@@ -111,7 +111,12 @@ impl Table {
     }
 
     fn miner_says(&self, command: &str, more: &[&str]) -> (Option<i32>, String, String) {
-        let [dossier, home, phrase] = ["dossier", "miner", "phrase"].map(|name| self.path(name));
+        self.miner_of("miner", command, more)
+    }
+
+    /// The same with another folder for a home.
+    fn miner_of(&self, home: &str, command: &str, more: &[&str]) -> (Option<i32>, String, String) {
+        let [dossier, home, phrase] = ["dossier", home, "phrase"].map(|name| self.path(name));
         let url = World::electrum_url(&self.node);
         let mut all = vec![
             dossier.as_str(),
@@ -167,6 +172,39 @@ impl Table {
 
     fn all_attest(&self) -> String {
         (0..3).map(|place| self.attest(place)).collect()
+    }
+}
+
+/// A payment for two positions serves neither of them alone: the command that it prints names both, and
+/// what leaves one out is refused, in the home that paid and in one that knows nothing of it.
+fn paid_for_two_is_named_with_both(table: &Table, terms: &PositionTerms, dossier: &str, to: &str) {
+    let twin = table.path("twin");
+    let text = fs::read_to_string(table.record("miner", "2", "holder", "position a", to)).unwrap();
+    let mut other = terms.clone();
+    other.reward.holder = Record::from_json(&text).unwrap();
+    fs::create_dir(&twin).unwrap();
+    fs::write(Path::new(&twin).join("position.json"), other.to_json().unwrap()).unwrap();
+    fs::create_dir(table.path("spare")).unwrap();
+    for entry in fs::read_dir(table.path("miner")).unwrap().map(Result::unwrap) {
+        if entry.path().is_file() {
+            fs::copy(entry.path(), Path::new(&table.path("spare")).join(entry.file_name()))
+                .unwrap();
+        }
+    }
+    let both = ["--batch", dossier, "--batch", &twin];
+    let pay = [&["--fee-rate", "3"][..], &both].concat();
+    let paid = well(table.miner_of("spare", "fund", &pay));
+    let whole = format!("--batch {dossier} --batch {twin}, and the same at each of these dossiers");
+    assert!(paid.contains(&whole), "{paid}");
+    let outpoint = paid.lines().find_map(|line| line.strip_prefix("output   ")).unwrap();
+    let (code, _, err) = table.miner_of("spare", "fund", &["--fee-rate", "3"]);
+    assert!(code == Some(3) && err.contains("[position-paid-for]"), "{err}");
+    let again = well(table.miner_of("spare", "fund", &pay));
+    assert!(again.contains(&whole) && again.contains("again    "), "{again}");
+    mine_to(&table.node, table.node.tip().0 + 1);
+    for home in ["spare", "miner"] {
+        let (code, _, err) = table.miner_of(home, "fund", &["--outpoint", outpoint]);
+        assert!(code == Some(3) && err.contains("[position-paid-for]"), "{home}: {err}");
     }
 }
 
@@ -256,6 +294,7 @@ fn the_command_takes_a_position_to_its_issue() {
     fs::write(Path::new(&other).join("position.json"), without.to_json().unwrap()).unwrap();
     let (code, _, err) = table.miner_says("fund", &["--fee-rate", "3", "--batch", &other]);
     assert!(code == Some(3) && err.contains("[position-batch]"), "paid for others alone: {err}");
+    paid_for_two_is_named_with_both(&table, &terms, &dossier, &first);
     let said = table.miner("fund", &["--fee-rate", "3"]);
     assert!(said.contains("paid     ") && said.contains("refund   none"), "{said}");
     // Asked again: the same output, and no other money.
@@ -266,6 +305,10 @@ fn the_command_takes_a_position_to_its_issue() {
     mine_to(&table.node, table.node.tip().0 + 1);
     let again = table.miner("fund", &["--fee-rate", "3"]);
     assert!(again.contains(&format!("output   {outpoint}")), "{again}");
+    let twin = table.path("twin");
+    let two = ["--outpoint", outpoint, "--batch", &dossier, "--batch", &twin];
+    let (code, _, err) = table.miner_says("fund", &two);
+    assert!(code == Some(3) && err.contains("[position-paid-for]"), "paid for one: {err}");
     let said = table.miner("fund", &["--outpoint", outpoint]);
     let (code, _, err) = table.miner_says("fund", &["--fee-rate", "3"]);
     assert!(code == Some(3) && err.contains("[position-again]"), "paid twice: {err}");
@@ -279,7 +322,7 @@ fn the_command_takes_a_position_to_its_issue() {
     // A validator has sent it, so the dossier is whole without another word of the miner's.
     let (home, url) = (table.path("anybody"), World::electrum_url(&table.node));
     let verified = table.run("position verify", &[&dossier, "--home", &home, "--electrum", &url]);
-    assert!(verified.contains("issued       in block 141 by 2 of 3 validators"), "{verified}");
+    assert!(verified.contains("issued       in block 142 by 2 of 3 validators"), "{verified}");
     let file = Path::new(&dossier).join("issue.json");
     let true_one = fs::read_to_string(&file).unwrap();
     table.attest(0);
@@ -306,5 +349,5 @@ fn the_command_takes_a_position_to_its_issue() {
     table.all_attest();
     let said = status();
     println!("{said}");
-    assert!(said.contains("next     issued at height 141 by"), "{said}");
+    assert!(said.contains("next     issued at height 142 by"), "{said}");
 }

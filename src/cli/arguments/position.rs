@@ -76,6 +76,29 @@ pub enum PositionCommand {
         #[command(flatten)]
         by: DossierArguments,
     },
+    /// Make the terms of a contract that was sold out of the dossier, for a gateway or `work show`
+    Terms {
+        /// The dossier's folder
+        dossier: PathBuf,
+        /// Where the chain is read, and what is pinned.
+        #[command(flatten)]
+        by: DossierArguments,
+        /// With which move of the seal it was sold; the newest if left out
+        #[arg(long = "move", value_name = "N")]
+        number: Option<u32>,
+        /// The file to make
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
+    /// Take certificates and receipts of the position into its dossier
+    Evidence {
+        /// The dossier's folder
+        dossier: PathBuf,
+        /// Files (certificates, receipts, words, answers), or folders of them: a gateway's home, the
+        /// folder that the parties share
+        #[arg(long, required = true, num_args = 1.., value_name = "PATH")]
+        from: Vec<PathBuf>,
+    },
     /// A line for each dossier: rate, efficiency, periods left, delivered, unpaid, next payment
     List {
         /// The dossiers' folders
@@ -181,12 +204,13 @@ pub struct FundArguments {
     /// none if it is issued alone
     #[arg(long, value_name = "DOSSIER")]
     pub batch: Vec<PathBuf>,
-    /// Fee rate of the payment and of the issue, in sat/vB
+    /// Fee rate of the payment and of the issue, in sat/vB; with --outpoint the rate of the issue that
+    /// an output of another wallet's was paid at
     #[arg(long, value_name = "SAT_PER_VB", required_unless_present = "outpoint")]
     pub fee_rate: Option<u64>,
     /// The output that a block holds now: says it to the validators; another one only when the issue
     /// of the first can be in no block any more
-    #[arg(long, value_name = "TXID:VOUT", conflicts_with = "fee_rate")]
+    #[arg(long, value_name = "TXID:VOUT")]
     pub outpoint: Option<OutPoint>,
     /// Inscribe the seal too, as a child of the federation's inscription: the transaction that revealed
     /// that one

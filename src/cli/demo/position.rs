@@ -1,13 +1,13 @@
 //! The second story: a position's life. Before it ends, the dossier is written and verified as a stranger
 //! would do it, with the federation's hash and an Electrum server.
 
-use std::fs;
 use std::path::Path;
 
-use super::{FOLDER, begin, progress, tell};
+use super::{begin, progress, tell};
 use crate::cli::arguments::DossierArguments;
 use crate::cli::position::reading::read;
 use crate::cli::position::{folder, show, verify};
+use crate::engine::evidence::write;
 use crate::error::Result;
 use crate::flow::position::dossier::Dossier;
 use crate::rehearsal::deal::Moment;
@@ -35,11 +35,8 @@ pub(super) fn run(world: &str, dir: &Path) -> Result<()> {
 fn checked(dir: &Path, url: &str, dossier: &Dossier, evidence: &[&Evidence]) -> Result<()> {
     let path = dir.join("handed on");
     folder::write(&path, dossier)?;
-    for (name, text) in evidence.iter().flat_map(|evidence| papers(evidence)) {
-        let file = path.join(name);
-        let written = fs::create_dir_all(file.parent().unwrap_or(&path))
-            .and_then(|()| fs::write(&file, text));
-        written.map_err(|error| FOLDER.unstored(file.display(), "a file", error))?;
+    for evidence in evidence {
+        write(&path, evidence)?;
     }
     let arguments = DossierArguments {
         electrum: url.to_owned(),
@@ -62,20 +59,4 @@ fn checked(dir: &Path, url: &str, dossier: &Dossier, evidence: &[&Evidence]) -> 
         println!("{}", format_args!("   {line}").to_string().trim_end());
     }
     reading.title.check()
-}
-
-/// Certificates and receipts, by the names of their files.
-fn papers(evidence: &Evidence) -> Vec<(String, String)> {
-    let mut papers = Vec::new();
-    for (number, sealed) in evidence.certificates().iter().enumerate() {
-        let slice = sealed.certificate.slice;
-        let digest = sealed.certificate.digest();
-        papers
-            .push((format!("certificates/{slice:05}-{digest}.json"), sealed.certificate.to_json()));
-        for (receipt, one) in sealed.receipts.iter().enumerate() {
-            let name = format!("receipts/{slice:05}-{number}-{receipt}-{}.json", one.validator);
-            papers.push((name, one.to_json()));
-        }
-    }
-    papers
 }

@@ -22,7 +22,7 @@ use crate::work::agreement::{Entitlement, Profile, share_target};
 pub const NUMBERS: Rule = Rule::new(
     "position-numbers",
     "a position's numbers are JSON with the fields of `hashmix position numbers 1`",
-    "name the numbers as the terms of a position do, each once: all but the share target, which follows from rate, slice and expected shares",
+    "compare it with fixtures/position/numbers.json, which the README shows: each number once, none left out; the share target follows from rate, slice and expected shares",
 );
 
 /// The first field of a position's numbers.
@@ -100,12 +100,40 @@ pub(super) fn new(arguments: &NewArguments) -> Result<Vec<String>> {
         serde_json::from_str(&text).map_err(|error| unread(&arguments.issuer, error))?;
     let (miner, holder) = (record(&arguments.miner)?, record(&arguments.holder)?);
     let validators = arguments.validator.iter().map(|path| record(path));
-    let network = miner.record.network;
     let federation = Federation {
         threshold: issuer.threshold,
         validators: validators.collect::<Result<_>>()?,
-        payout: address_on(network, &arguments.payout)?.into_unchecked(),
+        payout: address_on(miner.record.network, &arguments.payout)?.into_unchecked(),
     };
+    let terms = terms(numbers, issuer, [miner, holder], federation)?;
+    wallet::make(&arguments.out)?;
+    let path = arguments.out.join(super::TERMS);
+    file::write(&path, terms.to_json()?.as_bytes(), Readers::Anyone)?;
+    let delivery = &terms.delivery;
+    Ok(vec![
+        format!("position  {}", path.display()),
+        format!("terms     {}", terms.id()?),
+        format!("issuer    {}", terms.issuer.id()?),
+        format!(
+            "proves    at least {} of {} shares if {} blocks take 600 s each, twice: from height {} and from height {}",
+            foreseen(&terms)?.shares,
+            delivery.expected,
+            delivery.slice,
+            terms.onboarding,
+            terms.binding
+        ),
+        "next      the miner enrols: hashmix position enroll".to_owned(),
+    ])
+}
+
+/// A position's terms of numbers and people, which check out.
+fn terms(
+    numbers: Numbers,
+    issuer: Federation,
+    [miner, holder]: [Record; 2],
+    federation: Federation,
+) -> Result<PositionTerms> {
+    let network = miner.record.network;
     let terms = PositionTerms {
         format: POSITION_FORMAT.to_owned(),
         profile: numbers.profile,
@@ -143,22 +171,68 @@ pub(super) fn new(arguments: &NewArguments) -> Result<Vec<String>> {
     };
     terms.check()?;
     check_provable(&terms)?;
-    wallet::make(&arguments.out)?;
-    let path = arguments.out.join(super::TERMS);
-    file::write(&path, terms.to_json()?.as_bytes(), Readers::Anyone)?;
-    let delivery = &terms.delivery;
-    Ok(vec![
-        format!("position  {}", path.display()),
-        format!("terms     {}", terms.id()?),
-        format!("issuer    {}", terms.issuer.id()?),
-        format!(
-            "proves    at least {} of {} shares if {} blocks take 600 s each, twice: from height {} and from height {}",
-            foreseen(&terms)?.shares,
-            delivery.expected,
-            delivery.slice,
-            terms.onboarding,
-            terms.binding
-        ),
-        "next      the miner enrols: hashmix position enroll".to_owned(),
-    ])
+    Ok(terms)
+}
+
+#[cfg(test)]
+mod tests {
+    use bitcoin::Network;
+
+    use super::*;
+    use crate::party::Role;
+    use crate::sign::record::record;
+    use crate::sign::seed::Seed;
+    use crate::sign::software::SoftwareSigner;
+
+    const EXAMPLE: &str = include_str!("../../../fixtures/position/numbers.json");
+
+    fn person(role: Role, contract: &str) -> Record {
+        let network = Network::Bitcoin;
+        let secrets = Seed::fresh().unwrap().record(network, 0).unwrap();
+        let signer = SoftwareSigner::new(secrets, network).unwrap();
+        record(&signer, role, network, contract, signer.address().into_unchecked()).unwrap()
+    }
+
+    /// The issuer, and the same three with fresh records for the position.
+    fn federations() -> [Federation; 2] {
+        let three = |contract: &str| -> Vec<Record> {
+            (0..3).map(|_| person(Role::Validator, contract)).collect()
+        };
+        let standing = three("standing");
+        let payout = standing[0].record.payout.clone();
+        [standing, three("position a")].map(|validators| Federation {
+            threshold: 2,
+            validators,
+            payout: payout.clone(),
+        })
+    }
+
+    fn made(text: &str) -> Result<PositionTerms> {
+        let numbers: Numbers =
+            serde_json::from_str(text).map_err(|error| unread(Path::new("numbers"), error))?;
+        let seats = [Role::Miner, Role::Holder].map(|role| person(role, "position a"));
+        let [issuer, ruling] = federations();
+        terms(numbers, issuer, seats, ruling)
+    }
+
+    #[test]
+    fn the_numbers_that_the_readme_shows_make_terms_of_mainnet() {
+        let terms = made(EXAMPLE).unwrap();
+        assert_eq!(terms.profile, Profile::Mainnet);
+        let readme = include_str!("../../../README.md");
+        assert!(readme.contains(EXAMPLE.trim_end()), "the README shows another example");
+    }
+
+    #[test]
+    fn numbers_that_lack_one_or_break_a_bound_are_refused() {
+        for (from, to, rule) in [
+            ("\"rate\"", "\"rat\"", "position-numbers"),
+            ("\"efficiency\"", "\"more\": 1, \"efficiency\"", "position-numbers"),
+            ("\"efficiency\": 1750", "\"efficiency\": 0", "position-efficiency"),
+        ] {
+            let text = EXAMPLE.replacen(from, to, 1);
+            assert_ne!(text, EXAMPLE, "{from}");
+            assert_eq!(made(&text).unwrap_err().rule(), rule, "{from}");
+        }
+    }
 }

@@ -7,8 +7,10 @@
 //! | `verify` | a server, and headers | issuer, terms, holders, the lock to pay, credit, what is paid; what nobody can prove |
 //! | `list` | the same | a line for each dossier |
 //! | `show` | the same | that line, and a timeline, also as a drawing |
+//! | `terms` | the same | the terms of the contract that came with a move, for a gateway |
+//! | `evidence` | nobody | certificates and receipts from elsewhere, taken into the dossier |
 //!
-//! The others are told in `miner`, `attest` and `make`.
+//! The others are told in `miner`, `fund`, `attest` and `make`.
 
 use std::path::Path;
 
@@ -22,12 +24,16 @@ use crate::error::Result;
 use crate::flow::escrow::terms::TERMS_MAX_BYTES;
 use crate::flow::position::dossier::Issue;
 use crate::flow::position::terms::PositionTerms;
+use crate::flow::position::txs::PARENT_INPUT;
 use crate::party::Seat;
 use crate::sign::software::SoftwareSigner;
 use crate::store::Store;
 
 mod attest;
+mod contract;
+pub mod evidence;
 pub mod folder;
+mod fund;
 mod make;
 mod miner;
 pub mod reading;
@@ -35,6 +41,8 @@ pub mod show;
 pub mod timeline;
 pub mod verify;
 
+pub use contract::SOLD;
+pub use fund::PAID_FOR;
 pub use make::NUMBERS;
 
 /// A dossier's file with the position's terms.
@@ -46,6 +54,10 @@ pub fn perform(command: &PositionCommand) -> Result<Done> {
         PositionCommand::Verify { dossier, by } => return verify::verify(by, dossier),
         PositionCommand::List { dossiers, by } => show::list(by, dossiers),
         PositionCommand::Show { dossier, by, svg } => show::show(by, dossier, svg.as_deref()),
+        PositionCommand::Terms { dossier, by, number, out } => {
+            return contract::terms(by, dossier, *number, out);
+        }
+        PositionCommand::Evidence { dossier, from } => evidence::take(dossier, from),
         PositionCommand::Federation(arguments) => make::federation(arguments),
         PositionCommand::New(arguments) => make::new(arguments),
         PositionCommand::Enroll { seat, proof } => miner::enroll(seat, proof.as_deref()),
@@ -53,7 +65,7 @@ pub fn perform(command: &PositionCommand) -> Result<Done> {
         PositionCommand::Prove { seat, onboarding, binding } => {
             miner::prove(seat, onboarding.as_deref(), binding.as_deref())
         }
-        PositionCommand::Fund(arguments) => miner::fund(arguments),
+        PositionCommand::Fund(arguments) => fund::fund(arguments),
         PositionCommand::Issue(seat) => miner::issue(seat),
         PositionCommand::Attest { dossier, desk, number, standing } => {
             attest::attest(dossier, desk, *number, *standing)
@@ -97,10 +109,18 @@ fn tell(issuing: &mut Issuing, told: &[Told], dossier: &Path) -> Result<Vec<Stri
     Ok(lines)
 }
 
-/// Adds the issue's file to the dossier, and says so if it was not there.
-fn written(dossier: &Path, issue: &Issue, dead: &[Txid]) -> Result<Option<String>> {
+/// Adds the issue's file to the dossier, and says so if it was not there; of an inscribed one, where it
+/// leaves the federation's inscription.
+fn written(dossier: &Path, issue: &Issue, dead: &[Txid]) -> Result<Vec<String>> {
     let fresh = folder::write_issue(dossier, issue, dead)?;
-    Ok(fresh.then(|| format!("written  issue.json: {}", issue.txid)))
+    let fresh = fresh.then(|| format!("written  issue.json: {}", issue.txid));
+    let parent = issue.inscription.map(|_| {
+        format!(
+            "parent   the federation's inscription lies at {}:{PARENT_INPUT} now: the next issue's --parent-at",
+            issue.txid
+        )
+    });
+    Ok(fresh.into_iter().chain(parent).collect())
 }
 
 fn line(told: &Told) -> String {

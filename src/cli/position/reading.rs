@@ -5,15 +5,16 @@
 
 use std::path::Path;
 
-use bitcoin::{Amount, Network, ScriptBuf};
+use bitcoin::{Amount, Network, OutPoint, ScriptBuf, Txid};
 
+use crate::amount;
 use crate::chain::electrum::{CHUNK, Electrum, Tally};
 use crate::cli::arguments::DossierArguments;
 use crate::cli::chart::Bar;
 use crate::cli::dossier::{Folder, Known as Chain, of_facts};
 use crate::cli::headers::Progress as Synced;
 use crate::cli::position::folder;
-use crate::cli::show::{Shown, judged};
+use crate::cli::show::{self, Shown};
 use crate::cli::wallet::{STORE, make};
 use crate::engine::title::{self, Judged, judge};
 use crate::error::{Error, Result};
@@ -101,12 +102,70 @@ pub struct Standing {
     pub terms: EscrowTerms,
     /// Where the escrow is; `None` where nothing was sold.
     pub escrow: Option<Progress>,
+    /// What the transaction that ended the escrow paid, if one has.
+    pub ended: Option<Ended>,
     /// Agreed and delivered work; `None` before the first period is over.
     pub(crate) shown: Option<Shown>,
     /// The periods before the contract's first, each as the contract measured it that paid for it.
     pub(crate) before: Vec<Bar>,
     /// Files that are no evidence.
     pub files: Folder,
+}
+
+/// What the transaction that ended an escrow did with what was in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// What the escrow held before it (satoshis).
+    pub held: Amount,
+    /// What of it went to the address in the miner's record.
+    pub miner: Amount,
+    /// Into the escrow of the next contract: nothing but a resale does that.
+    pub on: Amount,
+    /// To the address in the holder's record.
+    pub holder: Amount,
+}
+
+impl Ended {
+    /// Reads it from the ending transaction; `None` where the chain that was read lacks a part of it.
+    fn read(locked: &Locked, facts: &Facts, by: Txid) -> Result<Option<Self>> {
+        let Some(seen) = facts.transactions.get(&by) else { return Ok(None) };
+        let spent = seen.tx.input.iter().find_map(|input| {
+            let OutPoint { txid, vout } = input.previous_output;
+            let before = facts.transactions.get(&txid)?;
+            let out = before.tx.output.get(usize::try_from(vout).ok()?)?;
+            locked.scripts().any(|script| *script == out.script_pubkey).then_some(out.value)
+        });
+        let Some(held) = spent else { return Ok(None) };
+        let paid = |script: &ScriptBuf| {
+            let outputs = seen.tx.output.iter().filter(|out| out.script_pubkey == *script);
+            amount::sum(outputs.map(|out| out.value), "what ended an escrow")
+        };
+        let resold = locked.ending(facts)?.is_some_and(|ending| ending.resold);
+        let reward = &locked.terms().reward;
+        let miner = paid(&reward.miner.payout_script())?;
+        // A resale locks behind the seal what goes on; coins of the buyer's pay the seller.
+        let on = seen.tx.output.get(1).filter(|_| resold).map_or(Amount::ZERO, |out| out.value);
+        let holder = if resold { Amount::ZERO } else { paid(&reward.holder.payout_script())? };
+        Ok(Some(Self { held, miner, on, holder }))
+    }
+
+    /// Where it went, in words.
+    pub fn in_words(&self) -> String {
+        let Self { held, miner, on, holder } = *self;
+        let told = [miner, on, holder].into_iter().try_fold(Amount::ZERO, Amount::checked_add);
+        let rest = told.and_then(|told| held.checked_sub(told)).unwrap_or(Amount::ZERO);
+        let mut parts = vec![format!("{} sat to the miner", miner.to_sat())];
+        for (value, to) in [
+            (on, "on into the next contract"),
+            (holder, "back to the holder"),
+            (rest, "for fees, a ruling, or elsewhere"),
+        ] {
+            if value > Amount::ZERO {
+                parts.push(format!("{} sat {to}", value.to_sat()));
+            }
+        }
+        format!("of its last {} sat: {}", held.to_sat(), parts.join(", "))
+    }
 }
 
 /// A dossier and what the chain says of it.
@@ -158,7 +217,8 @@ impl Reading {
         )
     }
 
-    /// What the contract in force has paid the miner, and what its escrow holds (satoshis).
+    /// What the contract in force has paid the miner, fees included, and what its escrow holds
+    /// (satoshis).
     pub fn paid(&self) -> Option<(Amount, Amount)> {
         let price = self.standing.terms.price;
         match self.standing.escrow.as_ref()? {
@@ -166,7 +226,11 @@ impl Reading {
             Progress::Open(coin) => {
                 Some((price.checked_sub(coin.value).unwrap_or(Amount::ZERO), coin.value))
             }
-            Progress::Ended { .. } => Some((price, Amount::ZERO)),
+            Progress::Ended { .. } => {
+                let Ended { held, miner, .. } = self.standing.ended?;
+                let before = price.checked_sub(held).unwrap_or(Amount::ZERO);
+                Some((before.checked_add(miner).unwrap_or(before), Amount::ZERO))
+            }
         }
     }
 }
@@ -199,6 +263,17 @@ pub fn read(arguments: &DossierArguments, path: &Path) -> Result<Reading> {
     }
     open.extend(what_headers_cannot_prove(network).map(str::to_owned));
     Ok(Reading { dossier, title, tip, refused, standing, cost, open })
+}
+
+/// Holds a dossier against the chain as far as issuer, terms and holders go.
+pub fn judged(arguments: &DossierArguments, path: &Path) -> Result<Judged> {
+    let papers = folder::read(path)?;
+    if let Some(pinned) = arguments.federation {
+        Issued::check_federation(papers.bare().terms(), pinned)?;
+    }
+    let network = papers.bare().terms().reward.network;
+    let mut reader = Reader::open(&arguments.electrum, arguments.home.as_deref(), network)?;
+    judge(&mut reader.borrowed(), &papers).map_err(|error| error.within(path.display()))
 }
 
 /// An offer that was held against the title of its position.
@@ -257,11 +332,15 @@ fn standing(
         }
         most = most.saturating_mul(2);
     };
+    let ended = match &escrow {
+        Some(Progress::Ended { by, .. }) => Ended::read(&locked, &facts, *by)?,
+        _ => None,
+    };
     let judged_by: Chain = of_facts(&terms, facts, Vec::new());
     let measured = |terms: &EscrowTerms| {
         let mut evidence = Evidence::new(dossier.position());
         let files = folder::read_evidence(path, terms, &mut evidence)?;
-        Ok((judged(terms, &yardstick(terms)?, &judged_by, &evidence)?, files))
+        Ok((show::judged(terms, &yardstick(terms)?, &judged_by, &evidence)?, files))
     };
     // The miner's, where he worked before he sold, then one contract after the other.
     let mut before: Vec<Bar> = Vec::new();
@@ -275,7 +354,7 @@ fn standing(
     }
     before.retain(|bar| bar.number <= terms.first_period());
     let (shown, files) = measured(&terms)?;
-    Ok(Standing { terms, escrow, shown, before, files })
+    Ok(Standing { terms, escrow, ended, shown, before, files })
 }
 
 /// Terms by which work is measured that was never sold: the first holder's, for the whole term.

@@ -115,8 +115,10 @@ fn row(reading: &Reading) -> String {
     let terms = reading.dossier.terms();
     let delivered = delivered(reading)
         .map_or_else(|| "-".to_owned(), |part| format!("{}.{} %", part / 10, part % 10));
-    let unpaid =
-        reading.paid().map_or_else(|| "-".to_owned(), |(_, rest)| rest.to_sat().to_string());
+    let unpaid = match (&reading.standing.escrow, reading.paid()) {
+        (Some(Progress::Ended { .. }), _) => "ended".to_owned(),
+        (_, paid) => paid.map_or_else(|| "-".to_owned(), |(_, rest)| rest.to_sat().to_string()),
+    };
     format!(
         "{:<13}  {:>9}  {:>6}.{:02}  {:>5} of {:>4}  {delivered:>9}  {unpaid:>13}  {}",
         short(reading),
@@ -140,7 +142,10 @@ fn warning(reading: &Reading) -> Vec<String> {
 fn summary(reading: &Reading) -> String {
     let title = &reading.title;
     let moves = title.believed().count();
+    let ended = matches!(reading.standing.escrow, Some(Progress::Ended { .. }));
     let unpaid = match reading.paid() {
+        Some((paid, _)) if ended => format!("{} sat paid, ended", paid.to_sat()),
+        None if ended => "ended".to_owned(),
         Some((paid, rest)) => format!("{} sat paid, {} sat unpaid", paid.to_sat(), rest.to_sat()),
         None => "nothing sold".to_owned(),
     };
@@ -215,7 +220,8 @@ fn timeline(reading: &Reading) -> Timeline {
     events.push((calendar.start, begins.to_owned()));
     events.push((calendar.end(), "the term ends".to_owned()));
     if let Some(Progress::Ended { height: Some(height), .. }) = reading.standing.escrow {
-        events.push((height, "the escrow was closed".to_owned()));
+        let ended = reading.standing.ended.map(|ended| format!(", {}", ended.in_words()));
+        events.push((height, format!("the escrow ended{}", ended.unwrap_or_default())));
     } else if title.contract().is_some() {
         let exit = whole.holder_exit_height();
         events.push((exit, "the holder alone may take what is left in escrow (T)".to_owned()));

@@ -134,18 +134,20 @@ fn contract(reading: &Reading) -> Result<Vec<String>> {
             terms.first_period().saturating_add(1)
         )],
     };
+    if let Some(Progress::Ended { by, height }) = &standing.escrow {
+        let height = height.map_or_else(|| "waits".to_owned(), |h| format!("block {h}"));
+        lines.push(format!("escrow       ended by transaction {by}, {height}"));
+        lines.extend(standing.ended.map(|ended| format!("             {}", ended.in_words())));
+    }
     if let Some((paid, rest)) = reading.paid() {
-        lines.push(match &standing.escrow {
-            Some(Progress::Ended { by, height }) => {
-                let height = height.map_or_else(|| "waits".to_owned(), |h| format!("block {h}"));
-                format!("escrow       ended by transaction {by}, {height}")
+        let (paid, price) = (paid.to_sat(), terms.price.to_sat());
+        lines.push(match standing.escrow {
+            Some(Progress::Ended { .. }) => {
+                format!(
+                    "             {paid} of {price} sat paid to the miner in all; nothing waits"
+                )
             }
-            _ => format!(
-                "escrow       {} of {} sat paid, {} sat unpaid",
-                paid.to_sat(),
-                terms.price.to_sat(),
-                rest.to_sat()
-            ),
+            _ => format!("escrow       {paid} of {price} sat paid, {} sat unpaid", rest.to_sat()),
         });
     }
     let bars = standing.bars();
