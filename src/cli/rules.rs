@@ -118,7 +118,9 @@ pub fn all() -> Vec<Rule> {
     ]);
     rules.extend([cli::rules::KNOWN]);
     rules.extend([cli::sale::COMPLETE]);
-    rules.extend([cli::contract::NETWORK, cli::contract::BUSY, cli::contract::BEFORE]);
+    #[cfg(feature = "core")]
+    rules.extend([cli::sale::REGISTERED]);
+    rules.extend([cli::contract::NETWORK, cli::contract::BEFORE]);
     rules.extend([cli::secret::PRIVATE, cli::secret::TWICE]);
     rules.extend([cli::terminal::PRESENT]);
     rules.extend([cli::terms::INDEX, cli::terms::CHECKSUM]);
@@ -337,7 +339,7 @@ pub fn all() -> Vec<Rule> {
     #[cfg(all(feature = "regtest", feature = "gateway"))]
     rules.extend([crate::rehearsal::stratum::TALKS]);
     rules.extend(policy::rules().into_iter().map(|reasoned| reasoned.rule));
-    rules.extend([relay::folder::FOLDER, relay::folder::MESSAGE]);
+    rules.extend([relay::folder::FOLDER, relay::folder::MESSAGE, relay::seat::BUSY]);
     rules.extend([script::lock::SANE, script::lock::LEAF, script::lock::SIGNED]);
     rules.extend([script::template::POLICY]);
     rules.extend([sign::RANDOMNESS]);

@@ -15,6 +15,7 @@
 //! else's server may have been behind.
 
 use std::collections::BTreeSet;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -36,6 +37,7 @@ use crate::headers::Headers;
 use crate::id::{CertificateDigest, TermsId, tagged_hash};
 use crate::party::Seat;
 use crate::relay::folder::{Folder, folder_name};
+use crate::relay::seat::take;
 use crate::sign::seed::Seed;
 use crate::sign::software::SoftwareSigner;
 use crate::store::Store;
@@ -99,6 +101,8 @@ pub struct Sealer {
     written: [usize; 2],
     /// Escrow outputs whose last state was published since the start.
     published: BTreeSet<OutPoint>,
+    /// While it lives nobody else works at this seat.
+    _lock: File,
 }
 
 impl Sealer {
@@ -106,8 +110,9 @@ impl Sealer {
     pub fn open(terms: EscrowTerms, miner: &Miner<'_>) -> Result<Self> {
         let network = terms.reward.network;
         let signer = || signer(miner, network);
-        let own = miner.home.join("contracts").join(terms.id()?.to_string()).join("letters");
-        let root = miner.relay.clone().unwrap_or(own);
+        let own = miner.home.join("contracts").join(terms.id()?.to_string());
+        let lock = take(&own)?;
+        let root = miner.relay.clone().unwrap_or_else(|| own.join("letters"));
         // At several contracts of one position he may share one folder.
         let letters = Folder::open(root, Seat::Miner)?.at(terms.id()?);
         let store = Store::open(miner.home.join("store.sqlite"))?;
@@ -127,6 +132,7 @@ impl Sealer {
             waiting: BTreeSet::new(),
             written: [0; 2],
             published: BTreeSet::new(),
+            _lock: lock,
         })
     }
 

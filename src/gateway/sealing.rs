@@ -324,11 +324,12 @@ impl SealingThread {
         let Sealing { certificate, number, .. } = sealing;
         let certificate = self.whole(position, number, certificate, headers)?;
         self.write(&certificate, number)?;
-        self.keep(position, &certificate)?;
         self.sealed(position, &certificate, number, headers)?;
+        // A dossier that cannot be written keeps no certificate from being said.
+        let kept = self.keep(position, &certificate);
         match way {
-            Way::Signs(sealer) => sealer.say(certificate),
-            Way::Files(_) | Way::Closed => Ok(()),
+            Way::Signs(sealer) => sealer.say(certificate).and(kept),
+            Way::Files(_) | Way::Closed => kept,
         }
     }
 
@@ -423,8 +424,10 @@ impl SealingThread {
             for (number, certificate) in (0u32..).zip(certificates) {
                 let certificate = self.whole(position, number, certificate, headers)?;
                 self.write(&certificate, number)?;
-                self.keep(position, &certificate)?;
                 self.sealed(position, &certificate, number, headers)?;
+                if let Err(error) = self.keep(position, &certificate) {
+                    self.floor.tell(error);
+                }
                 if let (true, Way::Signs(sealer)) = (counts, &mut *way)
                     && let Err(error) = sealer.say(certificate)
                 {

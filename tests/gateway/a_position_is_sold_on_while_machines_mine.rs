@@ -332,7 +332,6 @@ fn a_gateway_follows_a_position_through_two_sales_and_loses_no_share() {
     farm.market.elsewhere_until(START + 3 * SLICE - 1 + 100 + 143);
     let gateway = farm.gateway(&[&old, &new]);
     let over = format!("contract {} is over", old.id().unwrap());
-    line(&gateway, "is sealed");
     let early = (0..12)
         .any(|_| gateway.notice(Duration::from_secs(1)).is_some_and(|line| line.contains(&over)));
     assert!(!early, "a block too early");

@@ -1,12 +1,13 @@
 //! `hashmix contract carry`: what was proven under the contract before is said at this one.
 //!
 //! The evidence is that of the seat's own store, if he sat at the contract before; a holder who came
-//! later has it in a folder.
+//! later has it in a folder, a dossier for example.
 
 use std::path::Path;
 
 use crate::cli::contract::words;
 use crate::cli::dossier::read_folder;
+use crate::cli::position::folder::read_evidence;
 use crate::cli::terms;
 use crate::engine::Engine;
 use crate::error::{Result, Rule};
@@ -40,6 +41,7 @@ pub(super) fn carry(engine: &mut Engine, path: &Path, folder: Option<&Path>) -> 
         Some(folder) => {
             let mut evidence = Evidence::new(before.position()?);
             read_folder(folder, &before, &mut evidence)?;
+            read_evidence(folder, &before, &mut evidence)?;
             evidence
         }
         None => {

@@ -22,18 +22,19 @@
 //! a step. What was committed before a process ended is posted again by the next one, so a step that was
 //! interrupted is no half-done one.
 
-use std::fs::{File, TryLockError};
+use std::fs::File;
 use std::path::Path;
 
 use crate::chain::electrum::Electrum;
 use crate::cli::arguments::{ContractCommand, ExitName, RateArguments, SittingArguments};
-use crate::cli::wallet::{HOME, STORE, make};
+use crate::cli::wallet::{STORE, make};
 use crate::cli::{Done, dossier, seed, terms, validator};
 use crate::engine::{Engine, POSSIBLE, Report};
 use crate::error::{Error, Result, Rule};
 use crate::flow::word::Word;
 use crate::party::Seat;
 use crate::relay::folder::{Folder, folder_name};
+use crate::relay::seat::take;
 use crate::sign::software::SoftwareSigner;
 use crate::store::Store;
 use crate::wallet::Wallet;
@@ -54,13 +55,6 @@ pub const NETWORK: Rule = Rule::new(
     "the terms are of the network that is named",
     "name the network that `hashmix terms show` tells, with the seed and the home that you keep for it",
 );
-/// One process works at a seat.
-pub const BUSY: Rule = Rule::new(
-    "contract-busy",
-    "one process at a time works at a seat",
-    "stop the one that watches there, or wait until it is done",
-);
-
 /// The kind under which the engine stores words.
 const WORD: &str = "word";
 /// What letters of joint settlements begin with.
@@ -183,7 +177,7 @@ impl Sitting {
         make(&home.home)?;
         let own = home.home.join("contracts").join(id.to_string());
         make(&own)?;
-        let lock = lock(&own.join("seat.lock"))?;
+        let lock = take(&own)?;
         let mut store = Store::open(home.home.join(STORE))?;
         let wallet =
             Wallet::create_or_load(&mut store, *seed.master(network.into())?.xpriv(), network)?;
@@ -331,19 +325,4 @@ fn broken_off(lines: Vec<String>, error: Error) -> Result<Done> {
 fn words(entries: &[crate::store::Entry]) -> Result<Vec<Word>> {
     let texts = entries.iter().filter(|entry| entry.kind == WORD);
     texts.map(|entry| Word::from_json(&String::from_utf8_lossy(&entry.body))).collect()
-}
-
-/// Takes the seat for this process; the system gives it back when the process ends, however it does.
-fn lock(path: &Path) -> Result<File> {
-    let unwritten =
-        |error: std::io::Error| HOME.unstored(path.display(), "a file that can be written", error);
-    let file = File::options().create(true).truncate(false).write(true).open(path);
-    let file = file.map_err(unwritten)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => {
-            Err(BUSY.unstored(path.display(), "a seat at which nobody works", "a process there"))
-        }
-        Err(TryLockError::Error(error)) => Err(unwritten(error)),
-    }
 }

@@ -92,7 +92,8 @@ impl Servers {
             for word in words {
                 let id = word.id()?;
                 server.known.insert(id);
-                if known.insert(id) {
+                // What nobody has signed is no letter.
+                if known.insert(id) && word.verify(&self.terms).is_ok() {
                     let name = format!("served-{}-{id}.json", folder_name(word.from));
                     inbox.post(self.seat, &name, &word.to_json()?)?;
                     heard = heard.saturating_add(1);

@@ -22,14 +22,12 @@ pub(super) fn broadcast(arguments: &BroadcastArguments) -> Result<Done> {
     let mut trader = trader(home, &server.electrum)?;
     let mut lines = again(&trader);
     let state = heard(&mut trader, &offer, words)?;
-    let sent = |tx: &Transaction, contract: &EscrowTerms| -> Result<[String; 4]> {
+    let sent = |tx: &Transaction, contract: &EscrowTerms| -> Result<[String; 3]> {
         let txid = tx.compute_txid();
         Ok([
             format!("sent     {txid} ({} vB)", tx.vsize()),
             format!("seal     {txid}:0, transfer {}", offer.offer.transfer()),
             format!("contract {}", contract.id()?),
-            "next     register it at each validator once a block holds it: hashmix sale register"
-                .to_owned(),
         ])
     };
     let contract = state.bargain()?.contract;

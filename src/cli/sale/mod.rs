@@ -62,6 +62,9 @@ pub mod title;
 mod weighed;
 pub mod words;
 
+#[cfg(feature = "core")]
+pub use registering::REGISTERED;
+
 /// A resale says what it takes over.
 pub const COMPLETE: Rule = Rule::new(
     "sale-offer-complete",
@@ -81,7 +84,7 @@ pub fn perform(command: SaleCommand) -> Result<Done> {
         SaleCommand::Broadcast(arguments) => return ending::broadcast(&arguments),
         SaleCommand::Release(arguments) => ending::release(&arguments),
         SaleCommand::Terms { offer, acceptance, out } => new_terms(&offer, &acceptance, &out),
-        SaleCommand::Register(arguments) => registering::register(&arguments),
+        SaleCommand::Register(arguments) => return registering::register(&arguments),
         SaleCommand::Withdraw(arguments) => held::withdraw(&arguments),
         SaleCommand::Retire(arguments) => held::retire(&arguments),
     };
