@@ -16,6 +16,8 @@ use hashmix::work::agreement::Earlier;
 use crate::by_command::{bind_at, hashmix, home, refused, said};
 use crate::market::{Market, START, Sold};
 use crate::proxy::Proxy;
+#[cfg(feature = "validator")]
+use crate::serving::Serving;
 
 const PRICE: u64 = 60_000_000;
 /// One of twelve.
@@ -366,53 +368,14 @@ fn a_seat_is_taken_by_its_own_record_on_the_network_of_its_terms() {
     assert!(told.contains("waits     until height 148"), "{told}");
 }
 
-/// A validator's server in a process of its own.
-#[cfg(feature = "validator")]
-struct Server(Child);
-
-#[cfg(feature = "validator")]
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-#[cfg(feature = "validator")]
-impl Server {
-    fn start(table: &Table, desk: usize, port: u16, peer: &str) -> Self {
-        use std::io::{BufRead, BufReader};
-        let mut child = Command::new(env!("CARGO_BIN_EXE_hashmix"))
-            .args(["validator", "serve", "--peer", peer, "--home"])
-            .arg(&table.desks[desk])
-            .args(["--listen", &format!("127.0.0.1:{port}"), "--network", "regtest"])
-            .args(["--electrum", &table.url, "--electrum", &table.second.url()])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let listens =
-            lines.by_ref().map_while(Result::ok).any(|line| line.starts_with("listening"));
-        assert!(listens);
-        // Nobody may wait for whoever reads his log.
-        std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
-        Self(child)
-    }
-}
-
 #[test]
 #[cfg(feature = "validator")]
 fn parties_who_share_no_folder_meet_at_validators_servers_and_one_watches_until_interrupted() {
     let mut market = Market::issued();
     let sold = market.sell(&market.offer(PRICE, 0, 120), 0);
     let table = Table::laid(&market, &sold);
-    let held = [0, 1].map(|_| std::net::TcpListener::bind("127.0.0.1:0").unwrap());
-    let ports = held.map(|listener| listener.local_addr().unwrap().port());
-    let urls = ports.map(|port| format!("http://127.0.0.1:{port}"));
-    let _servers =
-        [(0, 1), (1, 0)].map(|(one, other)| Server::start(&table, one, ports[one], &urls[other]));
+    let serving = Serving::start(&table.desks, [&table.url, &table.second.url()]);
+    let urls = &serving.urls;
     let nobody = "http://127.0.0.1:1";
     let at = ["--validator", &urls[0], "--validator", nobody, "--validator", &urls[1]];
     let wrong = table.is_refused("holder", "step", &["--validator", "tcp://one"]);

@@ -18,6 +18,8 @@ mod proxy;
 mod registered_by_its_sale;
 mod resales_that_are_refused;
 mod sales_that_are_refused;
+#[cfg(all(unix, feature = "validator"))]
+mod serving;
 #[cfg(unix)]
 mod signed_and_overdue;
 #[cfg(unix)]

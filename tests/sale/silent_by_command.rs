@@ -18,6 +18,8 @@ use hashmix::validator::answer::Answer;
 use crate::by_command::{bind_at, hashmix, home, refused, said};
 use crate::market::{Market, START, Sold, signer};
 use crate::proxy::Proxy;
+#[cfg(feature = "validator")]
+use crate::serving::Serving;
 
 const PRICE: u64 = 60_000_000;
 /// One of twelve.
@@ -386,44 +388,6 @@ fn the_miner_signs_by_command_a_resale_that_a_dossier_proves_and_his_evidence_be
     assert!(seen.contains(&format!("already, at {}", market.height())), "{seen}");
 }
 
-/// A validator's server in a process of its own.
-#[cfg(feature = "validator")]
-struct Server(std::process::Child);
-
-#[cfg(feature = "validator")]
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-#[cfg(feature = "validator")]
-impl Server {
-    fn start(errands: &Errands, desk: usize, port: u16, peer: &str) -> Self {
-        use std::io::{BufRead, BufReader};
-        use std::process::{Command, Stdio};
-        let (home, listen) = (&errands.desks[desk], format!("127.0.0.1:{port}"));
-        let mut child = Command::new(env!("CARGO_BIN_EXE_hashmix"))
-            .args(["validator", "serve", "--listen", &listen, "--peer", peer, "--home"])
-            .arg(home)
-            .args(["--network", "regtest", "--electrum", &errands.url])
-            .args(["--electrum", &errands.second.url()])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let listens =
-            lines.by_ref().map_while(Result::ok).any(|line| line.starts_with("listening"));
-        assert!(listens);
-        // Nobody may wait for whoever reads his log.
-        std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
-        Self(child)
-    }
-}
-
 #[test]
 #[cfg(feature = "validator")]
 fn a_holder_asks_servers_that_know_each_other_and_sends_what_they_signed() {
@@ -451,11 +415,8 @@ fn a_holder_asks_servers_that_know_each_other_and_sends_what_they_signed() {
     let words = ["sale", "sign", &offer, &first, "--party", "buyer", "--out", &second];
     said(&errands.of(buyer, true, &words));
 
-    let held = [0, 1].map(|_| std::net::TcpListener::bind("127.0.0.1:0").unwrap());
-    let ports = held.map(|listener| listener.local_addr().unwrap().port());
-    let urls = ports.map(|port| format!("http://127.0.0.1:{port}"));
-    let _servers =
-        [(0, 1), (1, 0)].map(|(one, other)| Server::start(&errands, one, ports[one], &urls[other]));
+    let serving = Serving::start(&errands.desks, [&errands.url, &errands.second.url()]);
+    let (ports, urls) = (serving.ports, &serving.urls);
     let nobody = "http://127.0.0.1:1";
     let servers = ["--validator", &urls[0], "--validator", nobody, "--validator", &urls[1]];
     let ask = ["sale", "ask", &offer, &second];
@@ -490,7 +451,7 @@ fn a_holder_asks_servers_that_know_each_other_and_sends_what_they_signed() {
 
     // The miner, whose gateway shares no folder with the holder, hears of it from the servers.
     #[cfg(feature = "gateway")]
-    let mut sealer = silent_miner(&market, &old, &urls);
+    let mut sealer = silent_miner(&market, &old, urls);
     #[cfg(feature = "gateway")]
     hears(&mut sealer);
     market.elsewhere(old.delays.answer);
@@ -541,7 +502,7 @@ fn a_holder_asks_servers_that_know_each_other_and_sends_what_they_signed() {
         assert_eq!(new.reward.holder, market.buyers[1].record);
         drop(sealer);
         std::fs::remove_dir_all(market.folder("gateway")).unwrap();
-        let mut late = silent_miner(&market, &old, &urls);
+        let mut late = silent_miner(&market, &old, urls);
         assert_eq!(late.sold_to(ending.by), None);
         hears(&mut late);
         assert_eq!(late.sold_to(ending.by), Some(new));
